@@ -1,0 +1,2 @@
+//! Kafka's framing.
+pub mod batch;
