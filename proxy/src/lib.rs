@@ -1,1 +1,5 @@
 //! The gateway.
+
+pub mod frame;
+
+pub mod chain;

@@ -1,0 +1,1 @@
+//! One file per Kafka API whose messages are walked.
