@@ -407,6 +407,14 @@ impl<'a> Cursor<'a> {
         &mut self,
         mut visit: impl FnMut(u32, &mut Cursor<'a>) -> Result<bool, E>,
     ) -> Result<(), E> {
+        self.tags_with_size(|tag, _, value| visit(tag, value))
+    }
+
+    /// The same, and `visit` is told where the size of the value lies, to replace it.
+    pub fn tags_with_size<E: From<WireError>>(
+        &mut self,
+        mut visit: impl FnMut(u32, Span, &mut Cursor<'a>) -> Result<bool, E>,
+    ) -> Result<(), E> {
         if self.encoding == Encoding::Classic {
             return Ok(());
         }
@@ -418,12 +426,14 @@ impl<'a> Cursor<'a> {
         }
         for _ in 0..count {
             let tag = self.unsigned_varint("tag")?;
+            let before_size = self.position;
             let size = self.unsigned_varint("tag size")? as usize;
+            let size_span = self.span_from(before_size)?;
             let start = self.position;
             self.take(size, "tagged field")?;
             let seen = self.bytes.get(..self.position).unwrap_or_default();
             let mut value = Cursor { bytes: seen, position: start, encoding: self.encoding };
-            if visit(tag, &mut value)? {
+            if visit(tag, size_span, &mut value)? {
                 value.finish("tagged field")?;
             }
         }
