@@ -33,6 +33,11 @@ impl Cleared {
         }
     }
 
+    /// A Fetch request: it carries no records, and what comes back is opened or refused there.
+    pub(crate) fn fetch(frame: bytes::Bytes) -> Self {
+        Self(Segments::whole(frame))
+    }
+
     /// The bytes, for the upstream connection.
     pub fn into_segments(self) -> Segments {
         self.0
