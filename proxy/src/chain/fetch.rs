@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
+use super::rewrite::share_fetch::ShareFetchResponse;
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::{TopicId, TopicIds};
 use crate::frame::{ResponseHeader, Segments};
@@ -23,7 +24,7 @@ use crate::metrics::Metrics;
 
 /// What a connection keeps between its Fetch responses.
 pub struct FetchChain {
-    principal: Arc<Principal>,
+    principal: Principal,
     keys: Arc<Keys>,
     topic_ids: Arc<TopicIds>,
     metrics: Arc<Metrics>,
@@ -47,6 +48,15 @@ struct ReadPartition {
     fetch_offset: i64,
     /// The last refusal that was logged: a client that asks again and again must not fill the log.
     logged: Option<Refusal>,
+}
+
+/// How a client is given records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// As offsets rise.
+    InOrder,
+    /// By a share group.
+    Shared,
 }
 
 /// The sessions that were looked up for this client and stream.
@@ -98,7 +108,7 @@ impl FetchNote {
 impl FetchChain {
     /// A chain for one connection of `principal`.
     pub fn new(
-        principal: Arc<Principal>,
+        principal: Principal,
         keys: Arc<Keys>,
         topic_ids: Arc<TopicIds>,
         metrics: Arc<Metrics>,
@@ -137,7 +147,34 @@ impl FetchChain {
             };
             let topic = response.topic(&frame, partition)?;
             let records = content.of(&frame)?;
-            match self.partition(topic, partition.index, records).await {
+            match self.partition(topic, partition.index, records, Delivery::InOrder).await {
+                Ok(None) => {}
+                Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
+                Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
+            }
+        }
+        response.rebuild(frame, edits, book)
+    }
+
+    /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
+    /// more than once, so nothing is said about their order across answers; a partition is given whole or refused,
+    /// and what is refused stays with the broker until its lock expires.
+    pub async fn open_shared(
+        &mut self,
+        frame: Bytes,
+        header: &ResponseHeader,
+        book: &dyn AddressBook,
+    ) -> Result<Segments, RewriteError> {
+        self.forget_outdated();
+        let response = ShareFetchResponse::walk(&frame, header)?;
+        let mut edits = Vec::new();
+        for (entry, partition) in response.partitions.iter().enumerate() {
+            let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
+                continue;
+            };
+            let records = content.of(&frame)?;
+            let topic = TopicRef::Id(partition.topic);
+            match self.partition(topic, partition.index, records, Delivery::Shared).await {
                 Ok(None) => {}
                 Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
@@ -163,6 +200,7 @@ impl FetchChain {
         topic: TopicRef<'_>,
         index: i32,
         records: &[u8],
+        delivery: Delivery,
     ) -> Result<Option<Bytes>, Reason> {
         let name: Arc<str> = match topic {
             TopicRef::Name(name) => Arc::from(name),
@@ -176,14 +214,17 @@ impl FetchChain {
         let mut out = Vec::new();
         let opened = match access {
             Err(reason) => refused_before_start(reason),
-            Ok(access) => self.open_partition(&name, index, records, &access, &mut out).await,
+            Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
         };
         self.metrics.opened(opened.records, opened.bytes);
         let Some(refusal) = opened.refusal else {
             return Ok(Some(Bytes::from(out)));
         };
         self.report(&name, index, refusal);
-        if out.is_empty() { Err(refusal.reason) } else { Ok(Some(Bytes::from(out))) }
+        if out.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
+            return Err(refusal.reason);
+        }
+        Ok(Some(Bytes::from(out)))
     }
 
     async fn open_partition(
@@ -191,6 +232,7 @@ impl FetchChain {
         name: &Arc<str>,
         index: i32,
         records: &[u8],
+        delivery: Delivery,
         access: &ReadAccess,
         out: &mut Vec<u8>,
     ) -> Opened {
@@ -199,8 +241,12 @@ impl FetchChain {
             return refused_before_start(Reason::Unavailable("topic was forgotten"));
         };
         let partition = topic.partitions.entry(index).or_insert_with(ReadPartition::new);
-        let fetch_offset = partition.fetch_offset;
-        let mut opening = Opening::new(records, &mut partition.order, scratch, out);
+        let mut unordered = OrderCheck::default();
+        let (fetch_offset, order) = match delivery {
+            Delivery::InOrder => (partition.fetch_offset, &mut partition.order),
+            Delivery::Shared => (i64::MIN, &mut unordered),
+        };
+        let mut opening = Opening::new(records, order, scratch, out);
         // Each round looks up one session; a response cannot name more of them than it has records.
         loop {
             let (opener, on_unreadable, stream) = match access {

@@ -17,14 +17,14 @@ use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Ref
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, Sealed, check_sealed, seal_records};
 use super::topic_ids::{TopicId, TopicIds};
-use crate::frame::{Call, RequestHeader, Segments};
+use crate::frame::{Call, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, WriteAccess};
 use crate::metrics::Metrics;
 
 /// What a connection keeps between its Produce requests.
 pub struct ProduceChain {
-    principal: Arc<Principal>,
+    principal: Principal,
     keys: Arc<Keys>,
     topic_ids: Arc<TopicIds>,
     metrics: Arc<Metrics>,
@@ -76,7 +76,7 @@ impl RefusedPartition {
 impl ProduceChain {
     /// A chain for one connection of `principal`.
     pub fn new(
-        principal: Arc<Principal>,
+        principal: Principal,
         keys: Arc<Keys>,
         topic_ids: Arc<TopicIds>,
         metrics: Arc<Metrics>,
@@ -244,9 +244,4 @@ fn seal_with(
     let mut out = Vec::new();
     let sealed = seal_records(records, partition, lane, max_inflated, scratch, &mut out)?;
     Ok((Bytes::from(out), sealed))
-}
-
-/// Walks a request; the header tells its version.
-pub fn walk(frame: &[u8], header: &RequestHeader<'_>) -> Result<ProduceRequest, RewriteError> {
-    ProduceRequest::walk(frame, header)
 }

@@ -110,7 +110,7 @@ pub struct Shared {
 
 /// Serves one connection until it ends.
 pub async fn serve<CR, CW, BR, BW>(
-    principal: Arc<Principal>,
+    principal: Principal,
     (client_read, client_write): (CR, CW),
     (broker_read, broker_write): (BR, BW),
     shared: &Shared,
@@ -125,17 +125,17 @@ where
     let (tell, due) = in_flight::queue(limits.max_in_flight_requests);
     let chain_parts = || (principal.clone(), shared.keys.clone(), shared.topic_ids.clone(), shared.metrics.clone());
     let (who, keys, ids, metrics) = chain_parts();
-    let requests = requests::Requests {
+    let mut requests = requests::Requests {
         client: FrameReader::new(client_read, limits.max_frame_bytes),
         broker: broker_write,
-        in_flight: tell,
+        in_flight: Some(tell),
         produce: ProduceChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
         topic_ids: shared.topic_ids.clone(),
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
     };
     let (who, keys, ids, metrics) = chain_parts();
-    let responses = responses::Responses {
+    let mut responses = responses::Responses {
         broker: FrameReader::new(broker_read, limits.max_frame_bytes),
         client: client_write,
         in_flight: due,

@@ -18,10 +18,11 @@ use crate::chain::fetch::FetchNote;
 use crate::chain::produce::{ProduceChain, Produced};
 use crate::chain::rewrite::fetch::FetchRequest;
 use crate::chain::rewrite::produce::ProduceRequest;
-use crate::chain::rewrite::{RewriteError, api_versions, metadata};
+use crate::chain::rewrite::refusal::{self, Refusal};
+use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::topic_ids::{TopicId, TopicIds};
 use crate::chain::Cleared;
-use crate::frame::{ApiVersion, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
+use crate::frame::{Call, CorrelationId, RequestHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
 /// The request side of one connection.
@@ -31,7 +32,7 @@ pub struct Requests<R, W> {
     /// Towards the broker.
     pub broker: W,
     /// What is due.
-    pub in_flight: mpsc::Sender<Entry>,
+    pub in_flight: Option<mpsc::Sender<Entry>>,
     /// Policy and sealing.
     pub produce: ProduceChain,
     /// Ids and names of the cluster's topics.
@@ -44,9 +45,12 @@ pub struct Requests<R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     /// Serves requests until the client leaves, the gateway drains, or something fails.
-    pub async fn run(mut self) -> Result<Ended, super::Error> {
+    pub async fn run(&mut self) -> Result<Ended, super::Error> {
         loop {
             let Some(frame) = self.next_frame().await? else {
+                // The response side ends once it has delivered what is due. The stream to the broker stays open
+                // until then: a broker may drop the answers of a connection that is half closed.
+                self.in_flight = None;
                 return Ok(if *self.draining.borrow() { Ended::Drained } else { Ended::ByClient });
             };
             let since = Instant::now();
@@ -124,12 +128,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         if ids.is_empty() {
             return Ok(());
         }
-        let call = Call {
-            api_key: api::METADATA,
-            version: ApiVersion(metadata::OWN_VERSION),
-            correlation_id: CorrelationId(OWN_CORRELATION_ID),
-        };
-        let request = metadata::request_by_ids(call, &ids)?;
+        let call = topology::call(CorrelationId(OWN_CORRELATION_ID));
+        let topics: Vec<TopicRef<'_>> = ids.into_iter().map(TopicRef::Id).collect();
+        let request = topology::request(call, OWN_CLIENT_ID, Some(&topics))?;
         let (tell, told) = oneshot::channel();
         self.push(Due::Asked(call, tell), since).await?;
         self.send(Segments::whole(request)).await?;
@@ -142,12 +143,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     /// An API or version that the table does not know never passes. ApiVersions is answered as the protocol asks,
     /// so that a newer client can step down (KIP-511); anything else ends the connection, as a broker does it.
     async fn refuse_unknown(&mut self, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
-        if call.api_key == api::API_VERSIONS {
-            let answer = api_versions::unsupported(call)?;
-            self.push(Due::Own(answer), since).await?;
-            return Ok(None);
+        match refusal::refuse_unknown(call) {
+            Refusal::Answer(answer) => {
+                self.push(Due::Own(answer), since).await?;
+                Ok(None)
+            }
+            Refusal::Silence | Refusal::Close => Err(super::Error::Refused(call)),
         }
-        Err(super::Error::Refused(call))
     }
 
     async fn forward(
@@ -165,7 +167,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     }
 
     async fn push(&mut self, due: Due, since: Instant) -> Result<(), super::Error> {
-        self.in_flight.send(Entry { due, since }).await.map_err(|_| super::Error::Closed)
+        let queue = self.in_flight.as_ref().ok_or(super::Error::Closed)?;
+        queue.send(Entry { due, since }).await.map_err(|_| super::Error::Closed)
     }
 
     async fn send(&mut self, segments: Segments) -> Result<(), super::Error> {
@@ -177,3 +180,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
 
 /// Of no meaning to anybody: answers are paired by their order, and this one never reaches a client.
 const OWN_CORRELATION_ID: i32 = 0x6261_726e;
+
+/// What brokers see in their request logs.
+const OWN_CLIENT_ID: &str = "barnabas";

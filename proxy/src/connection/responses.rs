@@ -18,10 +18,10 @@ use crate::chain::fetch::FetchChain;
 use crate::chain::produce::RefusedPartition;
 use crate::chain::rewrite::produce::{ProduceResponse, Refused};
 use crate::chain::rewrite::{
-    AddressBook, RewriteError, api_versions, describe_cluster, find_coordinator, metadata, share_acknowledge,
-    share_fetch,
+    AddressBook, RewriteError, api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata,
+    share_acknowledge, topology,
 };
-use crate::chain::topic_ids::TopicIds;
+use crate::chain::topic_ids::{TopicId, TopicIdConflict, TopicIds};
 use crate::frame::{Call, ResponseHeader, Segments, api};
 use crate::metrics::Metrics;
 
@@ -45,7 +45,7 @@ pub struct Responses<R, W> {
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     /// Delivers answers until none is due any more and the request side has ended, or something fails.
-    pub async fn run(mut self) -> Result<Ended, super::Error> {
+    pub async fn run(&mut self) -> Result<Ended, super::Error> {
         loop {
             let entry = tokio::select! {
                 biased;
@@ -92,35 +92,46 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     async fn answer(&mut self, frame: Bytes, call: Call, note: Note) -> Result<Segments, super::Error> {
         let book = self.book.clone();
         let book: &dyn AddressBook = &*book;
+        let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
         let segments = match (call.api_key, note) {
-            (api::FETCH, Note::Fetch(note)) => {
-                let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
-                self.fetch.open(frame, &header, note, book).await?
-            }
-            (api::PRODUCE, Note::Produce(refused)) => produced(frame, call, &refused, book)?,
-            (api::API_VERSIONS, _) => api_versions::rewrite(frame, call)?,
+            (api::FETCH, Note::Fetch(note)) => self.fetch.open(frame, &header, note, book).await?,
+            (api::SHARE_FETCH, _) => self.fetch.open_shared(frame, &header, book).await?,
+            (api::PRODUCE, Note::Produce(refused)) => produced(frame, &header, &refused, book)?,
+            (api::API_VERSIONS, _) => api_versions::rewrite(frame, &header)?,
             (api::METADATA, _) => {
-                self.learn(&frame, call)?;
-                metadata::rewrite(frame, call, book)?
+                let mut learned = Learned::default();
+                let answer = metadata::rewrite(frame, &header, book, |name, id| {
+                    learned.take(&self.topic_ids, name, id);
+                })?;
+                learned.done()?;
+                answer
             }
-            (api::FIND_COORDINATOR, _) => find_coordinator::rewrite(frame, call, book)?,
-            (api::DESCRIBE_CLUSTER, _) => describe_cluster::rewrite(frame, call, book)?,
-            (api::SHARE_FETCH, _) => share_fetch::rewrite(frame, call, book)?,
-            (api::SHARE_ACKNOWLEDGE, _) => share_acknowledge::rewrite(frame, call, book)?,
+            (api::FIND_COORDINATOR, _) => find_coordinator::rewrite(frame, &header, book)?,
+            (api::DESCRIBE_CLUSTER, _) => describe_cluster::rewrite(frame, &header, book)?,
+            (api::DESCRIBE_TOPIC_PARTITIONS, _) => {
+                let mut learned = Learned::default();
+                describe_topic_partitions::walk(&frame, &header, |name, id| {
+                    learned.take(&self.topic_ids, name, id);
+                })?;
+                learned.done()?;
+                Segments::whole(frame)
+            }
+            (api::SHARE_ACKNOWLEDGE, _) => share_acknowledge::rewrite(frame, &header, book)?,
             _ => Segments::whole(frame),
         };
         Ok(segments)
     }
 
-    /// Takes topic ids out of a Metadata response.
+    /// Takes topic ids out of the answer to a Metadata request of the gateway's own.
     fn learn(&self, frame: &Bytes, call: Call) -> Result<(), super::Error> {
-        let mut conflict = None;
-        metadata::topic_ids(frame, call, |id, name| {
-            if let Err(error) = self.topic_ids.learn(id, name) {
-                conflict.get_or_insert(error);
+        let header = ResponseHeader::parse(frame, call).map_err(RewriteError::from)?;
+        let mut learned = Learned::default();
+        for topic in topology::decode(frame, &header)?.topics {
+            if let Some(name) = topic.name {
+                learned.take(&self.topic_ids, &name, topic.id);
             }
-        })?;
-        conflict.map_or(Ok(()), |error| Err(super::Error::TopicId(error)))
+        }
+        learned.done()
     }
 
     async fn send(&mut self, segments: Segments) -> Result<(), super::Error> {
@@ -130,13 +141,28 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     }
 }
 
+/// The first conflict among the pairs of one response.
+#[derive(Default)]
+struct Learned(Option<TopicIdConflict>);
+
+impl Learned {
+    fn take(&mut self, ids: &TopicIds, name: &str, id: TopicId) {
+        if let Err(conflict) = ids.learn(id, name) {
+            self.0.get_or_insert(conflict);
+        }
+    }
+
+    fn done(self) -> Result<(), super::Error> {
+        self.0.map_or(Ok(()), |conflict| Err(conflict.into()))
+    }
+}
+
 fn produced(
     frame: Bytes,
-    call: Call,
+    header: &ResponseHeader,
     refused: &[RefusedPartition],
     book: &dyn AddressBook,
 ) -> Result<Segments, RewriteError> {
-    let header = ResponseHeader::parse(&frame, call)?;
     let refused: Vec<Refused<'_>> = refused.iter().map(RefusedPartition::as_refused).collect();
-    ProduceResponse::walk(&frame, &header)?.rebuild(frame, &refused, book)
+    ProduceResponse::walk(&frame, header)?.rebuild(frame, &refused, book)
 }

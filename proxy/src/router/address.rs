@@ -12,7 +12,6 @@ use crate::config::{Brokers, Listener};
 /// The address book of one listener.
 pub struct ListenerBook {
     listener: Listener,
-    /// The port that was really bound: `bind` may say 0 in tests and behind a supervisor.
     cluster: Arc<Cluster>,
 }
 
@@ -30,7 +29,7 @@ impl AddressBook for ListenerBook {
             Brokers::Port(range) => {
                 (self.listener.advertised_host.clone(), range.port(node_id).ok_or_else(unmapped)?)
             }
-            Brokers::Sni(names) => (names.host(node_id), names.advertised_port.unwrap_or(self.listener.bind.port())),
+            Brokers::Sni(names) => (names.host(node_id), names.advertised_port().unwrap_or(self.listener.bind.port())),
         };
         let port = u16::try_from(port).map_err(|_| unmapped())?;
         self.cluster.learn(node_id, host, port);
