@@ -1,1 +1,4 @@
 //! The gateway.
+
+pub mod config;
+pub mod identity;
