@@ -8,10 +8,10 @@
 
 use std::ops::Range;
 
-use barnabas_crypto::{AadBuffer, Header, KeyId, OrderCheck, Place, SessionReader};
+use barnabas_crypto::{AadBuffer, Header, KeyId, OrderCheck, Place, SessionReader, TAG_LEN};
 
 use super::refusal::{Reason, Refusal};
-use super::seal::{TOMBSTONE_HEADER, plain_body};
+use super::seal::{plain_body, sealed_part};
 use crate::config::OnUnreadable;
 use crate::frame::batch::{
     BatchError, BatchHeader, Entry, RecordView, Records, cut_batch, entries, finish_batch,
@@ -67,6 +67,8 @@ pub struct Opened {
     pub holes: u64,
     /// Records left out under `skip`, the first of them.
     pub skipped: u64,
+    /// True when opening ended at the refusal instead of stepping over it.
+    pub stopped: bool,
     /// The record that could not be opened: the first one, whatever became of it.
     pub refusal: Option<Refusal>,
 }
@@ -142,6 +144,7 @@ impl<'a> Opening<'a> {
                 }
                 Err(Stop::Refused(refusal)) => {
                     self.opened.refusal = Some(refusal);
+                    self.opened.stopped = true;
                     self.at = self.records.len();
                     return Step::Done;
                 }
@@ -301,11 +304,7 @@ impl<'a> Opening<'a> {
         offset: i64,
         source: &Source<'_>,
     ) -> Result<(), Reason> {
-        let sealed = match &record.value {
-            Some(value) => part(body, value)?,
-            None => tombstone_proof(body, record)?.0,
-        };
-        let header = Header::parse(sealed).map_err(|_| Reason::NotSealed)?;
+        let header = Header::parse(sealed_part(body, record)?).map_err(|_| Reason::NotSealed)?;
         let record_key = record.key.as_ref().map(|key| part(body, key)).transpose()?;
         let place = Place { partition: source.partition, record_key };
         let reader = match &source.opener {
@@ -316,14 +315,13 @@ impl<'a> Opening<'a> {
                 Access::Unknown => return Err(Reason::Unasked(header.key_id())),
             },
         };
-        self.check_order(&header, offset)?;
-        let Some(reader) = reader else {
-            return self.pass(body, record);
-        };
-        match &record.value {
-            Some(value) => self.open_value(body, record, value, &header, &place, reader),
-            None => self.open_tombstone(body, record, &place, reader),
+        match (&record.value, reader) {
+            (_, None) => self.pass(body, record)?,
+            (Some(value), Some(reader)) => self.open_value(body, record, value, &header, &place, reader)?,
+            (None, Some(reader)) => self.open_tombstone(body, record, &place, reader)?,
         }
+        // Only what has authenticated may say anything about the order.
+        self.check_order(&header, offset)
     }
 
     fn check_order(&mut self, header: &Header, offset: i64) -> Result<(), Reason> {
@@ -354,9 +352,11 @@ impl<'a> Opening<'a> {
         let head = part(body, &record.head)?;
         let headers = part(body, &record.headers)?;
         let sealed = part(body, value)?;
-        let Some(plain_len) = header.plain_value_len(sealed.len()) else {
+        if !header.flags().parcel_is_value() {
             return self.open_parcel(head, headers, record.header_count, sealed, place, reader);
-        };
+        }
+        let overhead = header.len() + TAG_LEN;
+        let plain_len = sealed.len().checked_sub(overhead).ok_or(Reason::Forged)?;
         let plain = i32::try_from(plain_len).map_err(|_| Reason::Forged)?;
         let length = head.len()
             + varint_len(plain)
@@ -415,10 +415,11 @@ impl<'a> Opening<'a> {
         place: &Place<'_>,
         reader: &SessionReader,
     ) -> Result<(), Reason> {
-        let (proof, rest) = tombstone_proof(body, record)?;
-        reader.verify_tombstone(proof, place, &mut self.scratch.aad)?;
+        reader.verify_tombstone(sealed_part(body, record)?, place, &mut self.scratch.aad)?;
+        // The proof is ours; the client's own headers follow it.
+        let own = record.first_header(body)?.ok_or(Reason::NotSealed)?.end..record.headers.end;
         let head = part(body, &record.head)?;
-        let headers = part(body, &(rest..record.headers.end))?;
+        let headers = part(body, &own)?;
         let count = record.header_count - 1;
         let length = head.len() + varint_len(-1) + varint_len(count) + headers.len();
         put_varint(self.out, length as i32);
@@ -429,16 +430,6 @@ impl<'a> Opening<'a> {
         self.opened.records += 1;
         Ok(())
     }
-}
-
-/// The proof in the first header of a null value, and where the client's own headers begin.
-fn tombstone_proof<'b>(body: &'b [u8], record: &RecordView) -> Result<(&'b [u8], usize), Reason> {
-    let first = record.first_header(body)?.ok_or(Reason::NotSealed)?;
-    let value = first.value.ok_or(Reason::NotSealed)?;
-    if part(body, &first.key)? != TOMBSTONE_HEADER {
-        return Err(Reason::NotSealed);
-    }
-    Ok((part(body, &value)?, first.end))
 }
 
 fn part<'b>(body: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Reason> {

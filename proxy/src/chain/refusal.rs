@@ -5,6 +5,7 @@
 
 use barnabas_crypto::KeyId;
 
+use super::seal::SealError;
 use crate::frame::batch::BatchError;
 
 /// A record that cannot be given to the client.
@@ -25,6 +26,9 @@ pub enum Reason {
     /// Plain bytes where the policy says sealed ones.
     #[error("record is not sealed on a sealed stream")]
     NotSealed,
+    /// The broker does not say which topic an id stands for.
+    #[error("topic id has no name; the topic may have been deleted")]
+    UnknownTopicId,
     /// The principal may not write the stream.
     #[error("principal may not write this stream; a writers entry of its rule would allow it")]
     NotWriter,
@@ -70,6 +74,7 @@ impl Reason {
             Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity => {
                 TOPIC_AUTHORIZATION_FAILED
             }
+            Self::UnknownTopicId => UNKNOWN_TOPIC_ID,
             Self::StaleEpoch => POLICY_VIOLATION,
             Self::NotSealed | Self::UnknownSession | Self::WrongStream => CORRUPT_MESSAGE,
             Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => CORRUPT_MESSAGE,
@@ -94,11 +99,18 @@ impl Reason {
         matches!(self, Self::Unavailable(_) | Self::Unasked(_))
     }
 
+    /// True when another answer may come later without a change of generation: an announcement that is still on
+    /// its way, or keys that are not at hand.
+    pub fn may_change(&self) -> bool {
+        self.is_retriable() || matches!(self, Self::UnknownSession)
+    }
+
     /// The metric label: a closed set.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Unlisted => "unlisted",
             Self::NotSealed => "not_sealed",
+            Self::UnknownTopicId => "unknown_topic_id",
             Self::NotWriter => "not_writer",
             Self::NoGrant => "no_grant",
             Self::NoIdentity => "no_identity",
@@ -114,6 +126,28 @@ impl Reason {
     }
 }
 
+impl From<barnabas_crypto::Error> for Reason {
+    /// Everything that a sealed record can be wrong with, as the reader sees it.
+    fn from(error: barnabas_crypto::Error) -> Self {
+        use barnabas_crypto::Error;
+        match error {
+            Error::Replay { .. } => Self::Replayed,
+            Error::Reorder { .. } => Self::Reordered,
+            _ => Self::Forged,
+        }
+    }
+}
+
+impl From<SealError> for Reason {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Batch(error) => Self::Batch(error),
+            SealError::Control => Self::Batch(BatchError::Malformed("control batch from a client")),
+            SealError::Session(_) => Self::Unavailable("session cannot seal"),
+        }
+    }
+}
+
 /// Kafka's `Errors` enum, the codes that the chain gives.
 pub const CORRUPT_MESSAGE: i16 = 2;
 /// Retried by every producer, and says that nothing was written.
@@ -124,5 +158,7 @@ pub const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub const POLICY_VIOLATION: i16 = 44;
 /// Retried by consumers after a metadata refresh.
 pub const KAFKA_STORAGE_ERROR: i16 = 56;
+/// Retried after a metadata refresh.
+pub const UNKNOWN_TOPIC_ID: i16 = 100;
 /// Not retried.
 pub const INVALID_RECORD: i16 = 87;

@@ -5,8 +5,9 @@
 //! headers, producer id and sequence. What must never happen: a value leaves here as it came. On any
 //! error nothing of the partition leaves.
 
-use barnabas_crypto::{Lane, Place, RECORD_OVERHEAD};
+use barnabas_crypto::{Header, Lane, Place, RECORD_OVERHEAD};
 
+use super::refusal::Reason;
 use crate::frame::batch::{
     BatchError, BatchHeader, Codec, Entry, RecordView, Records, entries, finish_batch, inflate,
     put_varint, start_batch, varint_len,
@@ -67,6 +68,53 @@ pub fn seal_records(
         total.bytes += sealed.bytes;
     }
     Ok(total)
+}
+
+/// What the records of a client that seals them itself must satisfy.
+pub trait ClientSealed: Send + Sync {
+    /// Whether a session was announced by this client, for this stream and an epoch that is open.
+    fn check(&self, header: &Header) -> Result<(), Reason>;
+}
+
+/// Checks records that a client has sealed itself: the gateway has no key for them, but a plain record, another
+/// writer's session or an epoch that is over does not pass.
+pub fn check_sealed(
+    records: &[u8],
+    rules: &dyn ClientSealed,
+    max_inflated: usize,
+    scratch: &mut Scratch,
+) -> Result<(), Reason> {
+    for entry in entries(records) {
+        let batch = match entry? {
+            Entry::Batch(range) => records.get(range).ok_or(BatchError::Truncated)?,
+            Entry::Legacy(_, magic) => return Err(BatchError::Magic(magic).into()),
+            Entry::Partial(_) => return Err(BatchError::Truncated.into()),
+        };
+        BatchHeader::check_crc(batch)?;
+        let header = BatchHeader::parse(batch)?;
+        if header.attributes.is_control() {
+            return Err(SealError::Control.into());
+        }
+        let body = plain_body(batch, &header, max_inflated, &mut scratch.inflated)?;
+        let mut walk = Records::new(0, header.record_count);
+        while let Some(record) = walk.next(body)? {
+            rules.check(&Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sealed bytes of a record: its value, or for a null value the proof in its first header.
+pub(super) fn sealed_part<'b>(body: &'b [u8], record: &RecordView) -> Result<&'b [u8], Reason> {
+    let part = |range: &std::ops::Range<usize>| body.get(range.clone()).ok_or(BatchError::Truncated);
+    if let Some(value) = &record.value {
+        return Ok(part(value)?);
+    }
+    let first = record.first_header(body)?.ok_or(Reason::NotSealed)?;
+    if part(&first.key)? != TOMBSTONE_HEADER {
+        return Err(Reason::NotSealed);
+    }
+    Ok(part(&first.value.ok_or(Reason::NotSealed)?)?)
 }
 
 fn seal_batch(
