@@ -2,3 +2,7 @@
 
 pub mod config;
 pub mod identity;
+
+pub mod frame;
+
+pub mod chain;
