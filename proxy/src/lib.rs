@@ -3,6 +3,8 @@
 pub mod config;
 pub mod identity;
 
+pub mod tls;
+
 pub mod frame;
 
 pub mod chain;

@@ -44,7 +44,7 @@ impl PrincipalRule {
         let mapped = self
             .mapping_rules
             .apply(&name)
-            .ok_or_else(|| NameRefusal::Unmapped(name))?;
+            .ok_or(NameRefusal::Unmapped(name))?;
         match mapped.as_str() {
             "" => Err(NameRefusal::Empty),
             "ANONYMOUS" => Err(NameRefusal::Reserved),
