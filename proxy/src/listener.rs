@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -17,11 +18,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Brokers, Listener};
 use crate::connection::{self, Shared};
-use crate::identity::Principal;
+use crate::identity::{NameRefusal, Principal};
 use crate::metrics::ConnectionRefusal;
 use crate::router::{Cluster, Target};
 use crate::stream::{self, ReadAhead, Reading, Writing};
-use crate::tls::{ServerTls, UpstreamTlsSource};
+use crate::tls::{BrokerTls, Reloadable, ServerTls};
 use crate::upstream;
 
 /// What the connections of one listener need.
@@ -31,9 +32,9 @@ pub struct Serving {
     /// The cluster behind it.
     pub cluster: Arc<Cluster>,
     /// TLS towards clients; `None` is plaintext, which the configuration must have said.
-    pub tls: Option<Arc<ServerTls>>,
+    pub tls: Option<Arc<Reloadable<ServerTls>>>,
     /// TLS towards brokers.
-    pub upstream_tls: Option<UpstreamTlsSource>,
+    pub upstream_tls: Option<Arc<Reloadable<BrokerTls>>>,
     /// What connections share.
     pub shared: Shared,
     /// Connections at once, all listeners together.
@@ -119,10 +120,10 @@ async fn connection(
             return;
         }
     };
-    let (client, principal, target) = secured;
-    let tls = serving.upstream_tls.as_ref().map(|source| source.current());
+    let Secured { client, principal, target, chain } = secured;
+    let tls = serving.upstream_tls.as_ref().map(|tls| tls.current());
     let timeout = serving.shared.limits.connect_timeout;
-    let broker = match upstream::connect(&serving.cluster, target, tls.as_ref(), timeout).await {
+    let broker = match upstream::connect(&serving.cluster, target, tls.as_deref(), timeout).await {
         Ok(broker) => broker,
         Err(error) => {
             metrics.connection_refused(ConnectionRefusal::Upstream);
@@ -130,7 +131,15 @@ async fn connection(
             return;
         }
     };
-    match connection::serve(principal.clone(), client, broker, &serving.shared).await {
+    let served = tokio::select! {
+        served = connection::serve(principal.clone(), client, broker, &serving.shared) => served,
+        reason = disowned(&serving, &chain) => {
+            metrics.connection_refused(ConnectionRefusal::Handshake);
+            tracing::info!(event = "certificate_no_longer_accepted", %peer, %principal, reason);
+            return;
+        }
+    };
+    match served {
         Ok(ended) => tracing::debug!(event = "connection_ended", %peer, %principal, ?ended),
         Err(error) if error.is_ordinary() => {
             tracing::debug!(event = "connection_ended", %peer, %principal, %error);
@@ -142,20 +151,33 @@ async fn connection(
     }
 }
 
-type Secured = ((Reading, Writing), Principal, Target);
+/// A client that may go on.
+struct Secured {
+    client: (Reading, Writing),
+    principal: Principal,
+    target: Target,
+    /// What it showed; empty for none.
+    chain: Vec<CertificateDer<'static>>,
+}
 
 /// The handshake, when the listener has TLS: who the client is, and by the name it asked for, which broker it means.
 async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<Secured, SecureError> {
     socket.set_nodelay(true)?;
     let Some(tls) = &serving.tls else {
-        return Ok((stream::plain(socket), Principal::anonymous(), target));
+        let principal = Principal::anonymous();
+        return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new() });
     };
-    let acceptor = TlsAcceptor::from(tls.current());
+    let acceptor = TlsAcceptor::from(tls.current().config());
     let handshake = acceptor.accept(ReadAhead::new(socket));
-    let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
+    let accepted = tokio::time::timeout(tls.settings().handshake_timeout, handshake).await;
     let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (_, session) = stream.get_ref();
-    let principal = tls.principal(session.peer_certificates())?;
+    let chain: Vec<CertificateDer<'static>> =
+        session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
+    let principal = match chain.first() {
+        Some(own) => serving.listener.principal.principal(own)?,
+        None => Principal::anonymous(),
+    };
     let target = match &serving.listener.brokers {
         Brokers::Port(_) => target,
         Brokers::Sni(names) => match session.server_name() {
@@ -164,7 +186,23 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
             None => return Err(SecureError::NoHost),
         },
     };
-    Ok((stream::secured(stream), principal, target))
+    Ok(Secured { client: stream::secured(stream), principal, target, chain })
+}
+
+/// Ends when the client's certificate is not accepted any more: after a reload of trust anchors or revocation lists.
+async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>]) -> String {
+    let Some(tls) = &serving.tls else {
+        return std::future::pending().await;
+    };
+    let mut reloaded = tls.subscribe();
+    loop {
+        if reloaded.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Err(error) = tls.current().still_accepts(chain, UnixTime::now()) {
+            return error.to_string();
+        }
+    }
 }
 
 /// Why a connection got no further than its handshake.
@@ -173,7 +211,7 @@ enum SecureError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("client certificate gives no principal: {0}")]
-    Principal(#[from] crate::tls::PrincipalError),
+    Principal(#[from] NameRefusal),
     #[error("host name {0} is none of this listener's")]
     Host(String),
     #[error("client sent no host name (SNI), by which this listener tells brokers apart")]

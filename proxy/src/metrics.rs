@@ -27,6 +27,12 @@ impl Metrics {
     /// x
     pub fn refused_record(&self, _l: &'static str) {}
     /// x
+    pub fn keyring_refused(&self) {}
+    /// x
+    pub fn session_opened(&self) {}
+    /// x
+    pub fn session_announced(&self) {}
+    /// x
     pub fn connection_refused(&self, _r: ConnectionRefusal) {}
     /// x
     pub fn connection_opened(self: &Arc<Self>) -> OpenConnection { OpenConnection }

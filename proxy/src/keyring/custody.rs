@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use barnabas_crypto::custody::{Custody, CustodyContext, CustodyError};
-use barnabas_crypto::{Custodian, Identity, IdentityId, IdentitySecret};
+use barnabas_crypto::{Custodian, Custody, CustodyContext, CustodyError, Identity, IdentityId, IdentitySecret};
 
 use crate::chain::refusal::Reason;
 

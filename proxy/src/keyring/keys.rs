@@ -375,7 +375,7 @@ fn refused(error: &CryptoError) -> Reason {
 
 /// The rule of the configuration counts where there is one; a stream sealed by command brings its own.
 fn on_unreadable(stream: &Stream, rule: &StreamRule) -> OnUnreadable {
-    use barnabas_crypto::stream::OnUnreadable as Signed;
+    use barnabas_crypto::OnUnreadable as Signed;
     match (rule, stream.on_unreadable) {
         (StreamRule::Seal(rule), _) => rule.on_unreadable,
         (_, Signed::Fail) => OnUnreadable::Fail,

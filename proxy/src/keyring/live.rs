@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use barnabas_crypto::keyring::Effect;
-use barnabas_crypto::{Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
+use barnabas_crypto::{Effect, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
 use rdkafka::Message;
 use rdkafka::consumer::StreamConsumer;
 use rdkafka::error::KafkaError;
@@ -138,7 +137,7 @@ impl LiveKeyring {
 
     fn catch_up(&self) {
         if !self.caught_up.swap(true, Ordering::AcqRel) {
-            self.keyring.write().unwrap_or_else(PoisonError::into_inner).history_is_read();
+            self.keyring.write().unwrap_or_else(PoisonError::into_inner).mark_caught_up();
             let objects = self.read(Keyring::len);
             tracing::info!(event = "keyring_read", objects, offset = self.applied_to());
         }
@@ -154,7 +153,7 @@ impl LiveKeyring {
 /// The time, as keyring objects and sessions have it.
 pub fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A broken connection is tried again by the library meanwhile; this only keeps the loop from spinning.

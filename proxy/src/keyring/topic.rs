@@ -154,7 +154,8 @@ impl KeyringTopic {
         config
     }
 
-    fn consumer<C: FromClientConfig>(&self) -> Result<C, TopicError> {
+    /// A consumer, assigned to nothing yet.
+    pub fn consumer<C: FromClientConfig>(&self) -> Result<C, TopicError> {
         let mut config = self.client.clone();
         // Partitions are assigned, never subscribed: no group is joined, but the library wants a name.
         config.set("group.id", "barnabas-keyring");
@@ -207,7 +208,7 @@ pub fn client_config(cluster: &Cluster) -> Result<ClientConfig, TopicError> {
             ClientProperty::Plain(value) => config.set(name, value),
             ClientProperty::Secret(secret) => config.set(
                 name,
-                secret.read().map_err(|reason| TopicError::Secret {
+                secret.read().map(|value| value.to_string()).map_err(|reason| TopicError::Secret {
                     cluster: cluster.name.clone(),
                     property: name.clone(),
                     reason: reason.to_string(),
