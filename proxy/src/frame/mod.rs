@@ -9,6 +9,7 @@ pub mod api;
 pub mod wire;
 pub mod put;
 pub mod splice;
+pub mod batch;
 pub mod error;
 
 #[cfg(test)]
