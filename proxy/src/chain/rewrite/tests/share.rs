@@ -220,3 +220,69 @@ fn addresses_in_acknowledgements_are_ours() {
         });
     }
 }
+
+/// A body in hexadecimal behind a header of ours.
+fn with_header(header: impl FnOnce(&mut BytesMut), body: &str) -> Bytes {
+    let mut frame = BytesMut::new();
+    header(&mut frame);
+    frame.extend_from_slice(&hex::decode(body).unwrap());
+    frame.freeze()
+}
+
+// What the Java client 4.2.0 writes in version 2, which the codec does not know.
+
+#[test]
+fn version_2_requests_of_the_java_client_are_walked() {
+    let topic = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+    let expected = [SharePartition { topic, index: 9, acknowledgements: 1 }];
+    let fetch = "0267026d00000003000000040000000500000006000000070000000801010200000000000000010000000000\
+                 000002020000000902000000000000000a000000000000000c0401020400000002000000000000000100000000\
+                 000000020300000001000000020000";
+    let frame = with_header(|out| call(78, 2).put_request_header(out, "c").unwrap(), fetch);
+    let request = ShareFetchRequest::walk(&frame, &request_header(&frame)).unwrap();
+    assert_eq!((request.session_epoch, request.partitions.as_slice()), (3, &expected[..]));
+    assert_eq!(request.forgotten, [topic]);
+    let acknowledge = "0267026d00000003010200000000000000010000000000000002020000000902000000000000000a0000\
+                       00000000000c020100000000";
+    let frame = with_header(|out| call(79, 2).put_request_header(out, "c").unwrap(), acknowledge);
+    let request = ShareAcknowledgeRequest::walk(&frame, &request_header(&frame)).unwrap();
+    assert_eq!(request.partitions, expected);
+}
+
+#[test]
+fn version_2_responses_for_the_java_client_are_rewritten() {
+    let response_with = |key, body| {
+        let frame = with_header(|out| call(key, 2).put_response_header(out).unwrap(), body);
+        let header = response_header(&frame, key, 2);
+        (frame, header)
+    };
+    let (frame, header) = response_with(
+        78,
+        "00000001000000000075300200000000000000010000000000000002020000000900000000000477687900000004000000\
+         0500077365616c656402000000000000000a000000000000000c00010000000200000004026200002384000000",
+    );
+    let response = ShareFetchResponse::walk(&frame, &header).unwrap();
+    let records = response.partitions[0].records.content.unwrap();
+    assert_eq!(records.of(&frame).unwrap(), b"sealed");
+    let rebuilt = bytes(response.rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book).unwrap());
+    let (expected, _) = response_with(
+        78,
+        "00000001000000000075300200000000000000010000000000000002020000000900000000000477687900000004000000\
+         0500057365616c02000000000000000a000000000000000c0001000000020000000410676174657761792e6578616d706c\
+         650000232c000000",
+    );
+    assert_eq!(hex::encode(rebuilt), hex::encode(expected));
+
+    let (frame, header) = response_with(
+        79,
+        "000000000000026d0000753002000000000000000100000000000000020200000009000602780000000000000000000000\
+         020000000402620000238402720000",
+    );
+    let (expected, _) = response_with(
+        79,
+        "000000000000026d0000753002000000000000000100000000000000020200000009000602780000000000000000000000\
+         020000000410676174657761792e6578616d706c650000232c02720000",
+    );
+    let rewritten = bytes(share_acknowledge::rewrite(frame, &header, &Book).unwrap());
+    assert_eq!(hex::encode(rewritten), hex::encode(expected));
+}
