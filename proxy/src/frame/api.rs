@@ -137,7 +137,7 @@ table! {
     14 SyncGroup Pass 0..5 flexible 4, "assignments as the clients wrote them; no broker address";
     15 DescribeGroups Pass 0..6 flexible 5, "client_host is the client's address as the broker saw it, no broker's";
     16 ListGroups Pass 0..5 flexible 3, "group names and states";
-    17 SaslHandshake Pass 0..1 flexible NEVER, "mechanism names; the connection follows it";
+    17 SaslHandshake Pass 1..1 flexible NEVER, "mechanism names; after v0 come bytes that are not kafka requests, which could not be told from them";
     18 ApiVersions Decode 0..4 flexible 3, "what the broker offers is cut to this table";
     19 CreateTopics Pass 0..7 flexible 5, "administration; no address, no record";
     20 DeleteTopics Pass 0..6 flexible 4, "administration; no address, no record";
