@@ -283,3 +283,35 @@ fn topic_ids_are_learnt_from_described_partitions() {
         });
     }
 }
+
+#[test]
+fn a_metadata_request_is_walked_in_every_version() {
+    use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+    for version in versions::<OracleRequest>(3) {
+        let mut topics =
+            vec![MetadataRequestTopic::default().with_name(Some(TopicName(text("orders"))))];
+        if version >= 12 {
+            topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(id(9)));
+        }
+        let count = topics.len();
+        let mut message = OracleRequest::default().with_topics(Some(topics));
+        if version >= 4 {
+            message.allow_auto_topic_creation = false;
+        }
+        let frame = request_frame(&message, version);
+        let header = request_header(&frame);
+        let read = metadata::MetadataRequest::walk(&frame, &header).unwrap();
+        assert_eq!(read.allow_auto_creation, version < 4);
+        let topics = read.topics.unwrap();
+        assert_eq!(topics.len(), count);
+        assert_eq!(topics[0].name.unwrap().of(&frame).unwrap(), b"orders");
+        if version >= 12 {
+            assert_eq!((topics[1].name, topics[1].id), (None, *id(9).as_bytes()));
+        }
+        refuses_every_cut(&frame, header.body, |cut| metadata::MetadataRequest::walk(&cut, &header));
+        let all = if version == 0 { Some(vec![]) } else { None };
+        let frame = request_frame(&OracleRequest::default().with_topics(all), version);
+        let read = metadata::MetadataRequest::walk(&frame, &request_header(&frame)).unwrap();
+        assert!(read.topics.is_none());
+    }
+}

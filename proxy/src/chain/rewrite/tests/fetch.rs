@@ -55,6 +55,13 @@ pub(super) fn sample(version: i16) -> Oracle {
     if version >= 11 {
         request.rack_id = text("rack-a");
     }
+    if version >= 12 {
+        request.cluster_id = Some(text("cluster"));
+    }
+    if version >= 15 {
+        // Said aloud, though it is the default.
+        request.replica_state = ReplicaState::default().with_replica_epoch(4);
+    }
     request
 }
 
