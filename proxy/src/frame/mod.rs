@@ -8,6 +8,7 @@ pub mod header;
 pub mod wire;
 pub mod put;
 pub mod splice;
+pub mod batch;
 
 pub use api::{Api, Treatment};
 pub use header::{ApiKey, ApiVersion, Call, CorrelationId, RequestHeader, ResponseHeader};

@@ -14,8 +14,17 @@ mod topic;
 mod records;
 mod node_endpoints;
 
+pub mod api_versions;
+pub mod metadata;
+pub mod topology;
+pub mod find_coordinator;
+pub mod describe_cluster;
+pub mod describe_topic_partitions;
 pub mod produce;
 pub mod fetch;
+pub mod share_fetch;
+pub mod share_acknowledge;
+pub mod refusal;
 
 pub use node_endpoints::AddressBook;
 pub use records::RecordsField;

@@ -5,12 +5,14 @@
 //! node id, host and port in this order, so one function serves them all. The list of node endpoints at the end of
 //! Produce, Fetch, ShareFetch and ShareAcknowledge responses names the new leaders of partitions that have moved (KIP-951).
 
-use crate::frame::{Cursor, Encoding, Splices, WireError};
+use bytes::BufMut;
 
 use super::RewriteError;
+use crate::frame::put::put_unsigned_varint;
+use crate::frame::{Cursor, Encoding, Splices, WireError};
 
 /// Knows under which address of the gateway a broker is reached.
-pub trait AddressBook {
+pub trait AddressBook: Send + Sync {
     /// The host and port under which clients reach the broker `node_id`, which calls itself `host:port`. Fails with
     /// [`RewriteError::NoAddress`] if there is none.
     fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError>;
@@ -36,7 +38,7 @@ pub(super) fn rewrite_address(
     let span = cursor.span_from(start)?;
     let written = splices.write(span, |out| {
         encoding.put_string(out, &host)?;
-        bytes::BufMut::put_i32(out, i32::from(port));
+        out.put_i32(i32::from(port));
         Ok::<(), WireError>(())
     })?;
     Ok(written as i64 - span.len() as i64)
@@ -55,6 +57,18 @@ pub(super) fn rewrite_list(
         cursor.skip_tags()?;
     }
     Ok(growth)
+}
+
+/// Steps over a list of node endpoints.
+pub(super) fn skip_list(cursor: &mut Cursor<'_>) -> Result<(), WireError> {
+    for _ in 0..cursor.count("node endpoints", SMALLEST_ENDPOINT)? {
+        cursor.i32("node id")?;
+        cursor.string("host")?;
+        cursor.i32("port")?;
+        cursor.skip_string("rack")?;
+        cursor.skip_tags()?;
+    }
+    Ok(())
 }
 
 /// Rewrites the list of node endpoints where it is tagged field 0 at the end of a response; reads all tagged fields
@@ -77,7 +91,7 @@ pub(super) fn rewrite_tagged(
             let new = usize::try_from(old as i64 + growth).unwrap_or_default();
             let new = u32::try_from(new).map_err(|_| WireError::TooLong { field: "node endpoints", length: new })?;
             splices.write(size, |out| {
-                crate::frame::put::put_unsigned_varint(out, new);
+                put_unsigned_varint(out, new);
                 Ok::<(), WireError>(())
             })?;
         }
