@@ -12,3 +12,5 @@ pub mod chain;
 pub mod upstream;
 pub mod keyring;
 pub mod metrics;
+pub mod admin;
+pub mod logging;
