@@ -11,6 +11,7 @@ pub mod router;
 pub mod chain;
 pub mod upstream;
 pub mod keyring;
+pub mod steward;
 pub mod metrics;
 pub mod admin;
 pub mod logging;
