@@ -13,3 +13,5 @@ pub mod upstream;
 pub mod keyring;
 pub mod steward;
 pub mod metrics;
+pub mod admin;
+pub mod logging;

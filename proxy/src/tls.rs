@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use reload::{Load, Reloadable};
-pub use server::ServerTls;
-pub use upstream::BrokerTls;
+pub use server::{ServerSnapshot, ServerTls};
+pub use upstream::UpstreamTlsSource;
+
+pub use crate::identity::NameRefusal as PrincipalError;
 
 /// Why a TLS configuration cannot be made. Every variant names the file.
 #[derive(Debug, thiserror::Error)]

@@ -3,27 +3,80 @@
 //! revocation along the whole chain; with any revocation list, an issuer without a current list is refused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use tokio::sync::watch;
 
 use super::names::CertificateNames;
-use super::reload::Load;
+use super::reload::{Load, Reloadable};
 use super::{TlsError, files, provider};
 use crate::config::{ClientAuth, ClientTrust, ListenerTls, TlsVersion};
+use crate::identity::{NameRefusal, Principal, PrincipalRule};
 
-/// What a listener needs for its next handshake.
+/// TLS of one listener. Lives as long as the listener; its files are read anew by [`ServerTls::reload`].
 #[derive(Debug)]
-pub struct ServerTls {
+pub struct ServerTls(Reloadable<ServerSnapshot>);
+
+impl ServerTls {
+    /// Loads for the first time; at the start a broken file is an error.
+    pub fn new(settings: ListenerTls, principal: PrincipalRule) -> Result<Self, TlsError> {
+        Reloadable::new((settings, principal)).map(Self)
+    }
+
+    /// The configuration of the next handshake.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.0.current().config()
+    }
+
+    /// How long the next handshake may take.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.0.current().settings.handshake_timeout
+    }
+
+    /// Who a client is, by what TLS has verified; `None` is a client without a certificate.
+    pub fn principal(
+        &self,
+        chain: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Principal, NameRefusal> {
+        match chain.and_then(<[_]>::first) {
+            Some(certificate) => self.0.current().principal.principal(certificate),
+            None => Ok(Principal::anonymous()),
+        }
+    }
+
+    /// What is in use now.
+    pub fn snapshot(&self) -> Arc<ServerSnapshot> {
+        self.0.current()
+    }
+
+    /// Tells of every later change, so that live connections can be looked at again
+    /// ([`ServerSnapshot::still_accepts`]).
+    pub fn subscribe(&self) -> watch::Receiver<Arc<ServerSnapshot>> {
+        self.0.subscribe()
+    }
+
+    /// Reads the files anew. On an error what is in use stays in use.
+    pub fn reload(&self, settings: ListenerTls, principal: PrincipalRule) -> Result<(), TlsError> {
+        self.0.reload(&(settings, principal))
+    }
+}
+
+/// What a listener needs for its next handshake. Immutable.
+#[derive(Debug)]
+pub struct ServerSnapshot {
+    settings: ListenerTls,
+    principal: PrincipalRule,
     config: Arc<ServerConfig>,
     names: Arc<CertificateNames>,
     verifier: Arc<dyn ClientCertVerifier>,
     asks: bool,
 }
 
-impl ServerTls {
+impl ServerSnapshot {
     /// The configuration of the next handshake. Every load makes a new one with an empty session store, so that a client
     /// whose certificate was revoked cannot resume a session from before.
     pub fn config(&self) -> Arc<ServerConfig> {
@@ -59,10 +112,10 @@ impl ServerTls {
     }
 }
 
-impl Load for ServerTls {
-    type Settings = ListenerTls;
+impl Load for ServerSnapshot {
+    type Settings = (ListenerTls, PrincipalRule);
 
-    fn load(settings: &ListenerTls) -> Result<Self, TlsError> {
+    fn load((settings, principal): &(ListenerTls, PrincipalRule)) -> Result<Self, TlsError> {
         let first = files::certified_key(&settings.certificate)?;
         let more = settings
             .more_certificates
@@ -84,6 +137,8 @@ impl Load for ServerTls {
             .with_client_cert_verifier(verifier.clone())
             .with_cert_resolver(names.clone());
         Ok(Self {
+            settings: settings.clone(),
+            principal: principal.clone(),
             config: Arc::new(config),
             names,
             verifier,

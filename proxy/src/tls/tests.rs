@@ -17,7 +17,7 @@ use super::*;
 use crate::config::{
     CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion, UpstreamTls,
 };
-use crate::identity::{Principal, PrincipalRule};
+use crate::identity::{MappingRules, Principal, PrincipalRule, PrincipalSource};
 
 struct Authority {
     dir: PathBuf,
@@ -117,9 +117,9 @@ impl Scene {
         self.settings.client_auth = ClientAuth::Required(trust);
     }
 
-    fn client(&self, certificate: Option<CertificateFiles>) -> BrokerTls {
+    fn client(&self, certificate: Option<CertificateFiles>) -> UpstreamTlsSource {
         let ca = self.dir.path().join("ca.pem");
-        BrokerTls::load(&UpstreamTls {
+        UpstreamTlsSource::new(UpstreamTls {
             ca,
             certificate,
             server_name: None,
@@ -130,13 +130,13 @@ impl Scene {
 
 /// A whole handshake in memory; the chains that each side has seen.
 fn shake(
-    server: &ServerTls,
-    client: &BrokerTls,
+    server: &ServerSnapshot,
+    client: &UpstreamTlsSource,
     host: &str,
 ) -> Result<(ServerConnection, Vec<CertificateDer<'static>>), rustls::Error> {
     let mut server = ServerConnection::new(server.config())?;
     let name = ServerName::try_from(host.to_owned()).unwrap();
-    let mut client = ClientConnection::new(client.config(), name)?;
+    let mut client = ClientConnection::new(client.current().config, name)?;
     while client.is_handshaking()
         || server.is_handshaking()
         || client.wants_write()
@@ -168,6 +168,10 @@ fn shake(
     ))
 }
 
+fn load(settings: &ListenerTls) -> Result<Arc<ServerSnapshot>, TlsError> {
+    ServerTls::new(settings.clone(), PrincipalRule::default()).map(|tls| tls.snapshot())
+}
+
 fn common_name(chain: &[CertificateDer<'_>]) -> Principal {
     PrincipalRule::default()
         .principal(chain.first().unwrap())
@@ -177,7 +181,7 @@ fn common_name(chain: &[CertificateDer<'_>]) -> Principal {
 #[test]
 fn a_client_with_a_certificate_gets_in_and_has_a_principal() {
     let scene = scene();
-    let tls = ServerTls::load(&scene.settings).unwrap();
+    let tls = load(&scene.settings).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let (server, _) = shake(&tls, &client, "kafka.example.com").unwrap();
     assert_eq!(
@@ -195,14 +199,14 @@ fn a_client_with_a_certificate_gets_in_and_has_a_principal() {
 fn required_refuses_and_optional_lets_in_a_client_without_a_certificate() {
     let mut scene = scene();
     let nobody = scene.client(None);
-    let required = ServerTls::load(&scene.settings).unwrap();
+    let required = load(&scene.settings).unwrap();
     assert!(shake(&required, &nobody, "kafka.example.com").is_err());
     assert!(required.still_accepts(&[], UnixTime::now()).is_err());
     let ClientAuth::Required(trust) = scene.settings.client_auth.clone() else {
         panic!("required")
     };
     scene.settings.client_auth = ClientAuth::Optional(trust);
-    let optional = ServerTls::load(&scene.settings).unwrap();
+    let optional = load(&scene.settings).unwrap();
     let (server, _) = shake(&optional, &nobody, "kafka.example.com").unwrap();
     assert_eq!(server.peer_certificates(), None);
     assert!(optional.still_accepts(&[], UnixTime::now()).is_ok());
@@ -214,7 +218,7 @@ fn required_refuses_and_optional_lets_in_a_client_without_a_certificate() {
 #[test]
 fn the_name_that_a_client_asks_for_chooses_the_certificate() {
     let scene = scene();
-    let tls = ServerTls::load(&scene.settings).unwrap();
+    let tls = load(&scene.settings).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let seen = |host: &str| shake(&tls, &client, host).map(|(_, chain)| common_name(&chain));
     assert_eq!(
@@ -236,15 +240,20 @@ fn a_revoked_certificate_is_refused_after_a_reload_for_new_and_for_live_connecti
     let bob = scene.client(Some(scene.authority.issue("bob", &[], 11)));
     let crl = scene.authority.revoke(&[], (2999, 1, 1));
     scene.with_crl(crl);
-    let tls = Reloadable::<ServerTls>::new(scene.settings.clone()).unwrap();
+    let tls = ServerTls::new(scene.settings.clone(), PrincipalRule::default()).unwrap();
     let mut changes = tls.subscribe();
-    let (live, _) = shake(&tls.current(), &alice, "kafka.example.com").unwrap();
+    let (live, _) = shake(&tls.snapshot(), &alice, "kafka.example.com").unwrap();
     let chain = live.peer_certificates().unwrap().to_vec();
-    assert!(tls.current().still_accepts(&chain, UnixTime::now()).is_ok());
+    assert!(
+        tls.snapshot()
+            .still_accepts(&chain, UnixTime::now())
+            .is_ok()
+    );
     assert!(!changes.has_changed().unwrap());
 
     scene.authority.revoke(&[10], (2999, 1, 1));
-    tls.reload(&scene.settings).unwrap();
+    tls.reload(scene.settings.clone(), PrincipalRule::default())
+        .unwrap();
     assert!(changes.has_changed().unwrap());
     let now = changes.borrow_and_update().clone();
     assert!(now.still_accepts(&chain, UnixTime::now()).is_err());
@@ -258,45 +267,47 @@ fn a_list_that_has_run_out_refuses_everyone_that_it_covers() {
     let alice = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let crl = scene.authority.revoke(&[], (2021, 1, 1));
     scene.with_crl(crl);
-    let tls = ServerTls::load(&scene.settings).unwrap();
+    let tls = load(&scene.settings).unwrap();
     assert!(shake(&tls, &alice, "kafka.example.com").is_err());
 }
 
 #[test]
 fn broken_files_leave_the_old_configuration_in_use() {
     let scene = scene();
-    let tls = Reloadable::<ServerTls>::new(scene.settings.clone()).unwrap();
-    let before = tls.current();
+    let tls = ServerTls::new(scene.settings.clone(), PrincipalRule::default()).unwrap();
+    let before = tls.snapshot();
     let files = &scene.settings.certificate;
     let other = KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(&files.private_key, &other).unwrap();
     assert!(matches!(
-        tls.reload(&scene.settings),
+        tls.reload(scene.settings.clone(), PrincipalRule::default()),
         Err(TlsError::Certificate { .. })
     ));
     std::fs::write(&files.private_key, "-----BEGIN PRIVATE KEY-----\nAAAA").unwrap();
-    let refused = tls.reload(&scene.settings).unwrap_err();
+    let refused = tls
+        .reload(scene.settings.clone(), PrincipalRule::default())
+        .unwrap_err();
     assert!(refused.to_string().contains("gateway.key"), "{refused}");
     std::fs::write(&files.certificate, "").unwrap();
     assert!(matches!(
-        tls.reload(&scene.settings),
+        tls.reload(scene.settings.clone(), PrincipalRule::default()),
         Err(TlsError::Empty { .. })
     ));
     std::fs::remove_file(&files.certificate).unwrap();
     assert!(matches!(
-        tls.reload(&scene.settings),
+        tls.reload(scene.settings.clone(), PrincipalRule::default()),
         Err(TlsError::Read { .. })
     ));
-    assert!(Arc::ptr_eq(&before, &tls.current()));
+    assert!(Arc::ptr_eq(&before, &tls.snapshot()));
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
-    assert!(shake(&tls.current(), &client, "kafka.example.com").is_ok());
+    assert!(shake(&tls.snapshot(), &client, "kafka.example.com").is_ok());
 }
 
 #[test]
 fn the_lowest_version_is_kept() {
     let mut scene = scene();
     scene.settings.min_version = TlsVersion::Tls13;
-    let tls = ServerTls::load(&scene.settings).unwrap();
+    let tls = load(&scene.settings).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let old = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
@@ -317,25 +328,43 @@ fn the_lowest_version_is_kept() {
 }
 
 #[test]
-fn a_broker_is_verified_by_its_host_or_by_the_name_that_all_share() {
+fn the_principal_follows_the_rule_of_the_listener() {
     let scene = scene();
-    let ca = scene.dir.path().join("ca.pem");
-    let shared = BrokerTls::load(&UpstreamTls {
-        ca,
-        certificate: None,
-        server_name: Some("kafka.internal".to_owned()),
-    });
-    let name = |host| ServerName::try_from(host).unwrap();
+    let rules = |text: &str| PrincipalRule {
+        from: PrincipalSource::Subject,
+        mapping_rules: MappingRules::parse(text).unwrap(),
+    };
+    let tls = ServerTls::new(scene.settings.clone(), rules("RULE:^CN=(.*)$/$1/U")).unwrap();
+    let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
+    let (server, _) = shake(&tls.snapshot(), &client, "kafka.example.com").unwrap();
     assert_eq!(
-        shared.unwrap().name_for("10.0.0.1").unwrap(),
-        name("kafka.internal")
+        tls.principal(server.peer_certificates()),
+        Ok(Principal::user("ALICE"))
     );
+    assert_eq!(tls.principal(None), Ok(Principal::anonymous()));
+    tls.reload(scene.settings.clone(), rules("RULE:^CN=bob$/bob/"))
+        .unwrap();
+    assert!(matches!(
+        tls.principal(server.peer_certificates()),
+        Err(PrincipalError::Unmapped(_))
+    ));
+}
+
+#[test]
+fn a_name_that_no_certificate_can_carry_is_refused_when_loading() {
+    let scene = scene();
+    let settings = |name: &str| UpstreamTls {
+        ca: scene.dir.path().join("ca.pem"),
+        certificate: None,
+        server_name: Some(name.to_owned()),
+    };
+    let shared = UpstreamTlsSource::new(settings("kafka.internal")).unwrap();
     assert_eq!(
-        scene.client(None).name_for("10.0.0.1").unwrap(),
-        name("10.0.0.1")
+        shared.current().server_name.as_deref(),
+        Some("kafka.internal")
     );
     assert!(matches!(
-        scene.client(None).name_for("a b"),
+        UpstreamTlsSource::new(settings("a b")),
         Err(TlsError::Name(_))
     ));
 }

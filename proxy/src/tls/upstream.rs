@@ -6,33 +6,46 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::reload::Load;
+use super::reload::{Load, Reloadable};
 use super::{TlsError, files, provider};
-use crate::config::UpstreamTls;
+use crate::config;
+use crate::upstream::UpstreamTls;
 
-/// What the next connection to a broker needs.
+/// TLS towards the brokers of one cluster. Its files are read anew by [`UpstreamTlsSource::reload`].
 #[derive(Debug)]
-pub struct BrokerTls {
+pub struct UpstreamTlsSource(Reloadable<Snapshot>);
+
+impl UpstreamTlsSource {
+    /// Loads for the first time; at the start a broken file is an error.
+    pub fn new(settings: config::UpstreamTls) -> Result<Self, TlsError> {
+        Reloadable::new(settings).map(Self)
+    }
+
+    /// What the next connection to a broker needs.
+    pub fn current(&self) -> UpstreamTls {
+        let now = self.0.current();
+        UpstreamTls {
+            config: now.config.clone(),
+            server_name: now.server_name.clone(),
+        }
+    }
+
+    /// Reads the files anew. On an error what is in use stays in use.
+    pub fn reload(&self, settings: config::UpstreamTls) -> Result<(), TlsError> {
+        self.0.reload(&settings)
+    }
+}
+
+#[derive(Debug)]
+struct Snapshot {
     config: Arc<ClientConfig>,
-    server_name: Option<ServerName<'static>>,
+    server_name: Option<String>,
 }
 
-impl BrokerTls {
-    /// The configuration of the next handshake.
-    pub fn config(&self) -> Arc<ClientConfig> {
-        self.config.clone()
-    }
+impl Load for Snapshot {
+    type Settings = config::UpstreamTls;
 
-    /// The name that the certificate of the broker at `host` must carry.
-    pub fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsError> {
-        self.server_name.clone().map_or_else(|| name(host), Ok)
-    }
-}
-
-impl Load for BrokerTls {
-    type Settings = UpstreamTls;
-
-    fn load(settings: &UpstreamTls) -> Result<Self, TlsError> {
+    fn load(settings: &config::UpstreamTls) -> Result<Self, TlsError> {
         let roots = files::roots(&settings.ca)?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -48,14 +61,12 @@ impl Load for BrokerTls {
             }
             None => builder.with_no_client_auth(),
         };
-        let server_name = settings.server_name.as_deref().map(name).transpose()?;
+        if let Some(name) = &settings.server_name {
+            ServerName::try_from(name.as_str()).map_err(|_| TlsError::Name(name.clone()))?;
+        }
         Ok(Self {
             config: Arc::new(config),
-            server_name,
+            server_name: settings.server_name.clone(),
         })
     }
-}
-
-fn name(host: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
 }
