@@ -152,7 +152,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         .and_then(|reader| Keystore::parse(reader, places));
     let steward = top
         .section_or_empty("steward", &nothing)
-        .and_then(Steward::parse);
+        .and_then(|reader| Steward::parse(reader, places));
     let streams = top
         .section_or_empty("streams", &nothing)
         .and_then(|reader| Streams::parse(reader, &nothing));
