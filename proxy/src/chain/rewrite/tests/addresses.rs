@@ -291,7 +291,11 @@ fn a_metadata_request_is_walked_in_every_version() {
         let mut topics =
             vec![MetadataRequestTopic::default().with_name(Some(TopicName(text("orders"))))];
         if version >= 12 {
-            topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(id(9)));
+            topics.push(
+                MetadataRequestTopic::default()
+                    .with_name(None)
+                    .with_topic_id(id(9)),
+            );
         }
         let count = topics.len();
         let mut message = OracleRequest::default().with_topics(Some(topics));
@@ -308,7 +312,9 @@ fn a_metadata_request_is_walked_in_every_version() {
         if version >= 12 {
             assert_eq!((topics[1].name, topics[1].id), (None, *id(9).as_bytes()));
         }
-        refuses_every_cut(&frame, header.body, |cut| metadata::MetadataRequest::walk(&cut, &header));
+        refuses_every_cut(&frame, header.body, |cut| {
+            metadata::MetadataRequest::walk(&cut, &header)
+        });
         let all = if version == 0 { Some(vec![]) } else { None };
         let frame = request_frame(&OracleRequest::default().with_topics(all), version);
         let read = metadata::MetadataRequest::walk(&frame, &request_header(&frame)).unwrap();

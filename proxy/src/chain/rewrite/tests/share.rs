@@ -234,17 +234,30 @@ fn with_header(header: impl FnOnce(&mut BytesMut), body: &str) -> Bytes {
 #[test]
 fn version_2_requests_of_the_java_client_are_walked() {
     let topic = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
-    let expected = [SharePartition { topic, index: 9, acknowledgements: 1 }];
+    let expected = [SharePartition {
+        topic,
+        index: 9,
+        acknowledgements: 1,
+    }];
     let fetch = "0267026d00000003000000040000000500000006000000070000000801010200000000000000010000000000\
                  000002020000000902000000000000000a000000000000000c0401020400000002000000000000000100000000\
                  000000020300000001000000020000";
-    let frame = with_header(|out| call(78, 2).put_request_header(out, "c").unwrap(), fetch);
+    let frame = with_header(
+        |out| call(78, 2).put_request_header(out, "c").unwrap(),
+        fetch,
+    );
     let request = ShareFetchRequest::walk(&frame, &request_header(&frame)).unwrap();
-    assert_eq!((request.session_epoch, request.partitions.as_slice()), (3, &expected[..]));
+    assert_eq!(
+        (request.session_epoch, request.partitions.as_slice()),
+        (3, &expected[..])
+    );
     assert_eq!(request.forgotten, [topic]);
     let acknowledge = "0267026d00000003010200000000000000010000000000000002020000000902000000000000000a0000\
                        00000000000c020100000000";
-    let frame = with_header(|out| call(79, 2).put_request_header(out, "c").unwrap(), acknowledge);
+    let frame = with_header(
+        |out| call(79, 2).put_request_header(out, "c").unwrap(),
+        acknowledge,
+    );
     let request = ShareAcknowledgeRequest::walk(&frame, &request_header(&frame)).unwrap();
     assert_eq!(request.partitions, expected);
 }
@@ -264,7 +277,11 @@ fn version_2_responses_for_the_java_client_are_rewritten() {
     let response = ShareFetchResponse::walk(&frame, &header).unwrap();
     let records = response.partitions[0].records.content.unwrap();
     assert_eq!(records.of(&frame).unwrap(), b"sealed");
-    let rebuilt = bytes(response.rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book).unwrap());
+    let rebuilt = bytes(
+        response
+            .rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book)
+            .unwrap(),
+    );
     let (expected, _) = response_with(
         78,
         "00000001000000000075300200000000000000010000000000000002020000000900000000000477687900000004000000\
