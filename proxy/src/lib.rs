@@ -1,6 +1,7 @@
 //! The gateway: what the binary is made of, in the order in which a byte meets it.
 
 pub mod config;
+pub mod gateway;
 pub mod listener;
 pub mod tls;
 pub mod identity;

@@ -18,11 +18,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Brokers, Listener};
 use crate::connection::{self, Shared};
-use crate::identity::{NameRefusal, Principal};
+use crate::identity::Principal;
 use crate::metrics::ConnectionRefusal;
 use crate::router::{Cluster, Target};
 use crate::stream::{self, ReadAhead, Reading, Writing};
-use crate::tls::{BrokerTls, Reloadable, ServerTls};
+use crate::tls::{PrincipalError, ServerTls, UpstreamTlsSource};
 use crate::upstream;
 
 /// What the connections of one listener need.
@@ -32,9 +32,9 @@ pub struct Serving {
     /// The cluster behind it.
     pub cluster: Arc<Cluster>,
     /// TLS towards clients; `None` is plaintext, which the configuration must have said.
-    pub tls: Option<Arc<Reloadable<ServerTls>>>,
+    pub tls: Option<Arc<ServerTls>>,
     /// TLS towards brokers.
-    pub upstream_tls: Option<Arc<Reloadable<BrokerTls>>>,
+    pub upstream_tls: Option<Arc<UpstreamTlsSource>>,
     /// What connections share.
     pub shared: Shared,
     /// Connections at once, all listeners together.
@@ -123,7 +123,7 @@ async fn connection(
     let Secured { client, principal, target, chain } = secured;
     let tls = serving.upstream_tls.as_ref().map(|tls| tls.current());
     let timeout = serving.shared.limits.connect_timeout;
-    let broker = match upstream::connect(&serving.cluster, target, tls.as_deref(), timeout).await {
+    let broker = match upstream::connect(&serving.cluster, target, tls.as_ref(), timeout).await {
         Ok(broker) => broker,
         Err(error) => {
             metrics.connection_refused(ConnectionRefusal::Upstream);
@@ -167,17 +167,14 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
         let principal = Principal::anonymous();
         return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new() });
     };
-    let acceptor = TlsAcceptor::from(tls.current().config());
+    let acceptor = TlsAcceptor::from(tls.current());
     let handshake = acceptor.accept(ReadAhead::new(socket));
-    let accepted = tokio::time::timeout(tls.settings().handshake_timeout, handshake).await;
+    let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
     let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (_, session) = stream.get_ref();
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
-    let principal = match chain.first() {
-        Some(own) => serving.listener.principal.principal(own)?,
-        None => Principal::anonymous(),
-    };
+    let principal = tls.principal(session.peer_certificates())?;
     let target = match &serving.listener.brokers {
         Brokers::Port(_) => target,
         Brokers::Sni(names) => match session.server_name() {
@@ -199,7 +196,7 @@ async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>]) -> String {
         if reloaded.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if let Err(error) = tls.current().still_accepts(chain, UnixTime::now()) {
+        if let Err(error) = tls.snapshot().still_accepts(chain, UnixTime::now()) {
             return error.to_string();
         }
     }
@@ -211,7 +208,7 @@ enum SecureError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("client certificate gives no principal: {0}")]
-    Principal(#[from] NameRefusal),
+    Principal(#[from] PrincipalError),
     #[error("host name {0} is none of this listener's")]
     Host(String),
     #[error("client sent no host name (SNI), by which this listener tells brokers apart")]

@@ -125,8 +125,10 @@ impl Keys {
         let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
         let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
         if let Some(known) = sealing.cached(identity.id(), key_id) {
+            self.metrics.sessions.hits.inc();
             return self.check_stream(known, stream);
         }
+        self.metrics.sessions.misses.inc();
         // The announcement was acknowledged before the first record was sealed, but this gateway may hear of it
         // after the record.
         let announced = |live: &LiveKeyring| {
@@ -150,7 +152,6 @@ impl Keys {
         let secret = sealing.custody.secret(&identity).await?;
         let reader = Reader::new(secret);
         let opened = self.live.read(|keyring| reader.open(keyring, key_id, now())).map_err(|error| refused(&error))?;
-        self.metrics.session_opened();
         let opened = Arc::new(opened);
         sealing.remember(identity.id(), key_id, opened.clone());
         self.check_stream(opened, stream)
@@ -299,7 +300,6 @@ impl Keys {
             key_id = %session.key_id(),
             epoch = %session.epoch(),
         );
-        self.metrics.session_announced();
         *held = Some(session.clone());
         Ok(session)
     }

@@ -145,8 +145,20 @@ impl LiveKeyring {
     }
 
     fn alarm(&self, key: &str, offset: i64, refusal: &Refusal) {
-        self.metrics.keyring_refused();
+        self.metrics.keyring.refused(refusal_label(refusal));
         tracing::warn!(event = "keyring_object_refused", key, offset, reason = %refusal);
+    }
+}
+
+/// A closed set of labels for the metric.
+fn refusal_label(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::BadSignature | Refusal::Unsigned => "signature",
+        Refusal::Older { .. } => "older",
+        Refusal::Conflict { .. } => "conflict",
+        Refusal::BareTombstone => "tombstone",
+        Refusal::ExpiredDelegate | Refusal::RemovedDelegate | Refusal::NotPermitted(_) | Refusal::OutOfScope => "signer",
+        _ => "other",
     }
 }
 

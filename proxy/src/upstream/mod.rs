@@ -5,15 +5,25 @@
 //! broker's certificate not being verified.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::HostPort;
 use crate::router::{Cluster, Target};
 use crate::stream::{self, ReadAhead, Reading, Writing};
-use crate::tls::BrokerTls;
+
+/// How a cluster's brokers are reached by TLS.
+#[derive(Clone)]
+pub struct UpstreamTls {
+    /// Trust anchors, and what the gateway shows.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name to verify instead of the broker's host.
+    pub server_name: Option<String>,
+}
 
 /// Why there is no connection to a broker.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +52,7 @@ pub enum Error {
 pub async fn connect(
     cluster: &Cluster,
     target: Target,
-    tls: Option<&BrokerTls>,
+    tls: Option<&UpstreamTls>,
     timeout: Duration,
 ) -> Result<(Reading, Writing), Error> {
     let mut last = None;
@@ -61,13 +71,14 @@ pub async fn connect(
     })
 }
 
-async fn open(address: &HostPort, tls: Option<&BrokerTls>) -> io::Result<(Reading, Writing)> {
+async fn open(address: &HostPort, tls: Option<&UpstreamTls>) -> io::Result<(Reading, Writing)> {
     let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
     socket.set_nodelay(true)?;
     let Some(tls) = tls else {
         return Ok(stream::plain(socket));
     };
-    let name = tls.name_for(&address.host).map_err(io::Error::other)?;
-    let connector = TlsConnector::from(tls.config());
+    let name = tls.server_name.clone().unwrap_or_else(|| address.host.clone());
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+    let connector = TlsConnector::from(tls.config.clone());
     Ok(stream::secured(connector.connect(name, ReadAhead::new(socket)).await?))
 }
