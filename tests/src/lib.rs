@@ -22,3 +22,8 @@ pub mod broker;
 pub mod cluster;
 pub mod kafka;
 pub mod node;
+
+// who stands before and beside it
+pub mod clients;
+pub mod evil;
+pub mod gateway;
