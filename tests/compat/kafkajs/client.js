@@ -3,13 +3,8 @@
 
 const fs = require("node:fs");
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
-const lz4 = require("lz4js");
 
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
-CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
-});
 
 const environment = (name) => process.env["KAFKA_" + name];
 const blob = (text) => (text === null ? null : Buffer.from(text, "base64"));
