@@ -1,1 +1,14 @@
-//! The gateway.
+//! The gateway: what the binary is made of, in the order in which a byte meets it.
+
+pub mod config;
+pub mod listener;
+pub mod tls;
+pub mod identity;
+pub mod stream;
+pub mod connection;
+pub mod frame;
+pub mod router;
+pub mod chain;
+pub mod upstream;
+pub mod keyring;
+pub mod metrics;

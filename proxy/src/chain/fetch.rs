@@ -1,0 +1,372 @@
+//! Fetch: the records of sealed streams are opened for the client that may read them.
+//!
+//! Arrives: what the client asked for (positions), then the broker's response. Leaves: the response with plain
+//! records, or an error for the partition that cannot be given. What must never happen here: bytes of a sealed
+//! stream that were not opened, or that were sent in the clear by the broker, reaching the client; one bad
+//! partition taking another with it. Each connection has one [`FetchChain`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use barnabas_crypto::{KeyId, OrderCheck, SessionReader, StreamId};
+use bytes::Bytes;
+
+use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
+use super::refusal::{Reason, Refusal};
+use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
+use super::rewrite::share_fetch::ShareFetchResponse;
+use super::rewrite::{AddressBook, RewriteError, TopicRef};
+use super::topic_ids::{TopicId, TopicIds};
+use crate::frame::{ResponseHeader, Segments};
+use crate::identity::Principal;
+use crate::keyring::{Keys, ReadAccess};
+use crate::metrics::Metrics;
+
+/// What a connection keeps between its Fetch responses.
+pub struct FetchChain {
+    principal: Principal,
+    keys: Arc<Keys>,
+    topic_ids: Arc<TopicIds>,
+    metrics: Arc<Metrics>,
+    topics: HashMap<Arc<str>, ReadTopic>,
+    generation: u64,
+    max_inflated: usize,
+    scratch: Scratch,
+}
+
+/// A topic that this connection has read from.
+struct ReadTopic {
+    access: Result<ReadAccess, Reason>,
+    sessions: KnownSessions,
+    partitions: HashMap<i32, ReadPartition>,
+}
+
+/// A partition of a sealed stream.
+struct ReadPartition {
+    order: OrderCheck,
+    /// Where the client last said it stands. A partition in a fetch session is named only when that changes.
+    fetch_offset: i64,
+    /// The last refusal that was logged: a client that asks again and again must not fill the log.
+    logged: Option<Refusal>,
+}
+
+/// How a client is given records.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// As offsets rise.
+    InOrder,
+    /// By a share group.
+    Shared,
+}
+
+/// The sessions that were looked up for this client and stream.
+#[derive(Default)]
+struct KnownSessions(HashMap<KeyId, Result<Arc<SessionReader>, Reason>>);
+
+impl Sessions for KnownSessions {
+    fn access(&self, key_id: &KeyId) -> Access<'_> {
+        match self.0.get(key_id) {
+            Some(Ok(reader)) => Access::Granted(reader),
+            Some(Err(reason)) => Access::Denied(*reason),
+            None => Access::Unknown,
+        }
+    }
+}
+
+/// The positions of one request, kept while it is in flight.
+#[derive(Debug, Default)]
+pub struct FetchNote(Vec<(Arc<str>, i32, i64)>);
+
+impl FetchNote {
+    /// Takes the positions out of a request.
+    pub fn of(request: &FetchRequest, frame: &[u8], ids: &TopicIds) -> Result<Self, RewriteError> {
+        let mut positions = Vec::with_capacity(request.partitions.len());
+        let mut last: Option<(usize, Arc<str>)> = None;
+        for partition in &request.partitions {
+            let name = match &last {
+                Some((topic, name)) if *topic == partition.topic => name.clone(),
+                _ => match request.topic(frame, partition)? {
+                    TopicRef::Name(name) => Arc::from(name),
+                    TopicRef::Id(id) => match ids.name(&id) {
+                        Some(name) => name,
+                        None => continue,
+                    },
+                },
+            };
+            last = Some((partition.topic, name.clone()));
+            positions.push((name, partition.index, partition.fetch_offset));
+        }
+        Ok(Self(positions))
+    }
+
+    /// The topic ids of a request whose names are not known yet.
+    pub fn unknown_ids(request: &FetchRequest, ids: &TopicIds) -> Vec<TopicId> {
+        super::unknown_ids(request.topics.iter(), ids)
+    }
+}
+
+impl FetchChain {
+    /// A chain for one connection of `principal`.
+    pub fn new(
+        principal: Principal,
+        keys: Arc<Keys>,
+        topic_ids: Arc<TopicIds>,
+        metrics: Arc<Metrics>,
+        max_inflated: usize,
+    ) -> Self {
+        let generation = keys.generation();
+        Self {
+            principal,
+            keys,
+            topic_ids,
+            metrics,
+            topics: HashMap::new(),
+            generation,
+            max_inflated,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Opens a response. `note` holds the positions of its request.
+    pub async fn open(
+        &mut self,
+        frame: Bytes,
+        header: &ResponseHeader,
+        note: FetchNote,
+        book: &dyn AddressBook,
+    ) -> Result<Segments, RewriteError> {
+        self.forget_outdated();
+        for (name, index, fetch_offset) in note.0 {
+            self.take_position(name, index, fetch_offset).await;
+        }
+        let response = FetchResponse::walk(&frame, header)?;
+        let mut edits = Vec::new();
+        for (entry, partition) in response.partitions.iter().enumerate() {
+            let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
+                continue;
+            };
+            let topic = response.topic(&frame, partition)?;
+            let records = content.of(&frame)?;
+            match self.partition(topic, partition.index, records, Delivery::InOrder).await {
+                Ok(None) => {}
+                Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
+                Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
+            }
+        }
+        response.rebuild(frame, edits, book)
+    }
+
+    /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
+    /// more than once, so nothing is said about their order across answers; a partition is given whole or refused,
+    /// and what is refused stays with the broker until its lock expires.
+    pub async fn open_shared(
+        &mut self,
+        frame: Bytes,
+        header: &ResponseHeader,
+        book: &dyn AddressBook,
+    ) -> Result<Segments, RewriteError> {
+        self.forget_outdated();
+        let response = ShareFetchResponse::walk(&frame, header)?;
+        let mut edits = Vec::new();
+        for (entry, partition) in response.partitions.iter().enumerate() {
+            let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
+                continue;
+            };
+            let records = content.of(&frame)?;
+            let topic = TopicRef::Id(partition.topic);
+            match self.partition(topic, partition.index, records, Delivery::Shared).await {
+                Ok(None) => {}
+                Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
+                Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
+            }
+        }
+        response.rebuild(frame, edits, book)
+    }
+
+    async fn take_position(&mut self, name: Arc<str>, index: i32, fetch_offset: i64) {
+        let topic = self.topic(&name).await;
+        if matches!(topic.access, Ok(ReadAccess::Pass)) {
+            return;
+        }
+        if topic.partitions.len() >= MOST_PARTITIONS {
+            topic.partitions.clear();
+        }
+        topic.partitions.entry(index).or_insert_with(ReadPartition::new).fetch_offset = fetch_offset;
+    }
+
+    /// The opened records of a partition; `None` when they go as they came.
+    async fn partition(
+        &mut self,
+        topic: TopicRef<'_>,
+        index: i32,
+        records: &[u8],
+        delivery: Delivery,
+    ) -> Result<Option<Bytes>, Reason> {
+        let name: Arc<str> = match topic {
+            TopicRef::Name(name) => Arc::from(name),
+            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId)?,
+        };
+        let access = match &self.topic(&name).await.access {
+            Ok(ReadAccess::Pass) => return Ok(None),
+            Ok(access) => Ok(access.clone()),
+            Err(reason) => Err(*reason),
+        };
+        let mut out = Vec::new();
+        let opened = match access {
+            Err(reason) => refused_before_start(reason),
+            Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
+        };
+        self.metrics.opened(opened.records, opened.bytes);
+        let Some(refusal) = opened.refusal else {
+            return Ok(Some(Bytes::from(out)));
+        };
+        self.report(&name, index, refusal);
+        if out.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
+            return Err(refusal.reason);
+        }
+        Ok(Some(Bytes::from(out)))
+    }
+
+    async fn open_partition(
+        &mut self,
+        name: &Arc<str>,
+        index: i32,
+        records: &[u8],
+        delivery: Delivery,
+        access: &ReadAccess,
+        out: &mut Vec<u8>,
+    ) -> Opened {
+        let Self { topics, scratch, keys, principal, max_inflated, .. } = self;
+        let Some(topic) = topics.get_mut(name) else {
+            return refused_before_start(Reason::Unavailable("topic was forgotten"));
+        };
+        let partition = topic.partitions.entry(index).or_insert_with(ReadPartition::new);
+        let mut unordered = OrderCheck::default();
+        let (fetch_offset, order) = match delivery {
+            Delivery::InOrder => (partition.fetch_offset, &mut partition.order),
+            Delivery::Shared => (i64::MIN, &mut unordered),
+        };
+        let mut opening = Opening::new(records, order, scratch, out);
+        // Each round looks up one session; a response cannot name more of them than it has records.
+        loop {
+            let (opener, on_unreadable, stream) = match access {
+                ReadAccess::Open { stream, on_unreadable } => {
+                    (Opener::Gateway(&topic.sessions), *on_unreadable, *stream)
+                }
+                ReadAccess::SealedForClient { stream, on_unreadable } => {
+                    (Opener::Client, *on_unreadable, *stream)
+                }
+                ReadAccess::Pass => return refused_before_start(Reason::Unavailable("stream changed")),
+            };
+            let source = Source {
+                partition: index,
+                fetch_offset,
+                on_unreadable,
+                max_inflated: *max_inflated,
+                opener,
+            };
+            match opening.run(&source) {
+                Step::Done => return opening.finish(),
+                Step::NeedSession(key_id) => {
+                    let found = keys.session(principal, stream, key_id).await;
+                    topic.sessions.remember(key_id, found);
+                }
+            }
+        }
+    }
+
+    /// What is known of a topic, asked for if need be.
+    async fn topic(&mut self, name: &Arc<str>) -> &mut ReadTopic {
+        let (keys, principal) = (&self.keys, &self.principal);
+        if self.topics.len() >= super::MOST_TOPICS && !self.topics.contains_key(name) {
+            self.topics.clear();
+        }
+        let stale = match self.topics.get(name) {
+            None => true,
+            Some(topic) => matches!(&topic.access, Err(reason) if *reason == Reason::Unasked(NO_KEY)),
+        };
+        if stale {
+            let access = keys.reader(principal, name).await;
+            let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
+            topic.access = access;
+            return topic;
+        }
+        self.topics.entry(name.clone()).or_insert_with(ReadTopic::new)
+    }
+
+    /// After a change in keyring or policy access is asked for anew. The order of what was read stays: a
+    /// revocation must not open a way for replays.
+    fn forget_outdated(&mut self) {
+        let generation = self.keys.generation();
+        let changed = generation != self.generation;
+        self.generation = generation;
+        for topic in self.topics.values_mut() {
+            if changed || matches!(&topic.access, Err(reason) if reason.is_retriable()) {
+                topic.access = Err(Reason::Unasked(NO_KEY));
+                topic.sessions.0.clear();
+            }
+            // What may succeed the next time is asked again the next time.
+            topic.sessions.0.retain(|_, found| !matches!(found, Err(reason) if reason.may_change()));
+        }
+    }
+
+    fn report(&mut self, name: &Arc<str>, partition: i32, refusal: Refusal) {
+        self.metrics.refused_record(refusal.reason.label());
+        let state = self
+            .topics
+            .get_mut(name)
+            .map(|topic| topic.partitions.entry(partition).or_insert_with(ReadPartition::new));
+        if let Some(state) = state {
+            if state.logged == Some(refusal) {
+                return;
+            }
+            state.logged = Some(refusal);
+        }
+        tracing::warn!(
+            event = "fetch_refused",
+            principal = %self.principal,
+            topic = %name,
+            partition,
+            offset = refusal.offset,
+            reason = %refusal.reason,
+        );
+    }
+}
+
+impl ReadTopic {
+    fn new() -> Self {
+        Self {
+            access: Err(Reason::Unasked(NO_KEY)),
+            sessions: KnownSessions::default(),
+            partitions: HashMap::new(),
+        }
+    }
+}
+
+impl ReadPartition {
+    fn new() -> Self {
+        Self { order: OrderCheck::default(), fetch_offset: i64::MIN, logged: None }
+    }
+}
+
+impl KnownSessions {
+    fn remember(&mut self, key_id: KeyId, found: Result<Arc<SessionReader>, Reason>) {
+        if self.0.len() >= MOST_SESSIONS {
+            self.0.clear();
+        }
+        self.0.insert(key_id, found);
+    }
+}
+
+fn refused_before_start(reason: Reason) -> Opened {
+    Opened { refusal: Some(Refusal { offset: -1, reason }), ..Opened::default() }
+}
+
+/// Stands for "not asked yet" where a reason is needed.
+const NO_KEY: KeyId = KeyId::from_bytes([0; 16]);
+
+/// Sessions kept per connection and stream; a writer makes one per epoch, a day or an hour.
+const MOST_SESSIONS: usize = 4096;
+
+/// Partitions kept per connection and topic: Kafka topics have some thousands at most.
+const MOST_PARTITIONS: usize = 65_536;

@@ -1,0 +1,58 @@
+//! What happens to a request on its way to the broker and to the response on its way back.
+//!
+//! Arrives: frames with their headers read. Leaves: [`Cleared`] requests, and responses that the client may
+//! see. What must never happen here: a request that policy has not looked at becoming [`Cleared`]. The type
+//! can be made in this module only, and the upstream side takes nothing else, so that plain records of a
+//! sealed stream on the way to a broker are a type error.
+
+pub mod refusal;
+pub mod rewrite;
+pub mod seal;
+pub mod open;
+pub mod topic_ids;
+pub mod produce;
+pub mod fetch;
+
+use crate::frame::{Call, Segments, Treatment, WireError};
+use rewrite::TopicSpan;
+use topic_ids::{TopicId, TopicIds};
+
+/// A request on which policy has decided. Only the chain makes one.
+#[derive(Debug)]
+pub struct Cleared(Segments);
+
+impl Cleared {
+    /// A request of an API whose table row says *pass*: it carries no records.
+    pub fn pass(call: Call, frame: bytes::Bytes) -> Result<Self, WireError> {
+        let carries_records = [crate::frame::api::PRODUCE].contains(&call.api_key);
+        match call.api() {
+            Some(api) if api.treatment != Treatment::Refuse && !carries_records => {
+                Ok(Self(Segments::whole(frame)))
+            }
+            _ => Err(WireError::UnknownVersion { api_key: call.api_key.0, version: call.version.0 }),
+        }
+    }
+
+    /// A Fetch request: it carries no records, and what comes back is opened or refused there.
+    pub(crate) fn fetch(frame: bytes::Bytes) -> Self {
+        Self(Segments::whole(frame))
+    }
+
+    /// The bytes, for the upstream connection.
+    pub fn into_segments(self) -> Segments {
+        self.0
+    }
+}
+
+/// The ids among `topics` that have no name yet.
+fn unknown_ids<'a>(topics: impl Iterator<Item = &'a TopicSpan>, ids: &TopicIds) -> Vec<TopicId> {
+    topics
+        .filter_map(|topic| match topic {
+            TopicSpan::Id(id) if ids.name(id).is_none() => Some(*id),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Topics that one connection keeps decisions about; a client that uses more of them pays a look-up again.
+const MOST_TOPICS: usize = 10_000;

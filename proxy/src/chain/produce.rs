@@ -1,0 +1,247 @@
+//! Produce: policy decides for each partition, records are sealed, refused partitions are taken out.
+//!
+//! Arrives: a Produce request of one client. Leaves: a cleared request, what to tell the client about the
+//! refused partitions, or a whole answer when nothing is left to send. What must never happen here: a
+//! partition going on without a decision. Each connection has one [`ProduceChain`]; its lanes are its own,
+//! so sealing needs no lock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use barnabas_crypto::{Error as CryptoError, Lane, Session};
+use bytes::Bytes;
+
+use super::Cleared;
+use super::refusal::Reason;
+use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
+use super::rewrite::{RewriteError, TopicKey, TopicRef};
+use super::seal::{Scratch, SealError, Sealed, check_sealed, seal_records};
+use super::topic_ids::{TopicId, TopicIds};
+use crate::frame::{Call, Segments};
+use crate::identity::Principal;
+use crate::keyring::{Keys, WriteAccess};
+use crate::metrics::Metrics;
+
+/// What a connection keeps between its Produce requests.
+pub struct ProduceChain {
+    principal: Principal,
+    keys: Arc<Keys>,
+    topic_ids: Arc<TopicIds>,
+    metrics: Arc<Metrics>,
+    topics: HashMap<Arc<str>, WriteTopic>,
+    generation: u64,
+    max_inflated: usize,
+    scratch: Scratch,
+}
+
+/// A topic that this connection has written to.
+struct WriteTopic {
+    access: Result<WriteAccess, Reason>,
+    lanes: HashMap<i32, Lane>,
+}
+
+/// A partition that is not sent on, and what the client hears.
+#[derive(Debug)]
+pub struct RefusedPartition {
+    topic: TopicKey,
+    index: i32,
+    error_code: i16,
+    message: String,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Produced {
+    /// To the broker; the refused partitions are added to its answer.
+    Forward(Cleared, Vec<RefusedPartition>),
+    /// Nothing is left to send: this is the answer.
+    Answer(Bytes),
+    /// Nothing is left to send and no answer is expected (acks=0): as a broker does, close the connection, so
+    /// that the client learns of it.
+    Close,
+}
+
+impl RefusedPartition {
+    /// In the form that the response takes.
+    pub fn as_refused(&self) -> Refused<'_> {
+        Refused {
+            topic: self.topic.as_topic_ref(),
+            index: self.index,
+            error_code: self.error_code,
+            message: Some(&self.message),
+        }
+    }
+}
+
+impl ProduceChain {
+    /// A chain for one connection of `principal`.
+    pub fn new(
+        principal: Principal,
+        keys: Arc<Keys>,
+        topic_ids: Arc<TopicIds>,
+        metrics: Arc<Metrics>,
+        max_inflated: usize,
+    ) -> Self {
+        let generation = keys.generation();
+        Self {
+            principal,
+            keys,
+            topic_ids,
+            metrics,
+            topics: HashMap::new(),
+            generation,
+            max_inflated,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The topic ids of a request whose names are not known yet: to be asked for before [`Self::clear`].
+    pub fn unknown_ids(&self, request: &ProduceRequest) -> Vec<TopicId> {
+        super::unknown_ids(request.topics.iter().map(|topic| &topic.name), &self.topic_ids)
+    }
+
+    /// Decides about every partition of a request.
+    pub async fn clear(
+        &mut self,
+        request: &ProduceRequest,
+        header_call: Call,
+        frame: Bytes,
+    ) -> Result<Produced, RewriteError> {
+        self.forget_outdated();
+        let mut edits = Vec::new();
+        let mut refused = Vec::new();
+        for (entry, partition) in request.partitions.iter().enumerate() {
+            let topic = request.topic(&frame, partition)?;
+            match self.partition(topic, partition, &frame).await {
+                Ok(None) => {}
+                Ok(Some(records)) => edits.push((entry, ProduceEdit::Replace(records))),
+                Err(reason) => {
+                    self.report(topic, partition.index, &reason);
+                    refused.push(RefusedPartition {
+                        topic: topic.to_key(),
+                        index: partition.index,
+                        error_code: reason.produce_error_code(),
+                        message: format!("barnabas: {reason}"),
+                    });
+                    edits.push((entry, ProduceEdit::Drop));
+                }
+            }
+        }
+        if !refused.is_empty() && (refused.len() == request.partitions.len() || request.acks == 0) {
+            if request.acks == 0 {
+                return Ok(Produced::Close);
+            }
+            let all: Vec<Refused<'_>> = refused.iter().map(RefusedPartition::as_refused).collect();
+            return Ok(Produced::Answer(error_response(header_call, &all)?));
+        }
+        let segments =
+            if edits.is_empty() { Segments::whole(frame) } else { request.rebuild(frame, edits)? };
+        Ok(Produced::Forward(Cleared(segments), refused))
+    }
+
+    /// The sealed records of a partition; `None` when they go as they are.
+    async fn partition(
+        &mut self,
+        topic: TopicRef<'_>,
+        partition: &ProducePartition,
+        frame: &Bytes,
+    ) -> Result<Option<Bytes>, Reason> {
+        let name = self.name(topic)?;
+        if !self.topics.contains_key(&name) {
+            let access = self.keys.writer(&self.principal, &name).await;
+            self.remember(name.clone(), access);
+        }
+        let Some(content) = partition.records.content else {
+            return Ok(None);
+        };
+        let records = content.of(frame).map_err(|_| Reason::Unavailable("request changed"))?;
+        for attempt in 0..2 {
+            let Some(written) = self.topics.get_mut(&name) else {
+                return Err(Reason::Unavailable("topic was forgotten"));
+            };
+            let session = match &written.access {
+                Err(reason) => return Err(*reason),
+                Ok(WriteAccess::Pass) => return Ok(None),
+                Ok(WriteAccess::SealedByClient(rules)) => {
+                    check_sealed(records, &**rules, self.max_inflated, &mut self.scratch)?;
+                    return Ok(None);
+                }
+                Ok(WriteAccess::Seal(session)) => session.clone(),
+            };
+            let lanes = &mut written.lanes;
+            let sealed =
+                seal_with(&session, lanes, partition.index, records, self.max_inflated, &mut self.scratch);
+            match sealed {
+                Ok((out, sealed)) => {
+                    self.metrics.sealed(sealed.records, sealed.bytes);
+                    return Ok(Some(out));
+                }
+                Err(SealError::Session(CryptoError::Rotate(_))) if attempt == 0 => {
+                    let access = self.keys.rotated(&self.principal, &name, session.key_id()).await;
+                    self.remember(name.clone(), access);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Reason::Unavailable("session is used up"))
+    }
+
+    fn name(&self, topic: TopicRef<'_>) -> Result<Arc<str>, Reason> {
+        match topic {
+            TopicRef::Name(name) => Ok(self
+                .topics
+                .get_key_value(name)
+                .map_or_else(|| Arc::from(name), |(known, _)| known.clone())),
+            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId),
+        }
+    }
+
+    fn remember(&mut self, name: Arc<str>, access: Result<WriteAccess, Reason>) {
+        // A lookup that may succeed the next time is asked again the next time.
+        if self.topics.len() >= super::MOST_TOPICS {
+            self.topics.clear();
+        }
+        self.topics.insert(name, WriteTopic { access, lanes: HashMap::new() });
+    }
+
+    /// After a change in keyring or policy every decision is taken anew; lanes of a session that is still the
+    /// right one are kept, since a lane is never taken twice.
+    fn forget_outdated(&mut self) {
+        let generation = self.keys.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.topics.clear();
+        } else {
+            self.topics.retain(|_, topic| !matches!(&topic.access, Err(reason) if reason.is_retriable()));
+        }
+    }
+
+    fn report(&self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {
+        self.metrics.refused_record(reason.label());
+        let name = self.name(topic).map_or_else(|_| String::from("?"), |name| name.to_string());
+        tracing::warn!(
+            event = "produce_refused",
+            principal = %self.principal,
+            topic = name,
+            partition,
+            reason = %reason,
+        );
+    }
+}
+
+fn seal_with(
+    session: &Arc<Session>,
+    lanes: &mut HashMap<i32, Lane>,
+    partition: i32,
+    records: &[u8],
+    max_inflated: usize,
+    scratch: &mut Scratch,
+) -> Result<(Bytes, Sealed), SealError> {
+    let lane = match lanes.entry(partition) {
+        std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+        std::collections::hash_map::Entry::Vacant(entry) => entry.insert(session.lane()?),
+    };
+    let mut out = Vec::new();
+    let sealed = seal_records(records, partition, lane, max_inflated, scratch, &mut out)?;
+    Ok((Bytes::from(out), sealed))
+}

@@ -1,0 +1,85 @@
+//! Topic ids and the names behind them (KIP-516).
+//!
+//! Arrives: pairs from Metadata responses. Leaves: the name by which policy knows a topic. Kafka never gives
+//! an id a second name, so a pair once learned stays: a broker that says otherwise is refused, since with a
+//! false name it could lead plain records past the policy.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A Kafka topic id.
+pub type TopicId = [u8; 16];
+
+/// A broker gave an id a second name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("broker calls topic id {id} {second}, it was {first}")]
+pub struct TopicIdConflict {
+    /// The id, hexadecimal.
+    pub id: String,
+    /// The name that it has.
+    pub first: Arc<str>,
+    /// The name that was claimed.
+    pub second: String,
+}
+
+/// What is known of one cluster's topic ids; shared by its connections, which keep what they use.
+#[derive(Default)]
+pub struct TopicIds {
+    names: RwLock<HashMap<TopicId, Arc<str>>>,
+}
+
+impl TopicIds {
+    /// The name of an id.
+    pub fn name(&self, id: &TopicId) -> Option<Arc<str>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Takes note of a pair from a Metadata response. The zero id means "no id".
+    pub fn learn(&self, id: TopicId, name: &str) -> Result<(), TopicIdConflict> {
+        if id == [0; 16] {
+            return Ok(());
+        }
+        match self.name(&id) {
+            Some(known) if *known == *name => return Ok(()),
+            Some(first) => {
+                return Err(TopicIdConflict { id: hex::encode(id), first, second: name.to_owned() });
+            }
+            None => {}
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.len() >= MOST_IDS {
+            // Forgetting costs a Metadata request each; it never changes what a pair means, since a
+            // conflict with a forgotten pair is again a question to the broker alone.
+            names.clear();
+        }
+        names.entry(id).or_insert_with(|| name.into());
+        Ok(())
+    }
+}
+
+/// Kafka's own advice is at most some hundred thousand topics in a cluster.
+const MOST_IDS: usize = 500_000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pair_once_learned_stays() {
+        let ids = TopicIds::default();
+        ids.learn([1; 16], "orders").unwrap();
+        ids.learn([1; 16], "orders").unwrap();
+        let conflict = ids.learn([1; 16], "public").unwrap_err();
+        assert_eq!(&*conflict.first, "orders");
+        assert_eq!(ids.name(&[1; 16]).as_deref(), Some("orders"));
+    }
+
+    #[test]
+    fn the_zero_id_is_no_id() {
+        let ids = TopicIds::default();
+        ids.learn([0; 16], "a").unwrap();
+        ids.learn([0; 16], "b").unwrap();
+        assert_eq!(ids.name(&[0; 16]), None);
+    }
+}

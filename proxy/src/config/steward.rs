@@ -1,0 +1,86 @@
+//! `steward`: whose signature makes identities, epochs and grants true, and whether its online delegate runs in here.
+//! A mapping arrives, a [`Steward`] leaves. The pinned root key is public; no secret of the steward is configured here.
+
+use std::time::Duration;
+
+use super::key::{Key, Kind, key};
+use super::mistake::Refusal;
+use super::reader::Reader;
+use super::values;
+
+/// The authority over clients, epochs and grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steward {
+    /// The root's Ed25519 public key (RFC 8032); `None` only when nothing is ever sealed.
+    pub root_public_key: Option<[u8; 32]>,
+    /// Whether the online delegate runs inside this gateway.
+    pub run: StewardRun,
+    /// How long one epoch lasts before the delegate starts the next.
+    pub epoch_lifetime: Duration,
+}
+
+/// Where the delegate runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StewardRun {
+    /// Inside this gateway.
+    Embedded,
+    /// Elsewhere (`barnabas steward`).
+    Off,
+}
+
+impl Steward {
+    pub(super) fn parse(reader: Reader<'_>) -> Option<Self> {
+        let root_public_key = reader.optional("root_public_key", public_key);
+        let run = reader.or_default("run", values::choice(RUNS), StewardRun::Off);
+        let bounds = values::duration(Duration::from_secs(60), Duration::from_secs(366 * 86_400));
+        let epoch_lifetime = reader.or_default("epoch_lifetime", bounds, DEFAULT_EPOCH_LIFETIME);
+        reader.finish();
+        Some(Self {
+            root_public_key: root_public_key?,
+            run: run?,
+            epoch_lifetime: epoch_lifetime?,
+        })
+    }
+}
+
+fn public_key(text: &str) -> Result<[u8; 32], Refusal> {
+    let bytes = hex::decode(text)
+        .ok()
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| {
+        let remedy = "write the 64 hexadecimal digits that `barnabas init` printed";
+        Refusal::new("`root_public_key` is not an Ed25519 public key", remedy)
+    })
+}
+
+const RUNS: &[(&str, StewardRun)] = &[("embedded", StewardRun::Embedded), ("off", StewardRun::Off)];
+
+/// A year of daily epochs is one grant of about 13 KB; a stolen epoch key opens one day.
+pub const DEFAULT_EPOCH_LIFETIME: Duration = Duration::from_secs(86_400);
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "steward",
+        Kind::Section,
+        "its defaults",
+        "The authority over clients, epochs and grants.",
+    ),
+    key(
+        "steward.root_public_key",
+        Kind::Text,
+        "required when a stream may be sealed",
+        "The root's Ed25519 public key, 64 hexadecimal digits; `barnabas init` prints it.",
+    ),
+    key(
+        "steward.run",
+        Kind::Choice,
+        "`off`",
+        "`embedded`: the online delegate runs inside this gateway. `off`: it runs elsewhere (`barnabas steward`).",
+    ),
+    key(
+        "steward.epoch_lifetime",
+        Kind::Duration,
+        "`1d`",
+        "The delegate starts a new epoch of every stream after this time.",
+    ),
+];

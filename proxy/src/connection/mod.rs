@@ -1,0 +1,166 @@
+//! One client connection: frames in, through the chain, to one broker, and back.
+//!
+//! Arrives: a client's stream with its principal, and the broker's stream. Leaves: nothing; both are closed when
+//! it ends. One client connection has one upstream connection, so order, quotas, producer ids and SASL
+//! pass-through stay what they are without the gateway. What must never happen here: an unbounded queue.
+
+pub mod read;
+pub mod in_flight;
+pub mod requests;
+pub mod responses;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use crate::chain::fetch::FetchChain;
+use crate::chain::produce::ProduceChain;
+use crate::chain::rewrite::{AddressBook, RewriteError};
+use crate::chain::topic_ids::{TopicIdConflict, TopicIds};
+use crate::config::Limits;
+use crate::frame::Call;
+use crate::identity::Principal;
+use crate::keyring::Keys;
+use crate::metrics::Metrics;
+use read::{FrameReader, ReadError};
+
+/// How a connection ended when nothing was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The client closed it.
+    ByClient,
+    /// The broker closed it.
+    ByBroker,
+    /// The gateway is shutting down and everything due was answered.
+    Drained,
+    /// A refusal that the protocol can express in no other way (acks=0).
+    ByPolicy,
+}
+
+/// Why a connection had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The client's stream or framing.
+    #[error("downstream: {0}")]
+    Client(#[from] ReadError),
+    /// Writing to the client.
+    #[error("downstream: {0}")]
+    Downstream(#[source] io::Error),
+    /// The broker's framing.
+    #[error("upstream: {0}")]
+    Broker(#[source] ReadError),
+    /// Reading from or writing to the broker.
+    #[error("upstream: {0}")]
+    Upstream(#[source] io::Error),
+    /// The other side has ended first.
+    #[error("closed by the other side")]
+    Closed,
+    /// A message that is not what its header says, or that cannot be served.
+    #[error("message: {0}")]
+    Message(#[from] RewriteError),
+    /// An API or version that is not served.
+    #[error("request of api key {} version {} is not served; ApiVersions names what is", .0.api_key.0, .0.version.0)]
+    Refused(Call),
+    /// The broker answered something else than was asked.
+    #[error("broker answered correlation id {answered:?}, {} was due", .call.correlation_id.0)]
+    Unpaired {
+        /// What was due.
+        call: Call,
+        /// What came.
+        answered: Option<i32>,
+    },
+    /// The broker gave a topic id a second name.
+    #[error(transparent)]
+    TopicId(#[from] TopicIdConflict),
+}
+
+impl Error {
+    fn from_broker(error: ReadError) -> Self {
+        Self::Broker(error)
+    }
+
+    /// True for what happens whenever a peer goes away: no warning is due.
+    pub fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Client(ReadError::Io(_)) | Self::Downstream(_) | Self::Closed => true,
+            Self::Broker(ReadError::Io(_)) | Self::Upstream(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What every connection of a listener shares.
+#[derive(Clone)]
+pub struct Shared {
+    /// Keys and policy.
+    pub keys: Arc<Keys>,
+    /// Ids and names of the cluster's topics.
+    pub topic_ids: Arc<TopicIds>,
+    /// Where brokers are reached through this listener.
+    pub book: Arc<dyn AddressBook + Send + Sync>,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// True once the gateway is to end.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// Serves one connection until it ends.
+pub async fn serve<CR, CW, BR, BW>(
+    principal: Principal,
+    (client_read, client_write): (CR, CW),
+    (broker_read, broker_write): (BR, BW),
+    shared: &Shared,
+) -> Result<Ended, Error>
+where
+    CR: AsyncRead + Unpin,
+    CW: AsyncWrite + Unpin,
+    BR: AsyncRead + Unpin,
+    BW: AsyncWrite + Unpin,
+{
+    let limits = &shared.limits;
+    let (tell, due) = in_flight::queue(limits.max_in_flight_requests);
+    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.topic_ids.clone(), shared.metrics.clone());
+    let (who, keys, ids, metrics) = chain_parts();
+    let mut requests = requests::Requests {
+        client: FrameReader::new(client_read, limits.max_frame_bytes),
+        broker: broker_write,
+        in_flight: Some(tell),
+        produce: ProduceChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        topic_ids: shared.topic_ids.clone(),
+        draining: shared.draining.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    let (who, keys, ids, metrics) = chain_parts();
+    let mut responses = responses::Responses {
+        broker: FrameReader::new(broker_read, limits.max_frame_bytes),
+        client: client_write,
+        in_flight: due,
+        fetch: FetchChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        book: shared.book.clone(),
+        topic_ids: shared.topic_ids.clone(),
+        metrics: shared.metrics.clone(),
+    };
+    both(requests.run(), responses.run()).await
+}
+
+/// Runs both sides. A request side that ends because the gateway drains lets what is due be delivered; any
+/// other end of either side ends the connection.
+async fn both(
+    requests: impl Future<Output = Result<Ended, Error>>,
+    responses: impl Future<Output = Result<Ended, Error>>,
+) -> Result<Ended, Error> {
+    let mut requests = std::pin::pin!(requests);
+    let mut responses = std::pin::pin!(responses);
+    tokio::select! {
+        ended = &mut requests => match ended {
+            Ok(Ended::Drained) => responses.await,
+            // A producer may close as soon as it has sent with acks=0; one that waits for answers does not.
+            other => other,
+        },
+        ended = &mut responses => ended,
+    }
+}

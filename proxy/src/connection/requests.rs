@@ -1,0 +1,185 @@
+//! The way to the broker: requests of one client, one after another.
+//!
+//! Arrives: frames of the client. Leaves: cleared requests on the upstream connection, and an entry for each
+//! answer that is due. What must never happen here: a request sent without its entry, or an entry without its
+//! request, since every later answer would then reach the wrong caller.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Ended;
+use super::in_flight::{Due, Entry, Note};
+use super::read::FrameReader;
+use crate::chain::fetch::FetchNote;
+use crate::chain::produce::{ProduceChain, Produced};
+use crate::chain::rewrite::fetch::FetchRequest;
+use crate::chain::rewrite::produce::ProduceRequest;
+use crate::chain::rewrite::refusal::{self, Refusal};
+use crate::chain::rewrite::{RewriteError, TopicRef, topology};
+use crate::chain::topic_ids::{TopicId, TopicIds};
+use crate::chain::Cleared;
+use crate::frame::{Call, CorrelationId, RequestHeader, Segments, Treatment, api};
+use crate::metrics::Metrics;
+
+/// The request side of one connection.
+pub struct Requests<R, W> {
+    /// Frames of the client.
+    pub client: FrameReader<R>,
+    /// Towards the broker.
+    pub broker: W,
+    /// What is due.
+    pub in_flight: Option<mpsc::Sender<Entry>>,
+    /// Policy and sealing.
+    pub produce: ProduceChain,
+    /// Ids and names of the cluster's topics.
+    pub topic_ids: Arc<TopicIds>,
+    /// True once the gateway is to end.
+    pub draining: watch::Receiver<bool>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
+    /// Serves requests until the client leaves, the gateway drains, or something fails.
+    pub async fn run(&mut self) -> Result<Ended, super::Error> {
+        loop {
+            let Some(frame) = self.next_frame().await? else {
+                // The response side ends once it has delivered what is due. The stream to the broker stays open
+                // until then: a broker may drop the answers of a connection that is half closed.
+                self.in_flight = None;
+                return Ok(if *self.draining.borrow() { Ended::Drained } else { Ended::ByClient });
+            };
+            let since = Instant::now();
+            if let Some(ended) = self.serve(frame.freeze(), since).await? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream, or at a frame boundary once the gateway drains.
+    async fn next_frame(&mut self) -> Result<Option<BytesMut>, super::Error> {
+        if *self.draining.borrow() && self.client.is_empty() {
+            return Ok(None);
+        }
+        tokio::select! {
+            biased;
+            frame = self.client.next() => Ok(frame?),
+            _ = self.draining.wait_for(|draining| *draining) => Ok(None),
+        }
+    }
+
+    async fn serve(&mut self, frame: Bytes, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let call = Call::peek(&frame).map_err(RewriteError::from)?;
+        let known = call.api().is_some_and(|api| api.knows(call.version));
+        self.metrics.request(call, known);
+        if !known {
+            return self.refuse_unknown(call, since).await;
+        }
+        match (call.api_key, call.api().map(|api| api.treatment)) {
+            (api::PRODUCE, _) => self.produce(frame, call, since).await,
+            (api::FETCH, _) => self.fetch(frame, call, since).await,
+            (_, Some(Treatment::Decode | Treatment::Pass)) => {
+                let cleared = Cleared::pass(call, frame).map_err(RewriteError::from)?;
+                self.forward(cleared, Some((call, Note::Plain)), since).await?;
+                Ok(None)
+            }
+            _ => Err(super::Error::Refused(call)),
+        }
+    }
+
+    async fn produce(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+        let request = ProduceRequest::walk(&frame, &header)?;
+        let unknown = self.produce.unknown_ids(&request);
+        self.ask_for_names(unknown, since).await?;
+        let acks = request.acks;
+        match self.produce.clear(&request, call, frame).await? {
+            Produced::Forward(cleared, refused) => {
+                // With acks=0 no answer comes, and pairing must not wait for one.
+                let entry = (acks != 0).then_some((call, Note::Produce(refused)));
+                self.forward(cleared, entry, since).await?;
+                Ok(None)
+            }
+            Produced::Answer(answer) => {
+                self.push(Due::Own(answer), since).await?;
+                Ok(None)
+            }
+            Produced::Close => Ok(Some(Ended::ByPolicy)),
+        }
+    }
+
+    async fn fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+        let request = FetchRequest::walk(&frame, &header)?;
+        let unknown = FetchNote::unknown_ids(&request, &self.topic_ids);
+        self.ask_for_names(unknown, since).await?;
+        let note = FetchNote::of(&request, &frame, &self.topic_ids)?;
+        let cleared = Cleared::fetch(frame);
+        self.forward(cleared, Some((call, Note::Fetch(note))), since).await?;
+        Ok(None)
+    }
+
+    /// Asks the broker, on this same connection and so with this client's rights, for the names of topic ids.
+    async fn ask_for_names(&mut self, ids: Vec<TopicId>, since: Instant) -> Result<(), super::Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let call = topology::call(CorrelationId(OWN_CORRELATION_ID));
+        let topics: Vec<TopicRef<'_>> = ids.into_iter().map(TopicRef::Id).collect();
+        let request = topology::request(call, OWN_CLIENT_ID, Some(&topics))?;
+        let (tell, told) = oneshot::channel();
+        self.push(Due::Asked(call, tell), since).await?;
+        self.send(Segments::whole(request)).await?;
+        // The response side has learned the names by the time it tells; an id without a name is refused later,
+        // for its partition only.
+        told.await.map_err(|_| super::Error::Closed)?;
+        Ok(())
+    }
+
+    /// An API or version that the table does not know never passes. ApiVersions is answered as the protocol asks,
+    /// so that a newer client can step down (KIP-511); anything else ends the connection, as a broker does it.
+    async fn refuse_unknown(&mut self, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        match refusal::refuse_unknown(call) {
+            Refusal::Answer(answer) => {
+                self.push(Due::Own(answer), since).await?;
+                Ok(None)
+            }
+            Refusal::Silence | Refusal::Close => Err(super::Error::Refused(call)),
+        }
+    }
+
+    async fn forward(
+        &mut self,
+        cleared: Cleared,
+        entry: Option<(Call, Note)>,
+        since: Instant,
+    ) -> Result<(), super::Error> {
+        if let Some((call, note)) = entry {
+            self.push(Due::Broker(call, note), since).await?;
+        }
+        self.send(cleared.into_segments()).await?;
+        self.metrics.request_added(since.elapsed());
+        Ok(())
+    }
+
+    async fn push(&mut self, due: Due, since: Instant) -> Result<(), super::Error> {
+        let queue = self.in_flight.as_ref().ok_or(super::Error::Closed)?;
+        queue.send(Entry { due, since }).await.map_err(|_| super::Error::Closed)
+    }
+
+    async fn send(&mut self, segments: Segments) -> Result<(), super::Error> {
+        let mut framed = segments.framed().map_err(RewriteError::from)?;
+        self.broker.write_all_buf(&mut framed).await.map_err(super::Error::Upstream)?;
+        self.broker.flush().await.map_err(super::Error::Upstream)
+    }
+}
+
+/// Of no meaning to anybody: answers are paired by their order, and this one never reaches a client.
+const OWN_CORRELATION_ID: i32 = 0x6261_726e;
+
+/// What brokers see in their request logs.
+const OWN_CLIENT_ID: &str = "barnabas";

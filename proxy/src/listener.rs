@@ -1,0 +1,184 @@
+//! Where clients connect.
+//!
+//! Arrives: connections on the bootstrap port and on a port for each broker (or on one port, by host name).
+//! Leaves: a stream with a principal and the broker that is meant, handed to [`connection::serve`]. What must never
+//! happen here: a client without the certificate that the listener requires getting further than its handshake; a
+//! connection beyond `limits.max_connections` taking memory.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{Brokers, Listener};
+use crate::connection::{self, Shared};
+use crate::identity::Principal;
+use crate::metrics::ConnectionRefusal;
+use crate::router::{Cluster, Target};
+use crate::stream::{self, ReadAhead, Reading, Writing};
+use crate::tls::{ServerTls, UpstreamTlsSource};
+use crate::upstream;
+
+/// What the connections of one listener need.
+pub struct Serving {
+    /// As configured.
+    pub listener: Listener,
+    /// The cluster behind it.
+    pub cluster: Arc<Cluster>,
+    /// TLS towards clients; `None` is plaintext, which the configuration must have said.
+    pub tls: Option<Arc<ServerTls>>,
+    /// TLS towards brokers.
+    pub upstream_tls: Option<UpstreamTlsSource>,
+    /// What connections share.
+    pub shared: Shared,
+    /// Connections at once, all listeners together.
+    pub permits: Arc<Semaphore>,
+}
+
+/// A socket that is bound, and the broker that its port stands for.
+pub type Bound = (TcpListener, Target);
+
+/// Binds the bootstrap address and, when brokers have a port each, all of those: a broker that appears later is then
+/// reachable without a restart, and so it is on every gateway of the same configuration.
+pub async fn bind(listener: &Listener) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
+    let mut wanted = vec![(listener.bind, Target::Bootstrap)];
+    if let Brokers::Port(range) = &listener.brokers {
+        let ports = range.ports();
+        wanted.extend(ports.filter_map(|port| {
+            let node_id = range.node_id(port)?;
+            Some((SocketAddr::new(listener.bind.ip(), port), Target::Node(node_id)))
+        }));
+    }
+    let mut sockets = Vec::with_capacity(wanted.len());
+    for (address, target) in wanted {
+        let socket = TcpListener::bind(address).await.map_err(|error| (address, error))?;
+        sockets.push((socket, target));
+    }
+    Ok(sockets)
+}
+
+/// Accepts on all sockets until the gateway drains, then waits for the connections that are open.
+pub async fn accept_all(serving: Arc<Serving>, sockets: Vec<Bound>) {
+    let mut accepting = JoinSet::new();
+    for (socket, target) in sockets {
+        accepting.spawn(accept(serving.clone(), socket, target));
+    }
+    while accepting.join_next().await.is_some() {}
+}
+
+async fn accept(serving: Arc<Serving>, socket: TcpListener, target: Target) {
+    let mut draining = serving.shared.draining.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = draining.wait_for(|draining| *draining) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match serving.permits.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    connections.spawn(connection(serving.clone(), stream, peer, target, permit));
+                }
+                Err(_) => {
+                    serving.shared.metrics.connection_refused(ConnectionRefusal::Limit);
+                    tracing::warn!(event = "connection_limit", %peer, remedy = "raise limits.max_connections");
+                }
+            },
+            // Out of file descriptors, most likely: accepting at full speed would only burn the processor.
+            Err(error) => {
+                tracing::error!(event = "accept_failed", listener = serving.listener.name, %error);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(
+    serving: Arc<Serving>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    target: Target,
+    _permit: OwnedSemaphorePermit,
+) {
+    let metrics = serving.shared.metrics.clone();
+    let _open = metrics.connection_opened();
+    let secured = match secure(&serving, socket, target).await {
+        Ok(secured) => secured,
+        Err(error) => {
+            metrics.connection_refused(ConnectionRefusal::Handshake);
+            tracing::info!(event = "handshake_failed", listener = serving.listener.name, %peer, %error);
+            return;
+        }
+    };
+    let (client, principal, target) = secured;
+    let tls = serving.upstream_tls.as_ref().map(|source| source.current());
+    let timeout = serving.shared.limits.connect_timeout;
+    let broker = match upstream::connect(&serving.cluster, target, tls.as_ref(), timeout).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            metrics.connection_refused(ConnectionRefusal::Upstream);
+            tracing::warn!(event = "upstream_unreachable", %peer, %principal, %error);
+            return;
+        }
+    };
+    match connection::serve(principal.clone(), client, broker, &serving.shared).await {
+        Ok(ended) => tracing::debug!(event = "connection_ended", %peer, %principal, ?ended),
+        Err(error) if error.is_ordinary() => {
+            tracing::debug!(event = "connection_ended", %peer, %principal, %error);
+        }
+        Err(error) => {
+            metrics.connection_refused(ConnectionRefusal::Protocol);
+            tracing::warn!(event = "connection_refused", %peer, %principal, %error);
+        }
+    }
+}
+
+type Secured = ((Reading, Writing), Principal, Target);
+
+/// The handshake, when the listener has TLS: who the client is, and by the name it asked for, which broker it means.
+async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<Secured, SecureError> {
+    socket.set_nodelay(true)?;
+    let Some(tls) = &serving.tls else {
+        return Ok((stream::plain(socket), Principal::anonymous(), target));
+    };
+    let acceptor = TlsAcceptor::from(tls.current());
+    let handshake = acceptor.accept(ReadAhead::new(socket));
+    let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
+    let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let (_, session) = stream.get_ref();
+    let principal = tls.principal(session.peer_certificates())?;
+    let target = match &serving.listener.brokers {
+        Brokers::Port(_) => target,
+        Brokers::Sni(names) => match session.server_name() {
+            Some(host) if names.is_bootstrap(host) => Target::Bootstrap,
+            Some(host) => Target::Node(names.node_id(host).ok_or_else(|| SecureError::Host(host.to_owned()))?),
+            None => return Err(SecureError::NoHost),
+        },
+    };
+    Ok((stream::secured(stream), principal, target))
+}
+
+/// Why a connection got no further than its handshake.
+#[derive(Debug, thiserror::Error)]
+enum SecureError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("client certificate gives no principal: {0}")]
+    Principal(#[from] crate::tls::PrincipalError),
+    #[error("host name {0} is none of this listener's")]
+    Host(String),
+    #[error("client sent no host name (SNI), by which this listener tells brokers apart")]
+    NoHost,
+}
+
+/// Long enough to stop a loop from burning the processor, short enough that nobody waits.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
