@@ -27,3 +27,4 @@ pub mod node;
 pub mod clients;
 pub mod evil;
 pub mod gateway;
+pub mod site;

@@ -182,52 +182,78 @@ pub fn take(consumer: &BaseConsumer, count: usize) -> Vec<Received> {
     received
 }
 
+/// What came out of a topic, and the error that stood in the way of the rest.
+pub struct Reading {
+    /// The records that were delivered.
+    pub records: Vec<Received>,
+    /// The first error that is not about a connection; reading stopped there.
+    pub error: Option<RDKafkaErrorCode>,
+}
+
 /// Reads a whole topic without a group, from the beginning to its end.
 ///
 /// # Panics
 /// When an error comes instead.
 #[track_caller]
 pub fn read_all(endpoint: &Endpoint, topic: &str) -> Vec<Received> {
-    try_read_all(endpoint, topic, &[]).unwrap_or_else(|e| panic!("{topic} cannot be read: {e}"))
+    let reading = read(endpoint, topic, &[]);
+    assert_eq!(reading.error, None, "{topic} cannot be read");
+    reading.records
 }
 
-/// The same, where an error is what the test asks about: the first one that is not about a connection.
+/// The same with further settings, where an error is what the test asks about.
+///
+/// # Panics
+/// When neither an error nor the end of the topic comes: a reader must never hang.
 #[track_caller]
-pub fn try_read_all(
-    endpoint: &Endpoint,
-    topic: &str,
-    settings: &[(&str, &str)],
-) -> Result<Vec<Received>, KafkaError> {
+pub fn read(endpoint: &Endpoint, topic: &str, settings: &[(&str, &str)]) -> Reading {
     let consumer = consumer(
         endpoint,
         "none",
         &[&[("enable.auto.commit", "false")], settings].concat(),
     );
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(60))?;
-    let mut open: BTreeSet<i32> = metadata
-        .topics()
-        .iter()
-        .flat_map(|t| t.partitions().iter().map(|p| p.id()))
-        .collect();
+    let mut open = wait::until(
+        &format!("the partitions of {topic} are known"),
+        PATIENCE,
+        || {
+            let metadata = consumer
+                .fetch_metadata(Some(topic), Duration::from_secs(10))
+                .ok()?;
+            let partitions = metadata
+                .topics()
+                .iter()
+                .flat_map(|t| t.partitions().iter().map(|p| p.id()));
+            let partitions: BTreeSet<i32> = partitions.collect();
+            (!partitions.is_empty()).then_some(partitions)
+        },
+    );
     let mut list = TopicPartitionList::new();
     for partition in &open {
-        list.add_partition_offset(topic, *partition, Offset::Beginning)?;
+        list.add_partition_offset(topic, *partition, Offset::Beginning)
+            .expect("an offset that exists");
     }
-    consumer.assign(&list)?;
-    let mut received = Vec::new();
+    consumer
+        .assign(&list)
+        .expect("librdkafka takes the assignment");
+    let mut reading = Reading {
+        records: Vec::new(),
+        error: None,
+    };
     wait::until(&format!("the end of {topic}"), PATIENCE, || {
         match consumer.poll(Duration::from_millis(200)) {
             None => {}
-            Some(Ok(message)) => received.push(owned(&message)),
+            Some(Ok(message)) => reading.records.push(owned(&message)),
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 open.remove(&partition);
             }
             Some(Err(e)) if is_passing(&e) => {}
-            Some(Err(e)) => return Some(Err(e)),
+            Some(Err(e)) => {
+                reading.error = Some(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+            }
         }
-        open.is_empty().then_some(Ok(()))
-    })?;
-    Ok(received)
+        (open.is_empty() || reading.error.is_some()).then_some(())
+    });
+    reading
 }
 
 /// librdkafka's settings for an endpoint.

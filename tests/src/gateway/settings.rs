@@ -27,7 +27,7 @@ impl Home {
     /// Runs `barnabas init` in a fresh folder.
     pub fn new() -> Arc<Self> {
         let folder = Scratch::new("home");
-        let made = folder.join("made");
+        let made = folder.join(MADE);
         let mut command = Command::new(binary());
         command.arg("init").arg("--dir").arg(&made);
         Finished::run("init", &command, b"", PATIENCE, folder.path()).ok();
@@ -49,9 +49,9 @@ impl Home {
         &self.keyring_topic
     }
 
-    /// Writes a file into the folder.
+    /// Writes a file beside what `init` made, since a configuration's relative paths start at its own folder.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
-        self.folder.write(name, text)
+        self.folder.write(&format!("{MADE}/{name}"), text)
     }
 
     /// Runs the binary with these arguments to its end.
@@ -387,6 +387,9 @@ fn list(items: impl Iterator<Item = String>) -> String {
             .join(", ")
     )
 }
+
+/// Where `init` puts its files.
+const MADE: &str = "made";
 
 /// Ports for brokers: ids 1 to 6 are all that the tests start.
 const BROKERS: u16 = 6;
