@@ -37,12 +37,14 @@ impl Connection {
 
     /// Connects with TLS; the handshake happens here, so a refused certificate may show here or at the first answer.
     pub fn open_tls(address: &str, files: &ClientFiles) -> io::Result<Self> {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        Self::open_tls_as(address, host, files)
+    }
+
+    /// The same, asking for another host name than the one that was connected to.
+    pub fn open_tls_as(address: &str, host: &str, files: &ClientFiles) -> io::Result<Self> {
         let config = Arc::new(certs::client_config(files));
-        let host = address
-            .rsplit_once(':')
-            .map_or(address, |(host, _)| host)
-            .to_owned();
-        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let session = rustls::ClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut stream = rustls::StreamOwned::new(session, connect(address)?);
         stream.flush()?;
