@@ -34,6 +34,23 @@ pub enum Error {
         /// The key that the header names.
         found: KeyId,
     },
+    /// A keyring object, or a part of one, that is not well formed.
+    #[error("malformed object: {0}")]
+    Malformed(&'static str),
+    /// The keyring holds no such thing.
+    #[error("the keyring holds no {0}")]
+    Missing(&'static str),
+    /// No grant that is valid now and not revoked covers this epoch.
+    #[error("no valid grant to {right} epoch {epoch} of this stream")]
+    NotGranted {
+        /// `read` or `write`.
+        right: &'static str,
+        /// The epoch asked for.
+        epoch: EpochNumber,
+    },
+    /// Outside of the period for which something was made.
+    #[error("{0} is not valid at this time")]
+    NotValid(&'static str),
     /// The value does not begin with the envelope's magic byte.
     #[error("not a sealed record: magic byte is missing")]
     NotSealed,
@@ -77,6 +94,9 @@ pub enum Error {
         /// Suite in the header.
         found: Suite,
     },
+    /// An Ed25519 signature that does not verify.
+    #[error("signature does not verify")]
+    Signature,
     /// Fewer bytes than the header or the tag needs.
     #[error("truncated: {needed} bytes needed, {found} present")]
     Truncated {
@@ -97,6 +117,9 @@ pub enum Error {
     /// An envelope version that this library does not know.
     #[error("unknown envelope version {0}, this library reads version 1")]
     UnknownVersion(u8),
+    /// A wrapped key that does not open with this secret and context.
+    #[error("wrapped key does not open with this key")]
+    Unwrap,
     /// A part of the format that is defined and not implemented here.
     #[error("not supported by this library: {0}")]
     Unsupported(&'static str),
@@ -166,6 +189,10 @@ impl Error {
             Self::HeaderMismatch => "header_mismatch",
             Self::Identifier { .. } => "identifier",
             Self::KeyMismatch { .. } => "key_mismatch",
+            Self::Malformed(_) => "malformed",
+            Self::Missing(_) => "missing",
+            Self::NotGranted { .. } => "not_granted",
+            Self::NotValid(_) => "not_valid",
             Self::NotSealed => "not_sealed",
             Self::Parcel(_) => "parcel",
             Self::ParcelTooLarge { .. } => "parcel_too_large",
@@ -173,12 +200,14 @@ impl Error {
             Self::Reorder { .. } => "reorder",
             Self::Rotate(_) => "rotate",
             Self::SuiteMismatch { .. } => "suite_mismatch",
+            Self::Signature => "signature",
             Self::Truncated { .. } => "truncated",
             Self::UnexpectedType(_) => "unexpected_type",
             Self::UnknownSuite(_) => "unknown_suite",
             Self::UnknownType(_) => "unknown_type",
             Self::UnknownVersion(_) => "unknown_version",
             Self::Unsupported(_) => "unsupported",
+            Self::Unwrap => "unwrap",
             Self::ValueTooLarge { .. } => "value_too_large",
             Self::EpochTooOld { .. } => "epoch_too_old",
         }

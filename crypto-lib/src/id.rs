@@ -66,6 +66,22 @@ byte_id!(
     16
 );
 
+byte_id!(
+    /// Names a keyring object within its kind: a stream's, key's or identity's own id, or a digest of what the object is about.
+    ObjectId,
+    16
+);
+byte_id!(
+    /// Names a client identity: the first 16 bytes of a SHA-256 over its public keys.
+    IdentityId,
+    16
+);
+byte_id!(
+    /// Names a signing key: the first 16 bytes of a SHA-256 over the Ed25519 public key.
+    SignerId,
+    16
+);
+
 impl StreamId {
     /// Draws a new random id (version 4 UUID layout), for a topic that is put under sealing.
     pub fn draw() -> Result<Self, crate::Error> {

@@ -8,26 +8,93 @@
 //! [`Lane`] of it, and [`Lane::seal`] turns a value into `header | ciphertext | tag`, 44 bytes longer. On the way
 //! back [`Header::parse`] names the key, a [`SessionReader`] opens, and an [`OrderCheck`] notices replay.
 
-mod aad;
-pub mod envelope;
+// What everything speaks.
 mod error;
 mod id;
-mod memory;
-mod open;
-mod order;
-pub mod parcel;
-mod schedule;
-mod seal;
-mod session;
+
+// The sealed record, in the order in which a value passes through.
 mod suite;
 
+pub mod envelope;
+
+mod aad;
+
+mod memory;
+
+mod schedule;
+
+pub mod parcel;
+
+mod session;
+
+mod seal;
+
+mod open;
+
+mod order;
+
+// Who holds which key: signed objects and the keys that they carry.
+mod wire;
+
+mod signing;
+
+mod kem;
+
+pub mod custody;
+
+mod identity;
+
+mod stream;
+
+mod epoch;
+
+mod grant;
+
+pub mod announcement;
+
+mod steward;
+
+mod head;
+
+mod object;
+
+pub mod keyring;
+
+// What programs call: a writer's and a reader's steps in the right order.
+mod writer;
+
+mod reader;
+
+mod cache;
+
 pub use aad::{AadBuffer, Place};
+pub use announcement::{Announcement, AnnouncementTerms};
+pub use cache::ExpiringCache;
+pub use custody::{Custody, CustodyContext, CustodyError, WrappedSeed};
 pub use envelope::{Flags, HEADER_LEN, Header, RECORD_OVERHEAD, RecordType, Suite, TAG_LEN};
+pub use epoch::{Epoch, EpochSecret};
 pub use error::{Error, RotateReason};
-pub use id::{EpochNumber, KeyId, LaneNumber, StreamId, SubjectKeyId, UnixMillis};
+pub use grant::{EpochSeeds, Grant, Right};
+pub use head::Head;
+pub use id::{
+    EpochNumber, IdentityId, KeyId, LaneNumber, ObjectId, SignerId, StreamId, SubjectKeyId,
+    UnixMillis,
+};
+pub use identity::{Custodian, Identity, IdentityPublic, IdentitySecret};
+pub use kem::{KemPublicKey, KemSuite};
+pub use keyring::{Change, Effect, HeadState, Keyring, Refusal};
 pub use memory::Secret;
+pub use object::{Body, Kind, Object, Removal, SignedObject, Slot};
 pub use open::SessionReader;
 pub use order::OrderCheck;
+pub use reader::Reader;
 pub use schedule::Commitment;
 pub use seal::Lane;
 pub use session::{DrawnSession, Session, SessionLimits, SessionTerms};
+pub use signing::{SigningKey, VerifyingKey};
+pub use steward::{Delegate, Powers};
+pub use stream::{OnUnreadable, Stream, StreamFloor};
+pub use writer::{PendingSession, SessionDraft, SessionPlan, Writer};
+
+#[cfg(test)]
+mod fixture;

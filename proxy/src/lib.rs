@@ -11,4 +11,5 @@ pub mod router;
 pub mod chain;
 pub mod upstream;
 pub mod keyring;
+pub mod steward;
 pub mod metrics;

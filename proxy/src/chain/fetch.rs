@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use barnabas_crypto::{KeyId, OrderCheck, SessionReader, StreamId};
+use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::Bytes;
 
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use barnabas_crypto::{AadBuffer, Header, KeyId, OrderCheck, Place, SessionReader};
+use barnabas_crypto::{AadBuffer, Header, KeyId, OrderCheck, Place, SessionReader, TAG_LEN};
 
 use super::refusal::{Reason, Refusal};
 use super::seal::{plain_body, sealed_part};
@@ -352,9 +352,11 @@ impl<'a> Opening<'a> {
         let head = part(body, &record.head)?;
         let headers = part(body, &record.headers)?;
         let sealed = part(body, value)?;
-        let Some(plain_len) = header.plain_value_len(sealed.len()) else {
+        if !header.flags().parcel_is_value() {
             return self.open_parcel(head, headers, record.header_count, sealed, place, reader);
-        };
+        }
+        let overhead = header.len() + TAG_LEN;
+        let plain_len = sealed.len().checked_sub(overhead).ok_or(Reason::Forged)?;
         let plain = i32::try_from(plain_len).map_err(|_| Reason::Forged)?;
         let length = head.len()
             + varint_len(plain)

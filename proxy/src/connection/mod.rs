@@ -99,7 +99,7 @@ pub struct Shared {
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// Where brokers are reached through this listener.
-    pub book: Arc<dyn AddressBook + Send + Sync>,
+    pub book: Arc<dyn AddressBook>,
     /// Bounds.
     pub limits: Arc<Limits>,
     /// Counters.

@@ -36,7 +36,7 @@ pub struct Responses<R, W> {
     /// Policy and opening.
     pub fetch: FetchChain,
     /// Where brokers are reached through the gateway.
-    pub book: Arc<dyn AddressBook + Send + Sync>,
+    pub book: Arc<dyn AddressBook>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// Counters.

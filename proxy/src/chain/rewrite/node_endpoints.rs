@@ -12,7 +12,7 @@ use crate::frame::put::put_unsigned_varint;
 use crate::frame::{Cursor, Encoding, Splices, WireError};
 
 /// Knows under which address of the gateway a broker is reached.
-pub trait AddressBook {
+pub trait AddressBook: Send + Sync {
     /// The host and port under which clients reach the broker `node_id`, which calls itself `host:port`. Fails with
     /// [`RewriteError::NoAddress`] if there is none.
     fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError>;
