@@ -11,7 +11,7 @@ use crate::clients::Endpoint;
 use crate::clients::rd;
 use crate::clients::record::{Sent, shows};
 use crate::evil::Evil;
-use crate::gateway::{Gateway, Home, Rule, Settings};
+use crate::gateway::{Gateway, Home, Rule, Settings, is_control_run};
 use crate::scratch::{Scratch, unique};
 
 /// A gateway before a broker, with certificates for all.
@@ -86,6 +86,9 @@ impl Site {
 
     /// The gateway's address for a client with these files.
     pub fn endpoint(&self, files: &ClientFiles) -> Endpoint {
+        if is_control_run() {
+            return Endpoint::plain(&self.gateway.bootstrap());
+        }
         Endpoint::tls(&self.gateway.bootstrap(), files)
     }
 
@@ -116,6 +119,9 @@ pub fn assert_sealed(broker: &Broker, topic: &str, count: usize, secret: &str) {
         count,
         "the broker has another number of records in {topic}"
     );
+    if is_control_run() {
+        return;
+    }
     for got in &stored {
         assert!(
             !shows(&got.record, secret),

@@ -223,13 +223,48 @@ fn tls_and_a_client_certificate_work_towards_the_broker() {
 #[test]
 fn sasl_of_the_client_passes_to_the_broker_untouched() {
     let broker = Broker::shared();
+    let password = Scratch::new("sasl");
+    let file = password.write("password", "alice-secret");
     let change = |settings: Settings| Settings {
         upstream: broker.site().sasl_address.clone(),
+        upstream_client: vec![
+            "security.protocol: sasl_plaintext".to_owned(),
+            "sasl.mechanism: SCRAM-SHA-256".to_owned(),
+            "sasl.username: alice".to_owned(),
+            format!("sasl.password: {{ file: {} }}", file.display()),
+        ],
         ..settings
     };
-    let site = Site::with(broker, |settings| Settings {
-        rules: vec![],
-        ..change(settings)
-    });
-    let _ = site;
+    let mut site = Site::with(broker, change);
+    site.gateway.expect_in_log("SASL");
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let alice = site.client("alice");
+    let records: Vec<_> = (0..10).map(|n| numbered(&secret, n, 0)).collect();
+    for (n, mechanism) in ["PLAIN", "SCRAM-SHA-256"].into_iter().enumerate() {
+        let sasl = |password| {
+            [
+                ("security.protocol", "sasl_ssl"),
+                ("sasl.mechanism", mechanism),
+                ("sasl.username", "alice"),
+                ("sasl.password", password),
+                ("message.timeout.ms", "20000"),
+            ]
+        };
+        rd::produce(
+            &alice,
+            &topic,
+            &records[5 * n..5 * n + 5],
+            &sasl("alice-secret"),
+        );
+        let reading = rd::read(&alice, &topic, &sasl("alice-secret"));
+        assert_eq!(reading.error, None);
+        assert_same(&records[..5 * n + 5], &reading.records);
+        let mut wrong = rd::Producer::new(&alice, &sasl("not the password"));
+        wrong.send(&topic, &numbered(&secret, 99, 0));
+        assert!(
+            wrong.outcomes()[0].is_err(),
+            "the broker decides about passwords"
+        );
+    }
+    site.assert_sealed(&topic, records.len(), &secret);
 }

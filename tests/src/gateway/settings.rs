@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use super::binary;
+use super::{binary, is_control_run};
 use crate::certs::{ClientFiles, ServerFiles};
 use crate::ports;
 use crate::process::Finished;
@@ -28,6 +28,14 @@ impl Home {
     pub fn new() -> Arc<Self> {
         let folder = Scratch::new("home");
         let made = folder.join(MADE);
+        if is_control_run() {
+            fs::create_dir_all(&made).expect("a folder can be made");
+            return Arc::new(Self {
+                folder,
+                keyring_topic: unique("keyring"),
+                starter: String::new(),
+            });
+        }
         let mut command = Command::new(binary());
         command.arg("init").arg("--dir").arg(&made);
         Finished::run("init", &command, b"", PATIENCE, folder.path()).ok();
@@ -92,6 +100,8 @@ pub struct Settings {
     pub upstream: String,
     /// TLS towards the brokers.
     pub upstream_tls: Option<ClientFiles>,
+    /// `clusters[].client`: librdkafka properties of the gateway's own connection, as lines of YAML.
+    pub upstream_client: Vec<String>,
     /// TLS towards the clients.
     pub tls: Option<Tls>,
     /// `principal.from`, when it is not the subject.
@@ -194,6 +204,7 @@ impl Settings {
         Self {
             upstream: upstream.to_owned(),
             upstream_tls: None,
+            upstream_client: vec![],
             tls: None,
             principal_from: None,
             mapping_rules: vec![],
@@ -319,6 +330,12 @@ impl Settings {
                     *text += &format!("      private_key: {}\n", own.private_key.display());
                 }
             }
+        }
+        if !self.upstream_client.is_empty() {
+            *text += "    client:\n";
+        }
+        for line in &self.upstream_client {
+            *text += &format!("      {line}\n");
         }
     }
 
