@@ -3,21 +3,21 @@
 //! See `tests/bench/README.md` for what each figure means.
 
 mod args;
-mod single;
+mod batch;
 mod comparison;
-mod report;
-mod load;
-mod parts;
-mod stage;
-mod machine;
-mod process;
+mod error;
+mod histogram;
 mod link;
+mod load;
+mod machine;
+mod parts;
+mod payload;
+mod process;
+mod report;
+mod single;
+mod stage;
 mod tls;
 mod wire;
-mod batch;
-mod payload;
-mod histogram;
-mod error;
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -38,7 +38,12 @@ fn main() -> ExitCode {
         Task::Parts { value } => parts(value),
         Task::Up(arguments) => up(&arguments),
         Task::Compare(compare) => comparison::compare(&compare),
-        Task::All { stage, rounds, seconds, out } => comparison::all(&stage, rounds, seconds, out.as_deref()),
+        Task::All {
+            stage,
+            rounds,
+            seconds,
+            out,
+        } => comparison::all(&stage, rounds, seconds, out.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,11 +67,24 @@ fn parts(value: usize) -> Result<(), Error> {
 fn up(arguments: &StageArguments) -> Result<(), Error> {
     let stage = Stage::start(arguments)?;
     println!("{:<14} {:<22} pid", "party", "address");
-    println!("{:<14} {:<22} {}", "broker", stage.broker.address, stage.broker.pid());
+    println!(
+        "{:<14} {:<22} {}",
+        "broker",
+        stage.broker.address,
+        stage.broker.pid()
+    );
     for member in stage.members() {
         if let Some(pid) = member.child.as_ref().map(Child::pid) {
-            let stay = if member.target.follow { "" } else { "  (--stay)" };
-            println!("{:<14} {:<22} {pid}{stay}", member.party.name(), member.target.address);
+            let stay = if member.target.follow {
+                ""
+            } else {
+                "  (--stay)"
+            };
+            println!(
+                "{:<14} {:<22} {pid}{stay}",
+                member.party.name(),
+                member.target.address
+            );
         }
     }
     for (party, reason) in &stage.missing {
@@ -74,8 +92,16 @@ fn up(arguments: &StageArguments) -> Result<(), Error> {
     }
     let show = |path: &Path| path.display().to_string();
     let files = &stage.certificates;
-    println!("mTLS: --ca {} --cert {} --key {}", show(&files.ca), show(&files.client), show(&files.client_key));
+    println!(
+        "mTLS: --ca {} --cert {} --key {}",
+        show(&files.ca),
+        show(&files.client),
+        show(&files.client_key)
+    );
     println!("Enter ends all of them");
-    io::stdin().lock().read_line(&mut String::new()).attempt(|| "read standard input".into())?;
+    io::stdin()
+        .lock()
+        .read_line(&mut String::new())
+        .attempt(|| "read standard input".into())?;
     Ok(())
 }

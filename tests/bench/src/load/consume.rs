@@ -12,7 +12,9 @@ pub fn run(target: &Target, shape: &Shape, watch: Watch) -> Result<Figures, Erro
     let leaders = target.leaders(&shape.topic)?;
     let expected = Payload::new(shape.kind).value(shape.value_bytes);
     drive(shape, watch, |index, gauge| {
-        let Some(leader) = leaders.get(index % leaders.len()) else { return Ok(()) };
+        let Some(leader) = leaders.get(index % leaders.len()) else {
+            return Ok(());
+        };
         let mut link = target.connect(leader)?;
         let mut wish = Wish {
             topic: &shape.topic,
@@ -33,7 +35,11 @@ pub fn run(target: &Target, shape: &Shape, watch: Watch) -> Result<Figures, Erro
                     wish.offset
                 )));
             };
-            wish.offset = if next < fetched.high_watermark { next } else { 0 };
+            wish.offset = if next < fetched.high_watermark {
+                next
+            } else {
+                0
+            };
             gauge.count(walked.records);
         }
         Ok(())
@@ -45,14 +51,20 @@ fn prove(fetched: &Fetched<'_>, wish: &Wish<'_>, expected: &[u8]) -> Result<(), 
     let mut first = None;
     batch::each_value(fetched.records, |value| {
         if value.len() != expected.len() {
-            return Err(Error::Mismatch(format!("a value has {} bytes, {} were written", value.len(), expected.len())));
+            return Err(Error::Mismatch(format!(
+                "a value has {} bytes, {} were written",
+                value.len(),
+                expected.len()
+            )));
         }
         first.get_or_insert_with(|| value == expected);
         Ok(())
     })?;
     match first {
         Some(true) => Ok(()),
-        Some(false) => Err(Error::Mismatch("the first value is not the one that was written".into())),
+        Some(false) => Err(Error::Mismatch(
+            "the first value is not the one that was written".into(),
+        )),
         None => Err(Error::Mismatch(format!(
             "partition {} of {} is empty: run `produce` with as many connections as partitions first",
             wish.partition, wish.topic

@@ -29,7 +29,9 @@ pub struct Latencies {
 /// Sends `rate` records a second in all and receives every one of them.
 pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<Latencies, Error> {
     let leaders = target.leaders(&shape.topic)?;
-    let Some(leader) = leaders.first() else { return Err(Error::Setup("topic without partitions".into())) };
+    let Some(leader) = leaders.first() else {
+        return Err(Error::Setup("topic without partitions".into()));
+    };
     let epoch = Instant::now();
     let schedule = Schedule {
         shape,
@@ -49,7 +51,9 @@ pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<La
                 let (schedule, sent) = (&schedule, &sent);
                 thread::Builder::new()
                     .stack_size(super::STACK)
-                    .spawn_scoped(scope, move || produce(target, leader, schedule, index, sent))
+                    .spawn_scoped(scope, move || {
+                        produce(target, leader, schedule, index, sent)
+                    })
                     .attempt(|| "start a thread".into())
             })
             .collect();
@@ -67,7 +71,11 @@ pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<La
     });
     let (acknowledged, delivered, used) = (produced?, consumed?, used?);
     let records = acknowledged.len().max(1) as u32;
-    Ok(Latencies { acknowledged, delivered, cpu_per_record: used.map(|used| used.total / records) })
+    Ok(Latencies {
+        acknowledged,
+        delivered,
+        cpu_per_record: used.map(|used| used.total / records),
+    })
 }
 
 /// When which record is due.
@@ -141,8 +149,13 @@ fn consume(
         if so_far & FINISHED != 0 && received >= so_far & !FINISHED {
             return Ok(histogram);
         }
-        let wish =
-            fetch::Wish { topic: &shape.topic, partition: leader.partition, offset, max_wait_ms: 500, max_bytes: 1 << 20 };
+        let wish = fetch::Wish {
+            topic: &shape.topic,
+            partition: leader.partition,
+            offset,
+            max_wait_ms: 500,
+            max_bytes: 1 << 20,
+        };
         let fetched = fetch::answer(link.call(&mut fetch::request(&wish))?)?;
         let now = schedule.epoch.elapsed();
         batch::each_value(fetched.records, |value| {
@@ -156,7 +169,10 @@ fn consume(
         match batch::walk(fetched.records)?.next_offset {
             Some(next) => (offset, silence) = (next, Instant::now()),
             None if silence.elapsed() > PATIENCE => {
-                return Err(Error::Mismatch(format!("{received} records were delivered of {}", so_far & !FINISHED)));
+                return Err(Error::Mismatch(format!(
+                    "{received} records were delivered of {}",
+                    so_far & !FINISHED
+                )));
             }
             None => {}
         }
@@ -170,11 +186,15 @@ fn marked(value: &[u8]) -> Result<Duration, Error> {
         .and_then(|marker| std::str::from_utf8(marker).ok())
         .and_then(|marker| u64::from_str_radix(marker, 16).ok())
         .map(Duration::from_nanos)
-        .ok_or_else(|| Error::Mismatch("a delivered value does not carry its moment: was it not opened".into()))
+        .ok_or_else(|| {
+            Error::Mismatch("a delivered value does not carry its moment: was it not opened".into())
+        })
 }
 
 fn cpu_in_window(schedule: &Schedule<'_>, watch: Watch) -> Result<Option<CpuUse>, Error> {
-    let Some(pid) = watch.measured else { return Ok(None) };
+    let Some(pid) = watch.measured else {
+        return Ok(None);
+    };
     thread::sleep((schedule.epoch + schedule.open()).saturating_duration_since(Instant::now()));
     let before = CpuClock::read(pid)?;
     thread::sleep((schedule.epoch + schedule.close()).saturating_duration_since(Instant::now()));
@@ -183,7 +203,10 @@ fn cpu_in_window(schedule: &Schedule<'_>, watch: Watch) -> Result<Option<CpuUse>
 
 /// Sleeps, then spins the last stretch: the system wakes a sleeper some 50 microseconds late, which would count as latency.
 fn sleep_until(due: Instant) {
-    thread::sleep(due.saturating_duration_since(Instant::now()).saturating_sub(SPIN));
+    thread::sleep(
+        due.saturating_duration_since(Instant::now())
+            .saturating_sub(SPIN),
+    );
     while Instant::now() < due {
         std::hint::spin_loop();
     }

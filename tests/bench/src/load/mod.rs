@@ -15,7 +15,7 @@ use crate::error::{Attempt, Error};
 use crate::link::Link;
 use crate::payload::Kind;
 use crate::process::{self, CpuClock, CpuUse, Memory};
-use crate::wire::admin;
+use crate::wire::{admin, fetch};
 
 pub mod consume;
 pub mod idle;
@@ -119,13 +119,39 @@ impl Target {
             }
             thread::sleep(LEADER_PAUSE);
         }
-        Err(Error::Setup(format!("topic {topic} is not there: run `produce` first, or name it with --topic")))
+        Err(Error::Setup(format!(
+            "topic {topic} is not there: run `produce` first, or name it with --topic"
+        )))
     }
 
-    /// Creates the topic unless it is there.
+    /// Creates the topic unless it is there, and waits until every partition answers: Metadata names a leader a moment before
+    /// that leader takes requests.
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<(), Error> {
         let mut link = Link::connect(self.address, self.tls.as_ref())?;
-        admin::topic_created(link.call(&mut admin::create_topic(topic, partitions))?)
+        admin::topic_created(link.call(&mut admin::create_topic(topic, partitions))?)?;
+        for leader in self.leaders(topic)? {
+            let mut link = self.connect(&leader)?;
+            let wish = fetch::Wish {
+                topic,
+                partition: leader.partition,
+                offset: 0,
+                max_wait_ms: 0,
+                max_bytes: 1,
+            };
+            for attempt in 1.. {
+                match fetch::answer(link.call(&mut fetch::request(&wish))?) {
+                    Ok(_) => break,
+                    Err(Error::Kafka {
+                        code: UNKNOWN_TOPIC | NO_LEADER | NOT_LEADER,
+                        ..
+                    }) if attempt < LEADER_ATTEMPTS => {
+                        thread::sleep(LEADER_PAUSE);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the topic; its absence is no failure.
@@ -195,25 +221,32 @@ where
         let mut threads = Vec::with_capacity(shape.connections);
         for index in 0..shape.connections {
             let (gauge, work) = (&gauge, &work);
-            let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
-                let outcome = work(index, gauge);
-                if outcome.is_err() {
-                    gauge.stop.store(true, Ordering::Relaxed);
-                }
-                outcome
-            });
+            let spawned = thread::Builder::new()
+                .stack_size(STACK)
+                .spawn_scoped(scope, move || {
+                    let outcome = work(index, gauge);
+                    if outcome.is_err() {
+                        gauge.stop.store(true, Ordering::Relaxed);
+                    }
+                    outcome
+                });
             threads.push(spawned.attempt(|| "start a thread".into())?);
         }
         let measured = measure(&gauge, shape, watch);
         gauge.stop.store(true, Ordering::Relaxed);
         let mut failure = None;
         for thread in threads {
-            let outcome = thread.join().unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into())));
+            let outcome = thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into())));
             failure = failure.or(outcome.err());
         }
         match failure {
             Some(error) => Err(error),
-            None => measured.map(|figures| Figures { records_in_all: gauge.records.load(Ordering::Relaxed), ..figures }),
+            None => measured.map(|figures| Figures {
+                records_in_all: gauge.records.load(Ordering::Relaxed),
+                ..figures
+            }),
         }
     })
 }
@@ -230,7 +263,9 @@ fn measure(gauge: &Gauge, shape: &Shape, watch: Watch) -> Result<Figures, Error>
     pause(gauge, shape.length);
     let after = Moment::now(gauge, watch)?;
     let memory = watch.measured.map(Memory::read).transpose()?;
-    let used = |after: &Option<CpuClock>, before: &Option<CpuClock>| Some(after.as_ref()?.since(before.as_ref()?));
+    let used = |after: &Option<CpuClock>, before: &Option<CpuClock>| {
+        Some(after.as_ref()?.since(before.as_ref()?))
+    };
     let records = after.records - before.records;
     Ok(Figures {
         elapsed: after.at - before.at,
@@ -284,5 +319,9 @@ impl Moment {
 pub const MEBIBYTE: f64 = 1_048_576.0;
 /// Load threads hold their buffers on the heap.
 const STACK: usize = 256 << 10;
+/// Kafka's error codes while a new topic settles.
+const UNKNOWN_TOPIC: i16 = 3;
+const NO_LEADER: i16 = 5;
+const NOT_LEADER: i16 = 6;
 const LEADER_ATTEMPTS: usize = 50;
 const LEADER_PAUSE: Duration = Duration::from_millis(100);

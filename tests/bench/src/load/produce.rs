@@ -13,7 +13,9 @@ pub fn run(target: &Target, shape: &Shape, watch: Watch) -> Result<Figures, Erro
     let values = Payload::new(shape.kind).values(shape.records, shape.value_bytes);
     let batch = batch::build(&values, shape.codec)?;
     drive(shape, watch, |index, gauge| {
-        let Some(leader) = leaders.get(index % leaders.len()) else { return Ok(()) };
+        let Some(leader) = leaders.get(index % leaders.len()) else {
+            return Ok(());
+        };
         let mut link = target.connect(leader)?;
         let mut frame = wire::produce::request(&shape.topic, leader.partition, shape.acks, &batch);
         gauge.arrive();

@@ -9,6 +9,7 @@ mod relay;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::ValueEnum;
 
@@ -47,6 +48,7 @@ pub struct Stage {
     /// Who could not be started, and why.
     pub missing: Vec<(Party, String)>,
     directory: PathBuf,
+    numbers: AtomicU32,
 }
 
 /// One party that runs.
@@ -84,7 +86,11 @@ impl Party {
 
     /// The relay whose cost is the bar for this one.
     pub fn bar(self) -> Self {
-        if self.tls() { Self::HaproxyMtls } else { Self::Haproxy }
+        if self.tls() {
+            Self::HaproxyMtls
+        } else {
+            Self::Haproxy
+        }
     }
 }
 
@@ -94,10 +100,19 @@ impl Stage {
     pub fn start(arguments: &StageArguments) -> Result<Self, Error> {
         let directory = arguments.work.join(format!("stage-{}", std::process::id()));
         fs::create_dir_all(&directory).attempt(|| format!("create {}", directory.display()))?;
-        let directory = directory.canonicalize().attempt(|| format!("find {}", directory.display()))?;
+        let directory = directory
+            .canonicalize()
+            .attempt(|| format!("find {}", directory.display()))?;
         let certificates = Certificates::create(&directory)?;
         let broker = Broker::start(&arguments.kafka_libs, &directory)?;
-        let mut stage = Self { broker, certificates, members: Vec::new(), missing: Vec::new(), directory };
+        let mut stage = Self {
+            broker,
+            certificates,
+            members: Vec::new(),
+            missing: Vec::new(),
+            directory,
+            numbers: AtomicU32::new(0),
+        };
         let wanted = match arguments.parties.as_slice() {
             [] => Party::value_variants(),
             named => named,
@@ -105,7 +120,9 @@ impl Stage {
         for &party in wanted {
             match stage.member(party, arguments) {
                 Ok(member) => stage.members.push(member),
-                Err(error) if arguments.parties.is_empty() => stage.missing.push((party, error.to_string())),
+                Err(error) if arguments.parties.is_empty() => {
+                    stage.missing.push((party, error.to_string()))
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -115,18 +132,41 @@ impl Stage {
     fn member(&self, party: Party, arguments: &StageArguments) -> Result<Member, Error> {
         let (address, child) = match party {
             Party::Direct => (self.broker.address, None),
-            Party::Haproxy => relay::start(&self.directory, party, self.broker.address, None).map(started)?,
-            Party::HaproxyMtls => {
-                relay::start(&self.directory, party, self.broker.address, Some(&self.certificates)).map(started)?
+            Party::Haproxy => {
+                relay::start(&self.directory, party, self.broker.address, None).map(started)?
             }
-            Party::Pass | Party::Sealed | Party::SealedMtls => {
-                gateway::start(&self.directory, party, self.broker.address, &self.certificates, arguments).map(started)?
-            }
+            Party::HaproxyMtls => relay::start(
+                &self.directory,
+                party,
+                self.broker.address,
+                Some(&self.certificates),
+            )
+            .map(started)?,
+            Party::Pass | Party::Sealed | Party::SealedMtls => gateway::start(
+                &self.directory,
+                party,
+                self.broker.address,
+                &self.certificates,
+                arguments,
+            )
+            .map(started)?,
         };
-        let tls = if party.tls() { Some(self.certificates.client_config()?) } else { None };
+        let tls = if party.tls() {
+            Some(self.certificates.client_config()?)
+        } else {
+            None
+        };
         let follow = matches!(party, Party::Pass | Party::Sealed | Party::SealedMtls);
         crate::link::Link::await_life(address, tls.as_ref(), crate::stage::child::START)?;
-        Ok(Member { party, target: Target { address, tls, follow }, child })
+        Ok(Member {
+            party,
+            target: Target {
+                address,
+                tls,
+                follow,
+            },
+            child,
+        })
     }
 
     /// The parties that run, in their order.
@@ -134,14 +174,26 @@ impl Stage {
         &self.members
     }
 
+    /// Another number each time.
+    pub fn next_number(&self) -> u32 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The broker as a target, for topics.
     pub fn direct(&self) -> Target {
-        Target { address: self.broker.address, tls: None, follow: false }
+        Target {
+            address: self.broker.address,
+            tls: None,
+            follow: false,
+        }
     }
 
     /// What to watch while `member` is under load.
     pub fn watch(&self, member: &Member) -> Watch {
-        Watch { measured: member.child.as_ref().map(Child::pid), broker: Some(self.broker.pid()) }
+        Watch {
+            measured: member.child.as_ref().map(Child::pid),
+            broker: Some(self.broker.pid()),
+        }
     }
 }
 
