@@ -212,6 +212,8 @@ pub enum Aspect {
     Latency,
     /// Produce, then consume, at full speed
     Speed,
+    /// Kafka's own consumer: its rate against direct
+    Stock,
 }
 
 impl LoadArguments {

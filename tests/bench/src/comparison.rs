@@ -1,19 +1,16 @@
 //! Side by side: the same load on every party of one stage, round after round, in an order that turns with each round, so that
 //! whatever else the machine does meets all of them. A party that fails a load has no figure there and its reason is printed.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use crate::args::{Acks, Aspect, Compare, LoadArguments, StageArguments};
+use crate::args::{Aspect, Compare, LoadArguments};
 use crate::batch::Codec;
-use crate::error::{Attempt, Error};
+use crate::error::Error;
 use crate::load::idle::Idle;
-use crate::load::latency::Latencies;
+use crate::load::latency::Paired;
+use crate::load::stock::Stock;
 use crate::load::{self, Figures, Shape};
-use crate::machine;
-use crate::parts::Parts;
-use crate::payload::{Kind, Payload};
+use crate::payload::Payload;
 use crate::report;
 use crate::stage::{Member, Party, Stage};
 
@@ -55,6 +52,12 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
             println!("{}", report::latency(&columns));
             failures(&columns)
         }
+        Aspect::Stock => {
+            warm_up(&stage, load)?;
+            let columns = stock(&stage, load, compare.rounds);
+            println!("{}", report::stock(&columns));
+            failures(&columns)
+        }
         Aspect::Idle => {
             let columns = idle(&stage, compare.count);
             println!("{}", report::idle(&columns));
@@ -68,150 +71,8 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
     }
 }
 
-/// `all`: the tables of RESULTS.md, printed as they are finished.
-pub fn all(
-    arguments: &StageArguments,
-    rounds: usize,
-    seconds: f64,
-    out: Option<&Path>,
-) -> Result<(), Error> {
-    let stage = Stage::start(arguments)?;
-    let mut paper = Paper::default();
-    paper.add(report::opening(&machine::describe(), rounds, seconds));
-    for (party, reason) in &stage.missing {
-        paper.add(format!(
-            "Not measured: {}, because {reason}\n",
-            party.name()
-        ));
-    }
-
-    let main = LoadArguments {
-        seconds,
-        ..standard()
-    };
-    paper.heading(&format!("Idle connections, {IDLE} of them"));
-    let idle = idle(&stage, IDLE);
-    paper.table(report::idle(&idle), failures(&idle));
-
-    warm_up(&stage, &main)?;
-    paper.heading("1 KiB values, random bytes, no codec, 4 connections");
-    let speeds = speed(&stage, &main, rounds);
-    paper.table(report::speed(&speeds), failures(&speeds));
-
-    paper.heading(
-        "One 1 KiB record in each request, one request in flight on each of 4 connections",
-    );
-    let one = LoadArguments {
-        batch: 0,
-        in_flight: 1,
-        ..main.clone()
-    };
-    let singles = speed(&stage, &one, rounds);
-    paper.table(report::requests(&singles), failures(&singles));
-
-    paper.heading(&format!(
-        "Latency at {RATE} records a second, 1 KiB, one connection"
-    ));
-    let calm = LoadArguments {
-        connections: 1,
-        ..main.clone()
-    };
-    let latencies = latency(&stage, &calm, rounds, RATE);
-    paper.table(report::latency(&latencies), failures(&latencies));
-
-    for (title, load) in variations(&main) {
-        paper.heading(title);
-        let columns = speed(&stage, &load, 1);
-        paper.table(report::speed(&columns), failures(&columns));
-    }
-
-    let parts = Parts::measure(main.value, &stage.certificates)?;
-    paper.heading("The parts alone, and how far from their sum");
-    paper.add(report::parts(&parts, main.value));
-    paper.add(report::limits(&parts, &speeds));
-    paper.heading("What it must reach");
-    paper.add(report::verdicts(&speeds, &singles, &latencies, &idle));
-    match out {
-        Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),
-        None => Ok(()),
-    }
-}
-
-/// Values, codecs and connections other than those of the main load.
-fn variations(main: &LoadArguments) -> Vec<(&'static str, LoadArguments)> {
-    let json = |codec| LoadArguments {
-        codec,
-        values: Kind::Json,
-        ..main.clone()
-    };
-    // Many connections share what the broker can take: smaller batches and answers, so that memory is that of connections.
-    let crowd = |connections| LoadArguments {
-        connections,
-        in_flight: 1,
-        batch: 16 << 10,
-        fetch_bytes: 64 << 10,
-        ..main.clone()
-    };
-    vec![
-        (
-            "100 B values, random bytes, no codec, 4 connections",
-            LoadArguments {
-                value: 100,
-                ..main.clone()
-            },
-        ),
-        (
-            "10 KiB values, random bytes, no codec, 4 connections",
-            LoadArguments {
-                value: 10 << 10,
-                ..main.clone()
-            },
-        ),
-        (
-            "1 KiB values, JSON-like, no codec, 4 connections",
-            json(Codec::None),
-        ),
-        (
-            "1 KiB values, JSON-like, lz4, 4 connections",
-            json(Codec::Lz4),
-        ),
-        (
-            "1 KiB values, JSON-like, zstd, 4 connections",
-            json(Codec::Zstd),
-        ),
-        (
-            "1 KiB values, random bytes, no codec, 1 connection",
-            LoadArguments {
-                connections: 1,
-                ..main.clone()
-            },
-        ),
-        ("1 KiB values, 16 KiB batches, 100 connections", crowd(100)),
-        (
-            "1 KiB values, 16 KiB batches, 1,000 connections",
-            crowd(1000),
-        ),
-    ]
-}
-
-fn standard() -> LoadArguments {
-    LoadArguments {
-        seconds: 3.0,
-        warm: 1.0,
-        connections: 4,
-        partitions: 4,
-        in_flight: 5,
-        value: 1024,
-        batch: 64 << 10,
-        codec: Codec::None,
-        values: Kind::Random,
-        acks: Acks::All,
-        fetch_bytes: 1 << 20,
-    }
-}
-
 /// The broker's just-in-time compiler must have seen both paths before anyone is measured.
-fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
+pub fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
     let longer = LoadArguments {
         warm: 0.0,
         seconds: BROKER_WARM,
@@ -231,24 +92,27 @@ fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
     one_latency(stage, &direct, &calm, RATE, "warm-up-calm").map(drop)
 }
 
-fn speed(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<Speed>> {
+/// Produce, then consume, of every party.
+pub fn speed(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<Speed>> {
     turns(stage, rounds, |member, topic| {
         one_speed(stage, member, load, topic)
     })
 }
 
-fn latency(
+/// Latency of every party.
+pub fn latency(
     stage: &Stage,
     load: &LoadArguments,
     rounds: usize,
     rate: f64,
-) -> Vec<Column<Latencies>> {
+) -> Vec<Column<Paired>> {
     turns(stage, rounds, |member, topic| {
         one_latency(stage, member, load, rate, topic)
     })
 }
 
-fn idle(stage: &Stage, count: usize) -> Vec<Column<Idle>> {
+/// Idle connections to every party that is a process of its own.
+pub fn idle(stage: &Stage, count: usize) -> Vec<Column<Idle>> {
     stage
         .members()
         .iter()
@@ -261,6 +125,29 @@ fn idle(stage: &Stage, count: usize) -> Vec<Column<Idle>> {
                 rounds: outcome.into_iter().collect(),
                 failure,
             })
+        })
+        .collect()
+}
+
+/// Kafka's own consumer on every party that answers with addresses of its own.
+pub fn stock(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<Stock>> {
+    let mut columns = turns(stage, rounds, |member, topic| {
+        if member.party.is_relay() {
+            return Ok(None);
+        }
+        let shape = load.shape(topic);
+        with_topic(stage, load, topic, || {
+            let produced = load::produce::run(&member.target, &shape, stage.watch(member))?;
+            load::stock::run(stage, member, &shape, produced.records_in_all).map(Some)
+        })
+    });
+    columns.retain(|column| !column.party.is_relay());
+    columns
+        .into_iter()
+        .map(|column| Column {
+            party: column.party,
+            rounds: column.rounds.into_iter().flatten().collect(),
+            failure: column.failure,
         })
         .collect()
 }
@@ -324,10 +211,18 @@ fn one_latency(
     load: &LoadArguments,
     rate: f64,
     topic: &str,
-) -> Result<Latencies, Error> {
+) -> Result<Paired, Error> {
     let shape = load.shape(topic);
-    with_topic(stage, load, topic, || {
-        load::latency::run(&member.target, &shape, rate, stage.watch(member))
+    let (target, watch) = (&member.target, stage.watch(member));
+    with_topic(stage, load, topic, || match member.party {
+        Party::Direct => {
+            let through = load::latency::run(target, &shape, rate, watch)?;
+            Ok(Paired {
+                through,
+                beside: None,
+            })
+        }
+        _ => load::latency::beside(target, &stage.direct(), &shape, rate, watch),
     })
 }
 
@@ -363,7 +258,8 @@ fn look_at_rest(stage: &Stage, party: Party, shape: &Shape) -> Result<(), Error>
     }
 }
 
-fn failures<T>(columns: &[Column<T>]) -> Vec<String> {
+/// Who failed, and why.
+pub fn failures<T>(columns: &[Column<T>]) -> Vec<String> {
     columns
         .iter()
         .filter_map(|column| {
@@ -376,34 +272,7 @@ fn failures<T>(columns: &[Column<T>]) -> Vec<String> {
         .collect()
 }
 
-/// Collects the tables and prints each at once: a long run shows where it is.
-#[derive(Default)]
-struct Paper {
-    text: String,
-}
-
-impl Paper {
-    fn add(&mut self, text: String) {
-        println!("{text}");
-        self.text.push_str(&text);
-        self.text.push('\n');
-    }
-
-    fn heading(&mut self, title: &str) {
-        self.add(format!("## {title}\n"));
-    }
-
-    fn table(&mut self, table: String, failed: Vec<String>) {
-        self.add(table);
-        for reason in failed {
-            self.add(format!("{reason}\n"));
-        }
-    }
-}
-
-/// Idle connections opened.
-const IDLE: usize = 1000;
 /// Records in a second that leave both cores mostly idle.
-const RATE: f64 = 500.0;
+pub const RATE: f64 = 500.0;
 const BROKER_WARM: f64 = 5.0;
 const AFTER_DELETE: Duration = Duration::from_millis(300);

@@ -13,6 +13,7 @@ mod machine;
 mod parts;
 mod payload;
 mod process;
+mod programme;
 mod report;
 mod single;
 mod stage;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             rounds,
             seconds,
             out,
-        } => comparison::all(&stage, rounds, seconds, out.as_deref()),
+        } => programme::run(&stage, rounds, seconds, out.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -26,8 +26,54 @@ pub struct Latencies {
     pub cpu_per_record: Option<Duration>,
 }
 
+/// One party's latencies and those of the broker alone, taken in the same seconds: whatever else the machine did met both.
+pub struct Paired {
+    /// Through the party.
+    pub through: Latencies,
+    /// Past it; none when the party is the broker.
+    pub beside: Option<Latencies>,
+}
+
+/// Runs the schedule through `target` and, half an interval later each time, one on `direct`, to another partition.
+pub fn beside(
+    target: &Target,
+    direct: &Target,
+    shape: &Shape,
+    rate: f64,
+    watch: Watch,
+) -> Result<Paired, Error> {
+    let half = Duration::from_secs_f64(0.5 / rate);
+    thread::scope(|scope| {
+        let other = Shape {
+            topic: format!("{}-beside", shape.topic),
+            ..shape.clone()
+        };
+        let direct = scope.spawn(move || {
+            direct.create_topic(&other.topic, 1)?;
+            let latencies = schedule(direct, &other, rate, half, Watch::default());
+            latencies.and_then(|latencies| direct.delete_topic(&other.topic).map(|()| latencies))
+        });
+        let through = schedule(target, shape, rate, Duration::ZERO, watch);
+        let direct = direct.join().unwrap_or_else(|_| Err(panicked()));
+        Ok(Paired {
+            through: through?,
+            beside: Some(direct?),
+        })
+    })
+}
+
 /// Sends `rate` records a second in all and receives every one of them.
 pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<Latencies, Error> {
+    schedule(target, shape, rate, Duration::ZERO, watch)
+}
+
+fn schedule(
+    target: &Target,
+    shape: &Shape,
+    rate: f64,
+    phase: Duration,
+    watch: Watch,
+) -> Result<Latencies, Error> {
     let leaders = target.leaders(&shape.topic)?;
     let Some(leader) = leaders.first() else {
         return Err(Error::Setup("topic without partitions".into()));
@@ -39,7 +85,7 @@ pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<La
         interval: Duration::from_secs_f64(shape.connections as f64 / rate),
         step: Duration::from_secs_f64(1.0 / rate),
         // Time for all connections to stand before the first record is due.
-        begin: Duration::from_millis(200 + 5 * shape.connections as u64),
+        begin: Duration::from_millis(200 + 5 * shape.connections as u64) + phase,
     };
     let sent = AtomicI64::new(0);
     let (produced, consumed, used) = thread::scope(|scope| {
@@ -213,7 +259,11 @@ fn sleep_until(due: Instant) {
 }
 
 fn join(outcome: thread::Result<Result<Histogram, Error>>) -> Result<Histogram, Error> {
-    outcome.unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into())))
+    outcome.unwrap_or_else(|_| Err(panicked()))
+}
+
+fn panicked() -> Error {
+    Error::Setup("a load thread panicked".into())
 }
 
 /// Bytes at the start of a value that carry its scheduled moment.

@@ -21,6 +21,7 @@ pub mod consume;
 pub mod idle;
 pub mod latency;
 pub mod produce;
+pub mod stock;
 
 /// What the load is sent to.
 #[derive(Clone)]

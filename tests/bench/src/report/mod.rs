@@ -6,11 +6,12 @@ mod limits;
 use crate::comparison::{Column, Speed};
 use crate::histogram::Histogram;
 use crate::load::idle::Idle;
-use crate::load::latency::Latencies;
+use crate::load::latency::{Latencies, Paired};
+use crate::load::stock::Stock;
 use crate::load::{Figures, MEBIBYTE};
 use crate::stage::Party;
 
-pub use limits::{limits, parts, verdicts};
+pub use limits::{Measured, limits, parts, verdicts};
 
 /// Title, machine and how to read what follows.
 pub fn opening(machine: &[String], rounds: usize, seconds: f64) -> String {
@@ -102,8 +103,8 @@ pub fn requests(columns: &[Column<Speed>]) -> String {
     table.text
 }
 
-/// Latencies, and what a party adds to those of the broker alone.
-pub fn latency(columns: &[Column<Latencies>]) -> String {
+/// Latencies, and what a party adds to those of the broker alone in the same seconds.
+pub fn latency(columns: &[Column<Paired>]) -> String {
     let mut table = Table::new(&[
         "",
         "ack p50 / p99 / p99.9, us",
@@ -113,20 +114,40 @@ pub fn latency(columns: &[Column<Latencies>]) -> String {
         "CPU us/record, in and out",
     ]);
     for column in columns {
-        let direct = column_of(columns, Party::Direct);
         let mut row = vec![column.party.name().to_owned()];
         for of in [acknowledged as fn(&Latencies) -> &Histogram, delivered] {
-            let mine = QUANTILES.map(|quantile| micros(column, of, quantile));
+            let mine = QUANTILES
+                .map(|quantile| median(column, |round| Some(micros(&round.through, of, quantile))));
             row.push(mine.map(|figure| number(figure, 0)).join(" / "));
-            let added = QUANTILES.map(|quantile| added(column, direct?, of, quantile));
+            let added = QUANTILES.map(|quantile| added(column, of, quantile));
             row.push(added.map(|figure| number(figure, 0)).join(" / "));
         }
         row.push(spread(
             column,
-            |round| round.cpu_per_record.map(|cpu| cpu.as_secs_f64() * 1e6),
+            |round| {
+                round
+                    .through
+                    .cpu_per_record
+                    .map(|cpu| cpu.as_secs_f64() * 1e6)
+            },
             1,
         ));
         table.row(row);
+    }
+    table.text
+}
+
+/// Rate of Kafka's own consumer.
+pub fn stock(columns: &[Column<Stock>]) -> String {
+    let mut table = Table::new(&["", "consume rec/s", "x direct", "CPU ms/MB"]);
+    for column in columns {
+        let rate = |round: &Stock| Some(round.records_per_second);
+        table.row(vec![
+            column.party.name().to_owned(),
+            spread(column, rate, 0),
+            times(column, column_of(columns, Party::Direct), rate),
+            spread(column, |round| round.cpu_per_mb, 2),
+        ]);
     }
     table.text
 }
@@ -246,26 +267,15 @@ fn peak(round: &Speed) -> Option<f64> {
     highest.map(|bytes| bytes as f64 / MEBIBYTE)
 }
 
-fn micros(
-    column: &Column<Latencies>,
-    of: fn(&Latencies) -> &Histogram,
-    quantile: f64,
-) -> Option<f64> {
-    median(column, |round| {
-        Some(of(round).quantile(quantile).as_secs_f64() * 1e6)
-    })
+fn micros(latencies: &Latencies, of: fn(&Latencies) -> &Histogram, quantile: f64) -> f64 {
+    of(latencies).quantile(quantile).as_secs_f64() * 1e6
 }
 
-fn added(
-    column: &Column<Latencies>,
-    direct: &Column<Latencies>,
-    of: fn(&Latencies) -> &Histogram,
-    quantile: f64,
-) -> Option<f64> {
-    if column.party == Party::Direct {
-        return None;
-    }
-    Some(micros(column, of, quantile)? - micros(direct, of, quantile)?)
+/// The median of the rounds' differences, each between two streams of the same seconds.
+fn added(column: &Column<Paired>, of: fn(&Latencies) -> &Histogram, quantile: f64) -> Option<f64> {
+    median(column, |round| {
+        Some(micros(&round.through, of, quantile) - micros(round.beside.as_ref()?, of, quantile))
+    })
 }
 
 fn acknowledged(latencies: &Latencies) -> &Histogram {

@@ -17,6 +17,7 @@ pub struct Broker {
     pub address: SocketAddr,
     child: Child,
     data: PathBuf,
+    classes: String,
 }
 
 impl Broker {
@@ -44,7 +45,7 @@ impl Broker {
                 .map(|&argument| argument.to_owned())
                 .collect::<Vec<_>>()
         };
-        Child::run(
+        Child::output(
             java,
             &arguments(&[
                 "-cp",
@@ -76,12 +77,18 @@ impl Broker {
             address,
             child,
             data,
+            classes,
         })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.pid()
+    }
+
+    /// Class path of Kafka and its tools.
+    pub fn classes(&self) -> &str {
+        &self.classes
     }
 
     /// Ends it.

@@ -38,15 +38,15 @@ impl Child {
         Ok(Self { process, log })
     }
 
-    /// Runs `program` to its end; a failure holds the last lines of its output.
-    pub fn run(program: &Path, arguments: &[String]) -> Result<(), Error> {
+    /// Runs `program` to its end and returns what it printed; a failure holds the last lines of its complaint.
+    pub fn output(program: &Path, arguments: &[String]) -> Result<String, Error> {
         let output = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .output()
             .attempt(|| format!("start {}", program.display()))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr);
         Err(Error::Setup(format!(

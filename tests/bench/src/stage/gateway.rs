@@ -51,7 +51,7 @@ pub fn start(
             .split_whitespace()
             .map(str::to_owned)
             .collect();
-        Child::run(&program, &words)?;
+        Child::output(&program, &words)?;
     }
     let file = home.join("barnabas.yaml");
     write(&file, &fill(&template, &values, &home)?)?;

@@ -84,6 +84,11 @@ impl Party {
         matches!(self, Self::Sealed | Self::SealedMtls)
     }
 
+    /// Whether it relays bytes and leaves addresses in them as they are: Metadata leads a real client past it.
+    pub fn is_relay(self) -> bool {
+        matches!(self, Self::Haproxy | Self::HaproxyMtls)
+    }
+
     /// The relay whose cost is the bar for this one.
     pub fn bar(self) -> Self {
         if self.tls() {
@@ -167,6 +172,11 @@ impl Stage {
             },
             child,
         })
+    }
+
+    /// The run's throw-away directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The parties that run, in their order.
