@@ -86,7 +86,7 @@ pub fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
     one_speed(stage, &direct, &longer, "warm-up")?;
     let calm = LoadArguments {
         connections: 1,
-        seconds: 1.0,
+        seconds: 3.0,
         ..longer
     };
     one_latency(stage, &direct, &calm, RATE, "warm-up-calm").map(drop)
