@@ -343,6 +343,11 @@ class Keyring:
                 leaves += bytes([kind]) + ident + item.version.to_bytes(8, "big") + hashlib.sha256(item.wire).digest()
         return count, hashlib.sha256(leaves).digest()
 
+    def export(self):
+        items = [item.wire for _, item in sorted(self.accepted.items())]
+        content = b"BNBK\1" + number(len(items)) + b"".join(number(len(wire)) + wire for wire in items)
+        return content + hashlib.sha256(content).digest()
+
     def granted(self, identity, stream_id, epoch, right, at):
         for item in self.accepted.values():
             if item.kind == GRANT and (item.identity_id, item.stream_id, item.right) == (identity, stream_id, right):

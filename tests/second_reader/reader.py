@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Runs the published vectors through a reader that was written from ENVELOPE.md alone. Exits 1 if an outcome differs."""
 
+import hashlib
 import json
 import pathlib
 import sys
 
 from keyring import Identity, Keyring, short
-from record import Refused, Session, associated_data
+from record import Header, OrderCheck, Refused, Session, associated_data
 
 VECTORS = pathlib.Path(__file__).parents[2] / "crypto-lib" / "vectors"
 
@@ -61,6 +62,13 @@ def run_records(vectors, tally):
             tally.same(f"content of {case['name']}", case["plain"], plain)
 
 
+def run_order(vectors, tally):
+    check = OrderCheck()
+    for step in vectors["order"]:
+        outcome, holes = outcome_of(lambda: check.observe(Header(unhex(step["header"])), step["offset"]))
+        tally.same(f"offset {step['offset']}", (step["outcome"], step["holes"]), (outcome, holes))
+
+
 def run_keyring(vectors, tally):
     suite = vectors["kem_suite"]
     for identity in vectors["identities"]:
@@ -78,6 +86,8 @@ def run_step(keyring, suite, step, tally):
     elif step["do"] == "digest":
         count, root = keyring.digest()
         tally.same("digest", (step["count"], step["root"]), (count, root.hex()))
+    elif step["do"] == "export":
+        tally.same("export", step["sha256"], hashlib.sha256(keyring.export()).hexdigest())
     elif step["do"] == "apply":
         outcome, effect = outcome_of(lambda: keyring.apply(step["record_key"], unhex(step["value"]), step["now"]))
         tally.same(step["name"], step["outcome"], effect or outcome)
@@ -94,7 +104,7 @@ def main():
     failed = False
     for path in sorted(VECTORS.glob("*.json")):
         vectors, tally = json.loads(path.read_text()), Tally()
-        run = run_records if "cases" in vectors else run_keyring
+        run = run_records if "cases" in vectors else run_order if "order" in vectors else run_keyring
         run(vectors, tally)
         print(f"{path.name}: {tally.right} as published, {len(tally.wrong)} not")
         for line in tally.wrong:

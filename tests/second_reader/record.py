@@ -103,6 +103,24 @@ class Session:
             raise Refused("authentication") from error
 
 
+class OrderCheck:
+    """Section 5, for one partition."""
+
+    def __init__(self):
+        self.last, self.offset = {}, None
+
+    def observe(self, header, offset):
+        """Gives the number of sequence numbers that were skipped."""
+        if self.offset is not None and offset <= self.offset:
+            self.last, self.offset = {}, None
+        lane = header.key_id, header.lane
+        last = self.last.get(lane, header.sequence - 1)
+        if header.sequence <= last:
+            raise Refused("replay" if header.sequence == last else "reorder")
+        self.last[lane], self.offset = header.sequence, offset
+        return header.sequence - last - 1
+
+
 class Parcel:
     """Reads from the front; running out is a refusal."""
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::check;
 use crate::fixture::{FixedRandom, NOW, STREAM, THEN, TOMORROW, World, key, seed, sign};
 use crate::object::{Body, Object, Removal, SignedObject};
+use crate::wire::sha256;
 use crate::{
     Announcement, Delegate, Effect, EpochNumber, Grant, IdentitySecret, KemSuite, KeyId, Keyring,
     Place, Powers, Reader, SessionPlan, SigningKey, Stream, StreamFloor, StreamId, UnixMillis,
@@ -77,6 +78,13 @@ impl Script {
     fn caught_up(&mut self) {
         self.keyring.mark_caught_up();
         self.steps.push(json!({ "do": "caught_up" }));
+    }
+
+    /// The export file, which a reader makes of what it accepted.
+    fn export(&mut self) {
+        let digest = sha256(&[&self.keyring.export()]);
+        self.steps
+            .push(json!({ "do": "export", "sha256": hex::encode(digest) }));
     }
 
     /// The digest that a head signed now would carry.
@@ -179,8 +187,9 @@ fn run(file: &str, kem: KemSuite) {
     powers_and_scopes(&mut script, &world);
     later(&mut script, &world, &session, &reader);
     script.digest();
+    script.export();
     let made = json!({
-        "format": "ENVELOPE.md, sections 7 to 11",
+        "format": "ENVELOPE.md, sections 7 to 12",
         "root": world.root.public().to_string(),
         "kem_suite": kem.number(),
         "identities": [identity_json(3, &world.writer), identity_json(4, &world.reader)],

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 mod keyring;
+mod order;
 mod records;
 
 /// Compares a file of `vectors/` with what this code makes, or writes it when asked to.
