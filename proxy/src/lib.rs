@@ -1,6 +1,7 @@
 //! The gateway: what the binary is made of, in the order in which a byte meets it.
 
 pub mod config;
+pub mod gateway;
 pub mod listener;
 pub mod tls;
 pub mod identity;
@@ -11,4 +12,7 @@ pub mod router;
 pub mod chain;
 pub mod upstream;
 pub mod keyring;
+pub mod steward;
 pub mod metrics;
+pub mod admin;
+pub mod logging;

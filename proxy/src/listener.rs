@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use crate::identity::Principal;
 use crate::metrics::ConnectionRefusal;
 use crate::router::{Cluster, Target};
 use crate::stream::{self, ReadAhead, Reading, Writing};
-use crate::tls::{ServerTls, UpstreamTlsSource};
+use crate::tls::{PrincipalError, ServerTls, UpstreamTlsSource};
 use crate::upstream;
 
 /// What the connections of one listener need.
@@ -33,7 +34,7 @@ pub struct Serving {
     /// TLS towards clients; `None` is plaintext, which the configuration must have said.
     pub tls: Option<Arc<ServerTls>>,
     /// TLS towards brokers.
-    pub upstream_tls: Option<UpstreamTlsSource>,
+    pub upstream_tls: Option<Arc<UpstreamTlsSource>>,
     /// What connections share.
     pub shared: Shared,
     /// Connections at once, all listeners together.
@@ -119,8 +120,8 @@ async fn connection(
             return;
         }
     };
-    let (client, principal, target) = secured;
-    let tls = serving.upstream_tls.as_ref().map(|source| source.current());
+    let Secured { client, principal, target, chain } = secured;
+    let tls = serving.upstream_tls.as_ref().map(|tls| tls.current());
     let timeout = serving.shared.limits.connect_timeout;
     let broker = match upstream::connect(&serving.cluster, target, tls.as_ref(), timeout).await {
         Ok(broker) => broker,
@@ -130,7 +131,15 @@ async fn connection(
             return;
         }
     };
-    match connection::serve(principal.clone(), client, broker, &serving.shared).await {
+    let served = tokio::select! {
+        served = connection::serve(principal.clone(), client, broker, &serving.shared) => served,
+        reason = disowned(&serving, &chain) => {
+            metrics.connection_refused(ConnectionRefusal::Handshake);
+            tracing::info!(event = "certificate_no_longer_accepted", %peer, %principal, reason);
+            return;
+        }
+    };
+    match served {
         Ok(ended) => tracing::debug!(event = "connection_ended", %peer, %principal, ?ended),
         Err(error) if error.is_ordinary() => {
             tracing::debug!(event = "connection_ended", %peer, %principal, %error);
@@ -142,19 +151,29 @@ async fn connection(
     }
 }
 
-type Secured = ((Reading, Writing), Principal, Target);
+/// A client that may go on.
+struct Secured {
+    client: (Reading, Writing),
+    principal: Principal,
+    target: Target,
+    /// What it showed; empty for none.
+    chain: Vec<CertificateDer<'static>>,
+}
 
 /// The handshake, when the listener has TLS: who the client is, and by the name it asked for, which broker it means.
 async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<Secured, SecureError> {
     socket.set_nodelay(true)?;
     let Some(tls) = &serving.tls else {
-        return Ok((stream::plain(socket), Principal::anonymous(), target));
+        let principal = Principal::anonymous();
+        return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new() });
     };
     let acceptor = TlsAcceptor::from(tls.current());
     let handshake = acceptor.accept(ReadAhead::new(socket));
     let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
     let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (_, session) = stream.get_ref();
+    let chain: Vec<CertificateDer<'static>> =
+        session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
     let principal = tls.principal(session.peer_certificates())?;
     let target = match &serving.listener.brokers {
         Brokers::Port(_) => target,
@@ -164,7 +183,23 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
             None => return Err(SecureError::NoHost),
         },
     };
-    Ok((stream::secured(stream), principal, target))
+    Ok(Secured { client: stream::secured(stream), principal, target, chain })
+}
+
+/// Ends when the client's certificate is not accepted any more: after a reload of trust anchors or revocation lists.
+async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>]) -> String {
+    let Some(tls) = &serving.tls else {
+        return std::future::pending().await;
+    };
+    let mut reloaded = tls.subscribe();
+    loop {
+        if reloaded.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if let Err(error) = tls.snapshot().still_accepts(chain, UnixTime::now()) {
+            return error.to_string();
+        }
+    }
 }
 
 /// Why a connection got no further than its handshake.
@@ -173,7 +208,7 @@ enum SecureError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("client certificate gives no principal: {0}")]
-    Principal(#[from] crate::tls::PrincipalError),
+    Principal(#[from] PrincipalError),
     #[error("host name {0} is none of this listener's")]
     Host(String),
     #[error("client sent no host name (SNI), by which this listener tells brokers apart")]

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::key::{Key, Kind, key};
-use super::listeners::CertificateFiles;
+use super::listener_tls::CertificateFiles;
 use super::mistake::Refusal;
 use super::node::Tree;
 use super::reader::Reader;

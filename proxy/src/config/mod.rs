@@ -10,6 +10,7 @@ pub mod key;
 mod keyring;
 mod keystore;
 mod limits;
+mod listener_tls;
 mod listeners;
 mod log;
 mod mistake;
@@ -33,10 +34,8 @@ pub use clusters::{ClientProperty, Cluster, UpstreamTls};
 pub use keyring::Keyring;
 pub use keystore::{Keystore, KeystoreBackend, Unlock};
 pub use limits::Limits;
-pub use listeners::{
-    CertificateFiles, ClientAuth, ClientTrust, Listener, ListenerTls, PrincipalRule,
-    PrincipalSource, TlsVersion,
-};
+pub use listener_tls::{CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion};
+pub use listeners::Listener;
 pub use log::{Log, LogFormat, LogLevel};
 pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
@@ -153,7 +152,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         .and_then(|reader| Keystore::parse(reader, places));
     let steward = top
         .section_or_empty("steward", &nothing)
-        .and_then(Steward::parse);
+        .and_then(|reader| Steward::parse(reader, places));
     let streams = top
         .section_or_empty("streams", &nothing)
         .and_then(|reader| Streams::parse(reader, &nothing));

@@ -1,12 +1,13 @@
 //! `steward`: whose signature makes identities, epochs and grants true, and whether its online delegate runs in here.
 //! A mapping arrives, a [`Steward`] leaves. The pinned root key is public; no secret of the steward is configured here.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::key::{Key, Kind, key};
 use super::mistake::Refusal;
 use super::reader::Reader;
-use super::values;
+use super::values::{self, Places};
 
 /// The authority over clients, epochs and grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Steward {
     pub root_public_key: Option<[u8; 32]>,
     /// Whether the online delegate runs inside this gateway.
     pub run: StewardRun,
+    /// The delegate's certificate, signed by the root; there whenever the delegate runs here.
+    pub certificate: Option<PathBuf>,
     /// How long one epoch lasts before the delegate starts the next.
     pub epoch_lifetime: Duration,
 }
@@ -29,15 +32,21 @@ pub enum StewardRun {
 }
 
 impl Steward {
-    pub(super) fn parse(reader: Reader<'_>) -> Option<Self> {
+    pub(super) fn parse(reader: Reader<'_>, places: &Places<'_>) -> Option<Self> {
         let root_public_key = reader.optional("root_public_key", public_key);
         let run = reader.or_default("run", values::choice(RUNS), StewardRun::Off);
         let bounds = values::duration(Duration::from_secs(60), Duration::from_secs(366 * 86_400));
         let epoch_lifetime = reader.or_default("epoch_lifetime", bounds, DEFAULT_EPOCH_LIFETIME);
+        let certificate = reader.optional("certificate", |text| places.file(text));
+        if let (Some(StewardRun::Embedded), Some(None)) = (run, &certificate) {
+            let remedy = "name the delegate's certificate that `barnabas init` made, or write `run: off`";
+            reader.refuse("certificate", Refusal::new("the delegate has no `certificate`", remedy));
+        }
         reader.finish();
         Some(Self {
             root_public_key: root_public_key?,
             run: run?,
+            certificate: certificate?,
             epoch_lifetime: epoch_lifetime?,
         })
     }
@@ -70,6 +79,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "required when a stream may be sealed",
         "The root's Ed25519 public key, 64 hexadecimal digits; `barnabas init` prints it.",
+    ),
+    key(
+        "steward.certificate",
+        Kind::Path,
+        "required by `run: embedded`",
+        "The delegate's certificate, signed by the root; `barnabas init` makes it. Its key is in the keystore.",
     ),
     key(
         "steward.run",

@@ -1,11 +1,13 @@
-//! The one table of Kafka's APIs: which are decoded, which pass as bytes, which are refused, and why.
+//! The one table of Kafka's APIs: which are decoded, which pass as bytes, which are refused, and
+//! why.
 //!
-//! Arrives: an API key and a version. Leaves: what the gateway does with it. What must never happen here: an API
-//! or a version that is not in the table going through: a new version may carry addresses or records past us. So
-//! the table is also the upper bound of what the gateway offers in its ApiVersions answer.
+//! Arrives: an API key and a version. Leaves: what the gateway does with it. What must never happen
+//! here: an API or a version that is not in the table going through: a new version may carry
+//! addresses or records past us. So the table is also the upper bound of what the gateway offers in
+//! its ApiVersions answer.
 //!
-//! Every row of Kafka 4.2 was checked for fields that carry broker addresses or records; the reason says what was
-//! found. "Flexible" is the first version in the compact encoding (KIP-482).
+//! Every row of Kafka 4.2 was checked for fields that carry broker addresses or records; the reason
+//! says what was found. "Flexible" is the first version in the compact encoding (KIP-482).
 
 use std::ops::RangeInclusive;
 
@@ -53,8 +55,9 @@ impl Api {
     pub fn offered(&self) -> Option<RangeInclusive<i16>> {
         match self.treatment {
             Treatment::Refuse => None,
-            // librdkafka takes the absence of Produce v0 for the absence of gzip and snappy. Brokers from 4.0 on
-            // offer v0 for that reason and refuse it when it is used, and so do we.
+            // librdkafka takes the absence of Produce v0 for the absence of gzip and snappy.
+            // Brokers from 4.0 on offer v0 for that reason and refuse it when it is used, and so do
+            // we.
             _ if self.key == PRODUCE => Some(0..=self.newest),
             _ => Some(self.oldest..=self.newest),
         }
@@ -113,8 +116,9 @@ macro_rules! table {
     (@count $($key:literal)*) => { [$($key),*].len() };
 }
 
-// Pass rows start at version 0 also where Kafka 4.2 has removed old versions: a broker of an older release may still
-// offer them, and bytes that pass need no walker. Decode rows start where their walker starts.
+// Pass rows start at version 0 also where Kafka 4.2 has removed old versions: a broker of an older
+// release may still offer them, and bytes that pass need no walker. Decode rows start where their
+// walker starts.
 table! {
     0 Produce Decode 3..13 flexible 9, "requests carry records, to be sealed; responses from v10 on carry broker addresses";
     1 Fetch Decode 4..18 flexible 12, "responses carry records, to be opened, and from v16 on broker addresses; before v4 records have another format";
@@ -133,7 +137,7 @@ table! {
     14 SyncGroup Pass 0..5 flexible 4, "assignments as the clients wrote them; no broker address";
     15 DescribeGroups Pass 0..6 flexible 5, "client_host is the client's address as the broker saw it, no broker's";
     16 ListGroups Pass 0..5 flexible 3, "group names and states";
-    17 SaslHandshake Pass 0..1 flexible NEVER, "mechanism names; the connection follows it";
+    17 SaslHandshake Pass 1..1 flexible NEVER, "mechanism names; after v0 come bytes that are not kafka requests, which could not be told from them";
     18 ApiVersions Decode 0..4 flexible 3, "what the broker offers is cut to this table";
     19 CreateTopics Pass 0..7 flexible 5, "administration; no address, no record";
     20 DeleteTopics Pass 0..6 flexible 4, "administration; no address, no record";

@@ -1,11 +1,12 @@
 //! Request and response headers.
 //!
-//! Arrives: a frame (without its 4-byte length). Leaves: which call it is, who made it, and where the body
-//! starts. What must never happen here: the body of a request being looked at, or a header version being guessed:
-//! it follows from API and version by the table in `api.rs`.
+//! Arrives: a frame (without its 4-byte length). Leaves: which call it is, who made it, and where
+//! the body starts. What must never happen here: the body of a request being looked at, or a header
+//! version being guessed: it follows from API and version by the table in `api.rs`.
 //!
-//! Source: the Kafka protocol guide, "Headers"; KIP-482 (request header v2, response header v1); KIP-511
-//! (ApiVersions answers with response header v0 always, so that a client can read a refusal).
+//! Source: the Kafka protocol guide, "Headers"; KIP-482 (request header v2, response header v1);
+//! KIP-511 (ApiVersions answers with response header v0 always, so that a client can read a
+//! refusal).
 
 use std::borrow::Cow;
 
@@ -27,8 +28,8 @@ pub struct ApiVersion(pub i16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CorrelationId(pub i32);
 
-/// What identifies a request and says how its response is to be read: all that has to be kept while it is in
-/// flight.
+/// What identifies a request and says how its response is to be read: all that has to be kept while
+/// it is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// API key.
@@ -64,8 +65,8 @@ pub struct ResponseHeader {
 }
 
 impl Call {
-    /// Reads the first eight bytes of a request, which have the same form in every version of every API: enough
-    /// to refuse what is not known.
+    /// Reads the first eight bytes of a request, which have the same form in every version of every
+    /// API: enough to refuse what is not known.
     pub fn peek(frame: &[u8]) -> Result<Self, WireError> {
         Self::read(&mut Cursor::new(frame, 0, Encoding::Classic))
     }
@@ -84,17 +85,28 @@ impl Call {
     }
 
     fn known_api(&self) -> Result<&'static Api, WireError> {
-        let unknown = WireError::UnknownVersion { api_key: self.api_key.0, version: self.version.0 };
-        self.api().filter(|api| api.knows(self.version)).ok_or(unknown)
+        let unknown = WireError::UnknownVersion {
+            api_key: self.api_key.0,
+            version: self.version.0,
+        };
+        self.api()
+            .filter(|api| api.knows(self.version))
+            .ok_or(unknown)
     }
 
     /// How the body of request and response is encoded; fails for what the table does not know.
     pub fn encoding(&self) -> Result<Encoding, WireError> {
-        Ok(Encoding::from_flexible(self.known_api()?.is_flexible(self.version)))
+        Ok(Encoding::from_flexible(
+            self.known_api()?.is_flexible(self.version),
+        ))
     }
 
     /// Writes the header of a request of our own.
-    pub fn put_request_header(&self, out: &mut impl BufMut, client_id: &str) -> Result<(), WireError> {
+    pub fn put_request_header(
+        &self,
+        out: &mut impl BufMut,
+        client_id: &str,
+    ) -> Result<(), WireError> {
         out.put_i16(self.api_key.0);
         out.put_i16(self.version.0);
         out.put_i32(self.correlation_id.0);
@@ -127,7 +139,12 @@ impl<'a> RequestHeader<'a> {
         let client_id = cursor.nullable_string_bytes("client id")?;
         let mut cursor = Cursor::new(frame, cursor.position(), encoding);
         cursor.skip_tags()?;
-        Ok(Self { call, client_id, encoding, body: cursor.position() })
+        Ok(Self {
+            call,
+            client_id,
+            encoding,
+            body: cursor.position(),
+        })
     }
 
     /// The client id for people: what is not UTF-8 is replaced.
@@ -142,8 +159,8 @@ impl<'a> RequestHeader<'a> {
 }
 
 impl ResponseHeader {
-    /// Reads the header of the response to `call`. The correlation id is taken as it came: whether it is the one
-    /// that was expected is the caller's question.
+    /// Reads the header of the response to `call`. The correlation id is taken as it came: whether
+    /// it is the one that was expected is the caller's question.
     pub fn parse(frame: &[u8], call: Call) -> Result<Self, WireError> {
         let encoding = call.encoding()?;
         let mut cursor = Cursor::new(frame, 0, encoding);
@@ -151,7 +168,14 @@ impl ResponseHeader {
         if call.has_tagged_response_header()? {
             cursor.skip_tags()?;
         }
-        Ok(Self { call: Call { correlation_id, ..call }, encoding, body: cursor.position() })
+        Ok(Self {
+            call: Call {
+                correlation_id,
+                ..call
+            },
+            encoding,
+            body: cursor.position(),
+        })
     }
 
     /// A cursor at the start of the body of the same frame.

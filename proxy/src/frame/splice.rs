@@ -1,8 +1,9 @@
 //! A message with some of its bytes replaced, without copying the others.
 //!
-//! Arrives: a frame and the edits that an interceptor wants. Leaves: [`Segments`], a list of slices ready for one
-//! vectored write, of which every byte that nobody edited is still the peer's own. What must never happen here:
-//! an edit that is lost, moved or applied twice; two edits that overlap are an error.
+//! Arrives: a frame and the edits that an interceptor wants. Leaves: [`Segments`], a list of slices
+//! ready for one vectored write, of which every byte that nobody edited is still the peer's own.
+//! What must never happen here: an edit that is lost, moved or applied twice; two edits that
+//! overlap are an error.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,8 +13,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::wire::{Span, WireError};
 
-/// Edits to a frame, collected in any order. Small new pieces (lengths, counts, error codes) share one buffer, so
-/// an edit costs no allocation of its own.
+/// Edits to a frame, collected in any order. Small new pieces (lengths, counts, error codes) share
+/// one buffer, so an edit costs no allocation of its own.
 #[derive(Debug)]
 pub struct Splices {
     original: Bytes,
@@ -31,7 +32,11 @@ pub struct Segments {
 impl Splices {
     /// No edits yet.
     pub fn new(original: Bytes) -> Self {
-        Self { original, edits: Vec::new(), scratch: BytesMut::new() }
+        Self {
+            original,
+            edits: Vec::new(),
+            scratch: BytesMut::new(),
+        }
     }
 
     /// The frame that is being edited.
@@ -41,15 +46,25 @@ impl Splices {
 
     /// Takes `span` out.
     pub fn remove(&mut self, span: Span) {
-        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Nothing });
+        self.edits.push(Edit {
+            start: span.start(),
+            end: span.end(),
+            piece: Piece::Nothing,
+        });
     }
 
-    /// Puts `bytes` where `span` was; an empty span inserts. Edits at the same place keep their order.
+    /// Puts `bytes` where `span` was; an empty span inserts. Edits at the same place keep their
+    /// order.
     pub fn replace(&mut self, span: Span, bytes: Bytes) {
-        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Bytes(bytes) });
+        self.edits.push(Edit {
+            start: span.start(),
+            end: span.end(),
+            piece: Piece::Bytes(bytes),
+        });
     }
 
-    /// Puts what `write` writes where `span` was; an empty span inserts. Returns how many bytes were written.
+    /// Puts what `write` writes where `span` was; an empty span inserts. Returns how many bytes
+    /// were written.
     pub fn write<E>(
         &mut self,
         span: Span,
@@ -59,7 +74,11 @@ impl Splices {
         write(&mut self.scratch)?;
         let written = start..self.scratch.len();
         let length = written.len();
-        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Scratch(written) });
+        self.edits.push(Edit {
+            start: span.start(),
+            end: span.end(),
+            piece: Piece::Scratch(written),
+        });
         Ok(length)
     }
 
@@ -74,11 +93,18 @@ impl Splices {
         // Stable: edits of one place stay in the order in which they were made.
         self.edits.sort_by_key(|edit| edit.start);
         let scratch = self.scratch.freeze();
-        let mut segments = Segments { parts: VecDeque::with_capacity(self.edits.len() * 2 + 2), length: 0 };
+        let mut segments = Segments {
+            parts: VecDeque::with_capacity(self.edits.len() * 2 + 2),
+            length: 0,
+        };
         let mut copied = 0;
         for edit in self.edits {
             if edit.start < copied || edit.end < edit.start || edit.end > length {
-                return Err(WireError::BadEdit { start: edit.start, end: edit.end, length });
+                return Err(WireError::BadEdit {
+                    start: edit.start,
+                    end: edit.end,
+                    length,
+                });
             }
             segments.push(self.original.slice(copied..edit.start));
             match edit.piece {
@@ -126,9 +152,12 @@ impl Segments {
 
     /// The message with the 4-byte length in front that Kafka puts before every message.
     pub fn framed(mut self) -> Result<Self, WireError> {
-        let length =
-            i32::try_from(self.length).map_err(|_| WireError::TooLong { field: "frame", length: self.length })?;
-        self.parts.push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
+        let length = i32::try_from(self.length).map_err(|_| WireError::TooLong {
+            field: "frame",
+            length: self.length,
+        })?;
+        self.parts
+            .push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
         self.length += size_of::<i32>();
         Ok(self)
     }

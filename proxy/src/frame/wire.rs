@@ -1,12 +1,16 @@
 //! Kafka's primitive types, read from bytes that a peer sent.
 //!
-//! Arrives: one frame and a position in it. Leaves: numbers, checked text and [`Span`]s, which are positions in
-//! that same frame. Nothing is copied. What must never happen here: a panic, an allocation, or a length or a
-//! count that is believed before it was compared with the bytes that remain.
+//! Arrives: one frame and a position in it. Leaves: numbers, checked text and [`Span`]s, which are
+//! positions in that same frame. Nothing is copied. What must never happen here: a panic, an
+//! allocation, or a length or a count that is believed before it was compared with the bytes that
+//! remain.
 //!
-//! Source: the Kafka protocol guide, "Protocol Primitive Types"; KIP-482 for the compact forms and tagged fields.
+//! Source: the Kafka protocol guide, "Protocol Primitive Types"; KIP-482 for the compact forms and
+//! tagged fields.
 
 use std::ops::Range;
+
+pub use super::error::WireError;
 
 /// Which of the two encodings of strings, bytes and arrays a message uses (KIP-482).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,109 +21,12 @@ pub enum Encoding {
     Compact,
 }
 
-/// A half-open byte range of a frame. Unlike a `Range` it is `Copy`, and it is half the size: frames are shorter
-/// than 2 GiB because their length is a signed 32-bit number.
+/// A half-open byte range of a frame. Unlike a `Range` it is `Copy`, and it is half the size:
+/// frames are shorter than 2 GiB because their length is a signed 32-bit number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
     start: u32,
     end: u32,
-}
-
-/// Why bytes are not the message they should be. `at` counts bytes from the start of the frame.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    /// An array or tag count that the remaining bytes cannot hold, or a null where none is allowed.
-    #[error("{field}: count {count} at byte {at} does not fit the {remaining} bytes that remain")]
-    BadCount {
-        /// Name of the field.
-        field: &'static str,
-        /// Count as it was sent.
-        count: i64,
-        /// Position of the count's end.
-        at: usize,
-        /// Bytes left in the frame.
-        remaining: usize,
-    },
-    /// A negative length, a null where none is allowed, or more than this type can have.
-    #[error("{field}: length {length} at byte {at} is not allowed")]
-    BadLength {
-        /// Name of the field.
-        field: &'static str,
-        /// Length as it was sent.
-        length: i64,
-        /// Position of the length's end.
-        at: usize,
-    },
-    /// Text that is not UTF-8.
-    #[error("{field}: text at byte {at} is not utf-8")]
-    BadText {
-        /// Name of the field.
-        field: &'static str,
-        /// Position of the text.
-        at: usize,
-    },
-    /// A variable-length integer that does not end, or overflows.
-    #[error("{field}: variable-length integer at byte {at} overflows")]
-    BadVarint {
-        /// Name of the field.
-        field: &'static str,
-        /// Position of the integer.
-        at: usize,
-    },
-    /// Edits that overlap, or lie outside the frame: a mistake of ours, never a peer's.
-    #[error("edit of bytes {start}..{end} does not fit a frame of {length} bytes or overlaps another edit")]
-    BadEdit {
-        /// First byte.
-        start: usize,
-        /// Byte after the last.
-        end: usize,
-        /// Length of the frame.
-        length: usize,
-    },
-    /// More elements than this gateway keeps for one message.
-    #[error("{field}: more than {limit} elements in one message")]
-    TooMany {
-        /// Name of the field.
-        field: &'static str,
-        /// The limit.
-        limit: usize,
-    },
-    /// A message that would exceed what a frame can carry.
-    #[error("{field}: {length} bytes do not fit a kafka message")]
-    TooLong {
-        /// Name of the field.
-        field: &'static str,
-        /// Its length.
-        length: usize,
-    },
-    /// Bytes after the end of a message or a tagged field.
-    #[error("{field}: {remaining} bytes too many from byte {at} on")]
-    Trailing {
-        /// Name of the message or field.
-        field: &'static str,
-        /// Position of the first of them.
-        at: usize,
-        /// How many.
-        remaining: usize,
-    },
-    /// The message ends inside a field.
-    #[error("{field}: message ends at byte {at}, {wanted} bytes were expected there")]
-    Truncated {
-        /// Name of the field.
-        field: &'static str,
-        /// Where the field starts.
-        at: usize,
-        /// How many bytes it needs.
-        wanted: usize,
-    },
-    /// An API or a version that `frame::api` does not list.
-    #[error("api key {api_key} version {version} is not served")]
-    UnknownVersion {
-        /// API key.
-        api_key: i16,
-        /// Its version.
-        version: i16,
-    },
 }
 
 /// Walks one message. Positions are those of the whole frame, also inside tagged fields.
@@ -135,7 +42,11 @@ impl Span {
     pub fn new(start: usize, end: usize) -> Result<Self, WireError> {
         match (u32::try_from(start), u32::try_from(end)) {
             (Ok(start), Ok(end)) if start <= end => Ok(Self { start, end }),
-            _ => Err(WireError::BadEdit { start, end, length: u32::MAX as usize }),
+            _ => Err(WireError::BadEdit {
+                start,
+                end,
+                length: u32::MAX as usize,
+            }),
         }
     }
 
@@ -166,20 +77,32 @@ impl Span {
 
     /// The bytes it covers.
     pub fn of(self, frame: &[u8]) -> Result<&[u8], WireError> {
-        frame.get(self.range()).ok_or(WireError::BadEdit { start: self.start(), end: self.end(), length: frame.len() })
+        frame.get(self.range()).ok_or(WireError::BadEdit {
+            start: self.start(),
+            end: self.end(),
+            length: frame.len(),
+        })
     }
 
     /// The bytes it covers, to be changed in place.
     pub fn of_mut(self, frame: &mut [u8]) -> Result<&mut [u8], WireError> {
         let length = frame.len();
-        frame.get_mut(self.range()).ok_or(WireError::BadEdit { start: self.start(), end: self.end(), length })
+        frame.get_mut(self.range()).ok_or(WireError::BadEdit {
+            start: self.start(),
+            end: self.end(),
+            length,
+        })
     }
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at byte `position` of `frame`.
     pub fn new(frame: &'a [u8], position: usize, encoding: Encoding) -> Self {
-        Self { bytes: frame, position, encoding }
+        Self {
+            bytes: frame,
+            position,
+            encoding,
+        }
     }
 
     /// The encoding this message uses.
@@ -209,7 +132,11 @@ impl<'a> Cursor<'a> {
 
     /// Takes `length` bytes.
     pub fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], WireError> {
-        let truncated = WireError::Truncated { field, at: self.position, wanted: length };
+        let truncated = WireError::Truncated {
+            field,
+            at: self.position,
+            wanted: length,
+        };
         let Some(end) = self.position.checked_add(length) else {
             return Err(truncated);
         };
@@ -218,19 +145,27 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    /// Fails unless every byte was read. A broker ignores what follows a message; we refuse it, since two readers
-    /// that disagree about where a message ends can be played against each other.
+    /// Fails unless every byte was read. A broker ignores what follows a message; we refuse it,
+    /// since two readers that disagree about where a message ends can be played against each other.
     pub fn finish(&self, field: &'static str) -> Result<(), WireError> {
         match self.remaining() {
             0 => Ok(()),
-            remaining => Err(WireError::Trailing { field, at: self.position, remaining }),
+            remaining => Err(WireError::Trailing {
+                field,
+                at: self.position,
+                remaining,
+            }),
         }
     }
 
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], WireError> {
         let at = self.position;
         let taken = self.take(N, field)?;
-        taken.try_into().map_err(|_| WireError::Truncated { field, at, wanted: N })
+        taken.try_into().map_err(|_| WireError::Truncated {
+            field,
+            at,
+            wanted: N,
+        })
     }
 
     /// INT8.
@@ -323,12 +258,19 @@ impl<'a> Cursor<'a> {
         match length {
             -1 => Ok(None),
             0..=MAX_STRING => Ok(usize::try_from(length).ok()),
-            _ => Err(WireError::BadLength { field, length, at: self.position }),
+            _ => Err(WireError::BadLength {
+                field,
+                length,
+                at: self.position,
+            }),
         }
     }
 
     /// NULLABLE_STRING or COMPACT_NULLABLE_STRING, not checked to be UTF-8.
-    pub fn nullable_string_bytes(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, WireError> {
+    pub fn nullable_string_bytes(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<&'a [u8]>, WireError> {
         match self.string_length(field)? {
             Some(length) => self.take(length, field).map(Some),
             None => Ok(None),
@@ -340,7 +282,9 @@ impl<'a> Cursor<'a> {
         match self.nullable_string_bytes(field)? {
             Some(bytes) => {
                 let at = self.position - bytes.len();
-                std::str::from_utf8(bytes).map(Some).map_err(|_| WireError::BadText { field, at })
+                std::str::from_utf8(bytes)
+                    .map(Some)
+                    .map_err(|_| WireError::BadText { field, at })
             }
             None => Ok(None),
         }
@@ -349,7 +293,11 @@ impl<'a> Cursor<'a> {
     /// STRING or COMPACT_STRING.
     pub fn string(&mut self, field: &'static str) -> Result<&'a str, WireError> {
         let at = self.position;
-        self.nullable_string(field)?.ok_or(WireError::BadLength { field, length: -1, at })
+        self.nullable_string(field)?.ok_or(WireError::BadLength {
+            field,
+            length: -1,
+            at,
+        })
     }
 
     /// Steps over a string, null or not.
@@ -357,7 +305,8 @@ impl<'a> Cursor<'a> {
         self.nullable_string_bytes(field).map(|_| ())
     }
 
-    /// BYTES, COMPACT_BYTES or RECORDS in the message's encoding: where the content lies; `None` is null.
+    /// BYTES, COMPACT_BYTES or RECORDS in the message's encoding: where the content lies; `None` is
+    /// null.
     pub fn nullable_bytes(&mut self, field: &'static str) -> Result<Option<Span>, WireError> {
         let length = match self.encoding {
             Encoding::Classic => i64::from(self.i32(field)?),
@@ -367,13 +316,18 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let at = self.position;
-        let length = usize::try_from(length).map_err(|_| WireError::BadLength { field, length, at })?;
+        let length =
+            usize::try_from(length).map_err(|_| WireError::BadLength { field, length, at })?;
         self.take(length, field)?;
         self.span_from(at).map(Some)
     }
 
     /// The count of an array whose elements take at least `smallest` bytes each; `None` is null.
-    pub fn nullable_count(&mut self, field: &'static str, smallest: usize) -> Result<Option<usize>, WireError> {
+    pub fn nullable_count(
+        &mut self,
+        field: &'static str,
+        smallest: usize,
+    ) -> Result<Option<usize>, WireError> {
         let count = match self.encoding {
             Encoding::Classic => i64::from(self.i32(field)?),
             Encoding::Compact => i64::from(self.unsigned_varint(field)?) - 1,
@@ -384,13 +338,23 @@ impl<'a> Cursor<'a> {
         let remaining = self.remaining();
         match usize::try_from(count) {
             Ok(fitting) if fitting <= remaining / smallest.max(1) => Ok(Some(fitting)),
-            _ => Err(WireError::BadCount { field, count, at: self.position, remaining }),
+            _ => Err(WireError::BadCount {
+                field,
+                count,
+                at: self.position,
+                remaining,
+            }),
         }
     }
 
     /// The count of an array that must not be null.
     pub fn count(&mut self, field: &'static str, smallest: usize) -> Result<usize, WireError> {
-        let bad = WireError::BadCount { field, count: -1, at: self.position, remaining: self.remaining() };
+        let bad = WireError::BadCount {
+            field,
+            count: -1,
+            at: self.position,
+            remaining: self.remaining(),
+        };
         self.nullable_count(field, smallest)?.ok_or(bad)
     }
 
@@ -400,9 +364,10 @@ impl<'a> Cursor<'a> {
         self.take(count.saturating_mul(size), field).map(|_| ())
     }
 
-    /// The tagged fields that end a structure: `visit` is given each tag with a cursor that sees its value only
-    /// and says whether it knows the tag. A known one must be read to its end: the broker does not look at the
-    /// size it was sent, and would read on where we stop. In classic messages there are none and nothing is read.
+    /// The tagged fields that end a structure: `visit` is given each tag with a cursor that sees
+    /// its value only and says whether it knows the tag. A known one must be read to its end: the
+    /// broker does not look at the size it was sent, and would read on where we stop. In classic
+    /// messages there are none and nothing is read.
     pub fn tags<E: From<WireError>>(
         &mut self,
         mut visit: impl FnMut(u32, &mut Cursor<'a>) -> Result<bool, E>,
@@ -422,7 +387,13 @@ impl<'a> Cursor<'a> {
         // A tagged field takes a tag and a size, one byte each at least.
         if count > self.remaining() / 2 {
             let (at, remaining) = (self.position, self.remaining());
-            return Err(WireError::BadCount { field: "tagged fields", count: count as i64, at, remaining }.into());
+            return Err(WireError::BadCount {
+                field: "tagged fields",
+                count: count as i64,
+                at,
+                remaining,
+            }
+            .into());
         }
         for _ in 0..count {
             let tag = self.unsigned_varint("tag")?;
@@ -432,7 +403,11 @@ impl<'a> Cursor<'a> {
             let start = self.position;
             self.take(size, "tagged field")?;
             let seen = self.bytes.get(..self.position).unwrap_or_default();
-            let mut value = Cursor { bytes: seen, position: start, encoding: self.encoding };
+            let mut value = Cursor {
+                bytes: seen,
+                position: start,
+                encoding: self.encoding,
+            };
             if visit(tag, size_span, &mut value)? {
                 value.finish("tagged field")?;
             }
@@ -446,6 +421,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Kafka's longest string: its length is an INT16 in the classic encoding, and the broker holds compact strings
-/// to the same bound.
+/// Kafka's longest string: its length is an INT16 in the classic encoding, and the broker holds
+/// compact strings to the same bound.
 const MAX_STRING: i64 = i16::MAX as i64;

@@ -7,7 +7,7 @@ use std::fmt;
 use regex::{Captures, Regex, RegexBuilder};
 
 /// The compiled rules of one listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MappingRules(Vec<Rule>);
 
 impl MappingRules {
@@ -108,6 +108,34 @@ impl Rule {
     }
 }
 
+/// Two rules are the same when they were written the same.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Default, Self::Default) => true,
+            (
+                Self::Replace {
+                    part,
+                    replacement,
+                    case,
+                    ..
+                },
+                Self::Replace {
+                    part: other_part,
+                    replacement: other_replacement,
+                    case: other_case,
+                    ..
+                },
+            ) => {
+                part.as_str() == other_part.as_str()
+                    && replacement == other_replacement
+                    && case == other_case
+            }
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -117,7 +145,7 @@ impl fmt::Debug for Rule {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
     Kept,
     Lower,

@@ -2,11 +2,14 @@
 //! A client certificate arrives (already verified by TLS); a [`Principal`] leaves. Nothing here verifies a signature or a
 //! path: a certificate that TLS did not verify must never reach this module.
 
+mod certificate;
 mod mapping;
+mod subject;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use certificate::{NameRefusal, PrincipalRule, PrincipalSource};
 pub use mapping::{MappingRules, RuleRefusal};
 
 /// An authenticated name, `User:NAME`, or `User:ANONYMOUS` for a connection that proved nothing.

@@ -7,7 +7,7 @@
 mod address;
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use address::ListenerBook;
 
@@ -28,14 +28,14 @@ pub struct Cluster {
     /// As configured.
     pub config: config::Cluster,
     /// Names of topic ids.
-    pub topic_ids: TopicIds,
+    pub topic_ids: Arc<TopicIds>,
     nodes: RwLock<HashMap<i32, HostPort>>,
 }
 
 impl Cluster {
     /// A cluster of which nothing is known yet but its bootstrap servers.
     pub fn new(config: config::Cluster) -> Self {
-        Self { config, topic_ids: TopicIds::default(), nodes: RwLock::new(HashMap::new()) }
+        Self { config, topic_ids: Arc::default(), nodes: RwLock::new(HashMap::new()) }
     }
 
     /// Takes note of where a broker says it is. Brokers move: the last word counts.

@@ -1,15 +1,20 @@
 //! ApiVersions: what the broker offers, cut to what the gateway serves.
 //!
-//! Arrives: the broker's answer. Leaves: the same with every API that is refused taken out and every range cut to the
-//! table of `frame::api`; feature tags stay as the broker wrote them, since old librdkafka fails on some that others
-//! add. What must never happen here: an API or a version offered that the gateway would then refuse, or pass unread.
+//! Arrives: the broker's answer. Leaves: the same with every API that is refused taken out and
+//! every range cut to the table of `frame::api`; feature tags stay as the broker wrote them, since
+//! old librdkafka fails on some that others add. What must never happen here: an API or a version
+//! offered that the gateway would then refuse, or pass unread.
 //!
-//! Source: message schemas of Kafka 4.2; KIP-35, KIP-511 (an unknown version is answered in the form of version 0).
+//! Source: message schemas of Kafka 4.2; KIP-35, KIP-511 (an unknown version is answered in the
+//! form of version 0).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{RewriteError, count_field, keep};
-use crate::frame::{ApiKey, Call, CorrelationId, Cursor, Encoding, ResponseHeader, Segments, Splices, WireError, api};
+use crate::frame::{
+    ApiKey, Call, CorrelationId, Cursor, Encoding, ResponseHeader, Segments, Splices, WireError,
+    api,
+};
 
 /// One API as an ApiVersions answer lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +57,10 @@ pub fn rewrite(frame: Bytes, header: &ResponseHeader) -> Result<Segments, Rewrit
 }
 
 /// What an answer lists: for the gateway's own use of a broker.
-pub fn decode(frame: &[u8], header: &ResponseHeader) -> Result<(i16, Vec<OfferedApi>), RewriteError> {
+pub fn decode(
+    frame: &[u8],
+    header: &ResponseHeader,
+) -> Result<(i16, Vec<OfferedApi>), RewriteError> {
     let (error_code, mut cursor) = start(frame, header)?;
     let mut offered = Vec::new();
     for _ in 0..cursor.count("api keys", SMALLEST_ENTRY)? {
@@ -76,15 +84,25 @@ pub fn request(call: Call, client_id: &str) -> Result<Bytes, RewriteError> {
     Ok(out.freeze())
 }
 
-/// The answer to an ApiVersions request of a version that the gateway does not know: in the form of version 0, and
-/// it names the versions of ApiVersions that are known, so that the client can ask again.
+/// The answer to an ApiVersions request of a version that the gateway does not know: in the form of
+/// version 0, and it names the versions of ApiVersions that are known, so that the client can ask
+/// again.
 pub fn unsupported_version(correlation_id: CorrelationId) -> Bytes {
     let mut out = BytesMut::new();
     out.put_i32(correlation_id.0);
     out.put_i16(UNSUPPORTED_VERSION);
-    let own = api::find(api::API_VERSIONS).and_then(api::Api::offered).unwrap_or(0..=0);
+    let own = api::find(api::API_VERSIONS)
+        .and_then(api::Api::offered)
+        .unwrap_or(0..=0);
     out.put_i32(1);
-    put_entry(&mut out, OfferedApi { key: api::API_VERSIONS, oldest: *own.start(), newest: *own.end() });
+    put_entry(
+        &mut out,
+        OfferedApi {
+            key: api::API_VERSIONS,
+            oldest: *own.start(),
+            newest: *own.end(),
+        },
+    );
     out.freeze()
 }
 
@@ -102,7 +120,8 @@ pub fn error_response(call: Call, error_code: i16) -> Result<Bytes, RewriteError
     Ok(out.freeze())
 }
 
-/// Reads the error code; what follows is in the form of version 0 if the broker does not know the version.
+/// Reads the error code; what follows is in the form of version 0 if the broker does not know the
+/// version.
 fn start<'f>(frame: &'f [u8], header: &ResponseHeader) -> Result<(i16, Cursor<'f>), WireError> {
     let mut cursor = header.cursor(frame);
     let error_code = cursor.i16("error code")?;
@@ -131,7 +150,11 @@ fn cut(broker: OfferedApi) -> Option<OfferedApi> {
     let ours = api::find(broker.key)?.offered()?;
     let oldest = broker.oldest.max(*ours.start());
     let newest = broker.newest.min(*ours.end());
-    (oldest <= newest).then_some(OfferedApi { key: broker.key, oldest, newest })
+    (oldest <= newest).then_some(OfferedApi {
+        key: broker.key,
+        oldest,
+        newest,
+    })
 }
 
 /// Kafka's error code UNSUPPORTED_VERSION.

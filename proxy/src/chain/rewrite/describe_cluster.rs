@@ -1,8 +1,8 @@
 //! DescribeCluster, versions 0 to 2: the brokers, for administration clients (KIP-700).
 //!
-//! Arrives: the broker's answer. Leaves: the same with addresses rewritten. What must never happen here: a broker's or
-//! a controller's own address reaching a client; version 1 lets a client ask for controllers (KIP-919), and an answer
-//! about those is replaced by an error.
+//! Arrives: the broker's answer. Leaves: the same with addresses rewritten. What must never happen
+//! here: a broker's or a controller's own address reaching a client; version 1 lets a client ask
+//! for controllers (KIP-919), and an answer about those is replaced by an error.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -11,7 +11,11 @@ use super::node_endpoints::{AddressBook, rewrite_address};
 use crate::frame::{Call, ResponseHeader, Segments, Splices};
 
 /// The broker's answer with addresses rewritten.
-pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
+pub fn rewrite(
+    frame: Bytes,
+    header: &ResponseHeader,
+    book: &dyn AddressBook,
+) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
     let mut cursor = header.cursor(&frame);
@@ -19,7 +23,8 @@ pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) ->
     cursor.i16("error code")?;
     cursor.skip_string("error message")?;
     if version >= 1 && cursor.i8("endpoint type")? != BROKERS {
-        // Controllers have ids of their own: the book, asked for a broker, could take one for the other.
+        // Controllers have ids of their own: the book, asked for a broker, could take one for the
+        // other.
         return refuse_controllers(&frame, header);
     }
     cursor.skip_string("cluster id")?;
@@ -39,7 +44,11 @@ pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) ->
 }
 
 /// An answer of the gateway's own.
-pub fn error_response(call: Call, error_code: i16, message: Option<&str>) -> Result<Bytes, RewriteError> {
+pub fn error_response(
+    call: Call,
+    error_code: i16,
+    message: Option<&str>,
+) -> Result<Bytes, RewriteError> {
     let encoding = call.encoding()?;
     let mut out = BytesMut::new();
     call.put_response_header(&mut out)?;
@@ -65,7 +74,11 @@ fn refuse_controllers(frame: &[u8], header: &ResponseHeader) -> Result<Segments,
         own => own,
     };
     let message = "controllers are not reached through the gateway";
-    Ok(Segments::whole(error_response(header.call, error_code, Some(message))?))
+    Ok(Segments::whole(error_response(
+        header.call,
+        error_code,
+        Some(message),
+    )?))
 }
 
 /// Endpoint type of brokers.

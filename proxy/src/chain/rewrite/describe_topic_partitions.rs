@@ -1,14 +1,18 @@
 //! DescribeTopicPartitions, version 0: read for its topic ids, passed as it came (KIP-966).
 //!
-//! Arrives: the broker's answer. Leaves: pairs of topic name and id. The message carries broker ids and no address, so
-//! there is nothing to rewrite.
+//! Arrives: the broker's answer. Leaves: pairs of topic name and id. The message carries broker ids
+//! and no address, so there is nothing to rewrite.
 
 use super::RewriteError;
 use super::metadata::NO_ID;
 use crate::frame::{Cursor, ResponseHeader, WireError};
 
 /// Shows `learn` each topic's name and id.
-pub fn walk(frame: &[u8], header: &ResponseHeader, mut learn: impl FnMut(&str, [u8; 16])) -> Result<(), RewriteError> {
+pub fn walk(
+    frame: &[u8],
+    header: &ResponseHeader,
+    mut learn: impl FnMut(&str, [u8; 16]),
+) -> Result<(), RewriteError> {
     let mut cursor = header.cursor(frame);
     cursor.i32("throttle time")?;
     for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
@@ -41,7 +45,13 @@ fn walk_partition(cursor: &mut Cursor<'_>) -> Result<(), WireError> {
     cursor.i32("partition index")?;
     cursor.i32("leader id")?;
     cursor.i32("leader epoch")?;
-    for field in ["replicas", "in-sync replicas", "eligible leader replicas", "last known replicas", "offline replicas"] {
+    for field in [
+        "replicas",
+        "in-sync replicas",
+        "eligible leader replicas",
+        "last known replicas",
+        "offline replicas",
+    ] {
         cursor.skip_array(field, size_of::<i32>())?;
     }
     cursor.skip_tags()

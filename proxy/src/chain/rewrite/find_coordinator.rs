@@ -1,8 +1,8 @@
 //! FindCoordinator, versions 0 to 6: which broker keeps a group, a transaction or a share group.
 //!
-//! Arrives: the broker's answer, for one key up to v3 and for a list from v4 on (KIP-699). Leaves: the same with
-//! addresses rewritten. What must never happen here: a broker's own address reaching a client. Where there is an
-//! error the broker writes node -1 with an empty host, which stays.
+//! Arrives: the broker's answer, for one key up to v3 and for a list from v4 on (KIP-699). Leaves:
+//! the same with addresses rewritten. What must never happen here: a broker's own address reaching
+//! a client. Where there is an error the broker writes node -1 with an empty host, which stays.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -11,7 +11,11 @@ use super::node_endpoints::{AddressBook, rewrite_address};
 use crate::frame::{Encoding, RequestHeader, ResponseHeader, Segments, Splices, WireError};
 
 /// The broker's answer with addresses rewritten.
-pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
+pub fn rewrite(
+    frame: Bytes,
+    header: &ResponseHeader,
+    book: &dyn AddressBook,
+) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
     let mut cursor = header.cursor(&frame);
@@ -39,7 +43,11 @@ pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) ->
 }
 
 /// An answer of the gateway's own: no coordinator, and this error for each key that was asked for.
-pub fn error_response(frame: &[u8], header: &RequestHeader<'_>, error_code: i16) -> Result<Bytes, RewriteError> {
+pub fn error_response(
+    frame: &[u8],
+    header: &RequestHeader<'_>,
+    error_code: i16,
+) -> Result<Bytes, RewriteError> {
     let version = header.call.version.0;
     let encoding = header.encoding;
     let mut cursor = header.cursor(frame);

@@ -1,18 +1,15 @@
 //! Kafka's messages, walked and rewritten: one file per API.
 //!
-//! Arrives: a frame with its header read. Leaves: what the chain asks for (topics, partitions, where the records
-//! lie) and, after its edits, the message as [`Segments`](crate::frame::Segments). What must never happen here: an
-//! address that the book does not map, or records that the chain did not decide about, going through.
+//! Arrives: a frame with its header read. Leaves: what the chain asks for (topics, partitions,
+//! where the records lie) and, after its edits, the message as
+//! [`Segments`](crate::frame::Segments). What must never happen here: an address that the book does
+//! not map, or records that the chain did not decide about, going through.
 //!
-//! Structures are flat (all partitions of a message in one list) and hold positions, not references: a frame may
-//! be changed in place between the walk and the rebuild, as opening does. A position is valid only for the frame
-//! that was walked.
+//! Structures are flat (all partitions of a message in one list) and hold positions, not
+//! references: a frame may be changed in place between the walk and the rebuild, as opening does. A
+//! position is valid only for the frame that was walked.
 
 use crate::frame::{Cursor, Encoding, Span, WireError};
-
-mod topic;
-mod records;
-mod node_endpoints;
 
 pub mod api_versions;
 pub mod metadata;
@@ -25,6 +22,13 @@ pub mod fetch;
 pub mod share_fetch;
 pub mod share_acknowledge;
 pub mod refusal;
+
+mod topic;
+mod records;
+mod node_endpoints;
+
+#[cfg(test)]
+mod tests;
 
 pub use node_endpoints::AddressBook;
 pub use records::RecordsField;
@@ -76,20 +80,24 @@ pub enum RewriteError {
     },
 }
 
-/// Most topics or partitions kept for one message. A broker hosts some thousands; the bound keeps what a message of
-/// the permitted frame size can make us hold to a few MiB.
+/// Most topics or partitions kept for one message. A broker hosts some thousands; the bound keeps
+/// what a message of the permitted frame size can make us hold to a few MiB.
 pub const MAX_ENTRIES: usize = 65_536;
 
 /// Adds an element unless the message has too many of them.
 fn keep<T>(list: &mut Vec<T>, element: T, field: &'static str) -> Result<(), WireError> {
     if list.len() >= MAX_ENTRIES {
-        return Err(WireError::TooMany { field, limit: MAX_ENTRIES });
+        return Err(WireError::TooMany {
+            field,
+            limit: MAX_ENTRIES,
+        });
     }
     list.push(element);
     Ok(())
 }
 
-/// Reads an array count that must not be null, and remembers where it lies so that it can be replaced.
+/// Reads an array count that must not be null, and remembers where it lies so that it can be
+/// replaced.
 fn count_field(
     cursor: &mut Cursor<'_>,
     field: &'static str,
@@ -97,7 +105,10 @@ fn count_field(
 ) -> Result<CountField, WireError> {
     let start = cursor.position();
     let value = cursor.count(field, smallest)?;
-    Ok(CountField { value, span: cursor.span_from(start)? })
+    Ok(CountField {
+        value,
+        span: cursor.span_from(start)?,
+    })
 }
 
 /// An array count and its place.

@@ -1,9 +1,10 @@
 //! Broker addresses: the one place where an address of a broker becomes an address of ours.
 //!
-//! Arrives: a cursor at a node id. Leaves: edits that replace host and port. What must never happen here: an address
-//! for which the book has no mapping going through. Every message of Kafka that carries a broker's address has
-//! node id, host and port in this order, so one function serves them all. The list of node endpoints at the end of
-//! Produce, Fetch, ShareFetch and ShareAcknowledge responses names the new leaders of partitions that have moved (KIP-951).
+//! Arrives: a cursor at a node id. Leaves: edits that replace host and port. What must never happen
+//! here: an address for which the book has no mapping going through. Every message of Kafka that
+//! carries a broker's address has node id, host and port in this order, so one function serves them
+//! all. The list of node endpoints at the end of Produce, Fetch, ShareFetch and ShareAcknowledge
+//! responses names the new leaders of partitions that have moved (KIP-951).
 
 use bytes::BufMut;
 
@@ -13,14 +14,21 @@ use crate::frame::{Cursor, Encoding, Splices, WireError};
 
 /// Knows under which address of the gateway a broker is reached.
 pub trait AddressBook: Send + Sync {
-    /// The host and port under which clients reach the broker `node_id`, which calls itself `host:port`. Fails with
-    /// [`RewriteError::NoAddress`] if there is none.
-    fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError>;
+    /// The host and port under which clients reach the broker `node_id`, which calls itself
+    /// `host:port`. Fails with [`RewriteError::NoAddress`] if there is none.
+    fn advertised(
+        &self,
+        node_id: i32,
+        host: &str,
+        port: i32,
+    ) -> Result<(String, u16), RewriteError>;
 }
 
-/// Rewrites the address at the cursor: node id, host, port. Returns by how many bytes the message grows.
+/// Rewrites the address at the cursor: node id, host, port. Returns by how many bytes the message
+/// grows.
 ///
-/// An empty host is no address: brokers write it where there is no node (FindCoordinator with an error).
+/// An empty host is no address: brokers write it where there is no node (FindCoordinator with an
+/// error).
 pub(super) fn rewrite_address(
     cursor: &mut Cursor<'_>,
     splices: &mut Splices,
@@ -71,8 +79,8 @@ pub(super) fn skip_list(cursor: &mut Cursor<'_>) -> Result<(), WireError> {
     Ok(())
 }
 
-/// Rewrites the list of node endpoints where it is tagged field 0 at the end of a response; reads all tagged fields
-/// there.
+/// Rewrites the list of node endpoints where it is tagged field 0 at the end of a response; reads
+/// all tagged fields there.
 pub(super) fn rewrite_tagged(
     cursor: &mut Cursor<'_>,
     splices: &mut Splices,
@@ -89,7 +97,10 @@ pub(super) fn rewrite_tagged(
         let growth = rewrite_list(value, splices, book)?;
         if growth != 0 {
             let new = usize::try_from(old as i64 + growth).unwrap_or_default();
-            let new = u32::try_from(new).map_err(|_| WireError::TooLong { field: "node endpoints", length: new })?;
+            let new = u32::try_from(new).map_err(|_| WireError::TooLong {
+                field: "node endpoints",
+                length: new,
+            })?;
             splices.write(size, |out| {
                 put_unsigned_varint(out, new);
                 Ok::<(), WireError>(())

@@ -1,11 +1,13 @@
 //! Produce, versions 3 to 13: records on their way to the broker, and its acknowledgements.
 //!
-//! Arrives: a request, whose records the chain seals or refuses partition by partition; later the broker's response.
-//! Leaves: the request with other records and without the refused partitions; the response with the refused ones put
-//! back as errors, so that the client finds an answer for each partition it sent. What must never happen here: a
-//! partition that is neither in the rebuilt request nor in the refusals, or records whose length prefix is wrong.
+//! Arrives: a request, whose records the chain seals or refuses partition by partition; later the
+//! broker's response. Leaves: the request with other records and without the refused partitions;
+//! the response with the refused ones put back as errors, so that the client finds an answer for
+//! each partition it sent. What must never happen here: a partition that is neither in the rebuilt
+//! request nor in the refusals, or records whose length prefix is wrong.
 //!
-//! Source: message schemas of Kafka 4.2; KIP-467 (record errors, v8), KIP-951 (node endpoints, v10), KIP-516 (ids, v13).
+//! Source: message schemas of Kafka 4.2; KIP-467 (record errors, v8), KIP-951 (node endpoints,
+//! v10), KIP-516 (ids, v13).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,9 @@ use super::node_endpoints::{self, AddressBook};
 use super::records::RecordsField;
 use super::topic::{TopicRef, TopicSpan};
 use super::{CountField, RewriteError, count_field, keep};
-use crate::frame::{Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError};
+use crate::frame::{
+    Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError,
+};
 
 /// A request: its parameters and where its records lie.
 #[derive(Debug, Clone)]
@@ -152,20 +156,46 @@ impl ProduceRequest {
             let index = cursor.i32("partition index")?;
             let records = RecordsField::read(cursor)?;
             cursor.skip_tags()?;
-            let partition = ProducePartition { topic, index, records, entry: cursor.span_from(start)? };
+            let partition = ProducePartition {
+                topic,
+                index,
+                records,
+                entry: cursor.span_from(start)?,
+            };
             keep(&mut self.partitions, partition, "partitions")?;
         }
         cursor.skip_tags()?;
-        keep(&mut self.topics, ProduceTopic { name, entry: cursor.span_from(start)?, partition_count }, "topics")
+        keep(
+            &mut self.topics,
+            ProduceTopic {
+                name,
+                entry: cursor.span_from(start)?,
+                partition_count,
+            },
+            "topics",
+        )
     }
 
     /// The topic of a partition of this request.
-    pub fn topic<'f>(&self, frame: &'f [u8], partition: &ProducePartition) -> Result<TopicRef<'f>, RewriteError> {
-        let missing = RewriteError::NoSuchEntry { entry: partition.topic, count: self.topics.len() };
-        Ok(self.topics.get(partition.topic).ok_or(missing)?.name.resolve(frame)?)
+    pub fn topic<'f>(
+        &self,
+        frame: &'f [u8],
+        partition: &ProducePartition,
+    ) -> Result<TopicRef<'f>, RewriteError> {
+        let missing = RewriteError::NoSuchEntry {
+            entry: partition.topic,
+            count: self.topics.len(),
+        };
+        Ok(self
+            .topics
+            .get(partition.topic)
+            .ok_or(missing)?
+            .name
+            .resolve(frame)?)
     }
 
-    /// Every partition of the request as refused with the same error: what [`error_response`] takes.
+    /// Every partition of the request as refused with the same error: what [`error_response`]
+    /// takes.
     pub fn refuse_all<'f>(
         &self,
         frame: &'f [u8],
@@ -173,32 +203,49 @@ impl ProduceRequest {
         message: Option<&'f str>,
     ) -> Result<Vec<Refused<'f>>, RewriteError> {
         let refuse = |partition: &ProducePartition| {
-            Ok(Refused { topic: self.topic(frame, partition)?, index: partition.index, error_code, message })
+            Ok(Refused {
+                topic: self.topic(frame, partition)?,
+                index: partition.index,
+                error_code,
+                message,
+            })
         };
         self.partitions.iter().map(refuse).collect()
     }
 
-    /// The request with its edits, each for an entry of [`ProduceRequest::partitions`]; an entry without an edit
-    /// stays as it came. A topic of which every partition is dropped goes too.
+    /// The request with its edits, each for an entry of [`ProduceRequest::partitions`]; an entry
+    /// without an edit stays as it came. A topic of which every partition is dropped goes too.
     pub fn rebuild(
         &self,
         frame: Bytes,
         edits: impl IntoIterator<Item = (usize, ProduceEdit)>,
     ) -> Result<Segments, RewriteError> {
         let mut splices = Splices::new(frame);
-        let mut kept: Vec<usize> = self.topics.iter().map(|topic| topic.partition_count.value).collect();
+        let mut kept: Vec<usize> = self
+            .topics
+            .iter()
+            .map(|topic| topic.partition_count.value)
+            .collect();
         let mut dropped = Vec::new();
         let mut edited = vec![false; self.partitions.len()];
         for (entry, edit) in edits {
-            let missing = RewriteError::NoSuchEntry { entry, count: self.partitions.len() };
+            let missing = RewriteError::NoSuchEntry {
+                entry,
+                count: self.partitions.len(),
+            };
             let partition = self.partitions.get(entry).ok_or(missing)?;
-            // A partition counted twice as dropped would take its topic with it, and other partitions.
+            // A partition counted twice as dropped would take its topic with it, and other
+            // partitions.
             match edited.get_mut(entry) {
                 Some(first) if !*first => *first = true,
                 _ => return Err(RewriteError::EditedTwice { entry }),
             }
             match edit {
-                ProduceEdit::Replace(records) => partition.records.replace(&mut splices, self.encoding, records)?,
+                ProduceEdit::Replace(records) => {
+                    partition
+                        .records
+                        .replace(&mut splices, self.encoding, records)?
+                }
                 ProduceEdit::Drop => {
                     dropped.push(partition);
                     if let Some(left) = kept.get_mut(partition.topic) {
@@ -218,10 +265,13 @@ impl ProduceRequest {
                 splices.remove(topic.entry);
                 topics_left -= 1;
             } else {
-                topic.partition_count.patch(&mut splices, self.encoding, *left)?;
+                topic
+                    .partition_count
+                    .patch(&mut splices, self.encoding, *left)?;
             }
         }
-        self.topic_count.patch(&mut splices, self.encoding, topics_left)?;
+        self.topic_count
+            .patch(&mut splices, self.encoding, topics_left)?;
         Ok(splices.finish()?)
     }
 }
@@ -273,20 +323,50 @@ impl ProduceResponse {
                 cursor.skip_string("error message")?;
             }
             cursor.skip_tags()?;
-            keep(&mut self.partitions, ProducedPartition { topic, index, error_code, base_offset }, "partitions")?;
+            keep(
+                &mut self.partitions,
+                ProducedPartition {
+                    topic,
+                    index,
+                    error_code,
+                    base_offset,
+                },
+                "partitions",
+            )?;
         }
         let partitions_end = cursor.position();
         cursor.skip_tags()?;
-        keep(&mut self.topics, ProducedTopic { name, partition_count, partitions_end }, "topics")
+        keep(
+            &mut self.topics,
+            ProducedTopic {
+                name,
+                partition_count,
+                partitions_end,
+            },
+            "topics",
+        )
     }
 
     /// The topic of a partition of this response.
-    pub fn topic<'f>(&self, frame: &'f [u8], partition: &ProducedPartition) -> Result<TopicRef<'f>, RewriteError> {
-        let missing = RewriteError::NoSuchEntry { entry: partition.topic, count: self.topics.len() };
-        Ok(self.topics.get(partition.topic).ok_or(missing)?.name.resolve(frame)?)
+    pub fn topic<'f>(
+        &self,
+        frame: &'f [u8],
+        partition: &ProducedPartition,
+    ) -> Result<TopicRef<'f>, RewriteError> {
+        let missing = RewriteError::NoSuchEntry {
+            entry: partition.topic,
+            count: self.topics.len(),
+        };
+        Ok(self
+            .topics
+            .get(partition.topic)
+            .ok_or(missing)?
+            .name
+            .resolve(frame)?)
     }
 
-    /// The response with the refused partitions put in, and with the addresses of new leaders rewritten.
+    /// The response with the refused partitions put in, and with the addresses of new leaders
+    /// rewritten.
     pub fn rebuild(
         &self,
         frame: Bytes,
@@ -301,15 +381,21 @@ impl ProduceResponse {
                 continue;
             };
             let total = topic.partition_count.value + added.len();
-            topic.partition_count.patch(&mut splices, self.encoding, total)?;
+            topic
+                .partition_count
+                .patch(&mut splices, self.encoding, total)?;
             let end = Span::new(topic.partitions_end, topic.partitions_end)?;
-            splices.write(end, |out| put_partitions(out, self.encoding, version, &added))?;
+            splices.write(end, |out| {
+                put_partitions(out, self.encoding, version, &added)
+            })?;
         }
         let total = self.topic_count.value + new_topics.len();
         self.topic_count.patch(&mut splices, self.encoding, total)?;
         if !new_topics.is_empty() {
             let end = Span::new(self.topics_end, self.topics_end)?;
-            splices.write(end, |out| put_topics(out, self.encoding, version, &new_topics))?;
+            splices.write(end, |out| {
+                put_topics(out, self.encoding, version, &new_topics)
+            })?;
         }
         let mut tags = Cursor::new(&frame, self.after_throttle, self.encoding);
         node_endpoints::rewrite_tagged(&mut tags, &mut splices, book)?;

@@ -1,13 +1,16 @@
 //! ShareAcknowledge, versions 1 and 2: acknowledgements of a share group's records (KIP-932).
 //!
-//! Arrives: a request, and the broker's response. Leaves: the topics that the request names, and the response with
-//! addresses rewritten. What must never happen here: a broker's own address reaching a client.
+//! Arrives: a request, and the broker's response. Leaves: the topics that the request names, and
+//! the response with addresses rewritten. What must never happen here: a broker's own address
+//! reaching a client.
 
 use bytes::Bytes;
 
-use super::node_endpoints::{self, AddressBook};
-use super::share_fetch::{SMALLEST_TOPIC, SharePartition, put_refusal, walk_acknowledged_topics, walk_leader};
 use super::RewriteError;
+use super::node_endpoints::{self, AddressBook};
+use super::share_fetch::{
+    SMALLEST_TOPIC, SharePartition, put_refusal, walk_acknowledged_topics, walk_leader,
+};
 use crate::frame::{Call, RequestHeader, ResponseHeader, Segments, Span, Splices};
 
 /// A request of a share consumer. Topics are named by id.
@@ -38,12 +41,20 @@ impl ShareAcknowledgeRequest {
         walk_acknowledged_topics(&mut cursor, &mut topics, &mut partitions)?;
         cursor.skip_tags()?;
         cursor.finish("share acknowledge request")?;
-        Ok(Self { group_id, topics, partitions })
+        Ok(Self {
+            group_id,
+            topics,
+            partitions,
+        })
     }
 }
 
 /// The broker's response with addresses rewritten.
-pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
+pub fn rewrite(
+    frame: Bytes,
+    header: &ResponseHeader,
+    book: &dyn AddressBook,
+) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let mut cursor = header.cursor(&frame);
     cursor.i32("throttle time")?;
@@ -70,8 +81,17 @@ pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) ->
 }
 
 /// A response of the gateway's own that refuses the whole request.
-pub fn error_response(call: Call, error_code: i16, message: Option<&str>) -> Result<Bytes, RewriteError> {
-    put_refusal(call, error_code, message, call.version.0 >= FIRST_WITH_LOCK_TIMEOUT)
+pub fn error_response(
+    call: Call,
+    error_code: i16,
+    message: Option<&str>,
+) -> Result<Bytes, RewriteError> {
+    put_refusal(
+        call,
+        error_code,
+        message,
+        call.version.0 >= FIRST_WITH_LOCK_TIMEOUT,
+    )
 }
 
 /// First version whose response has the acquisition lock timeout.

@@ -1,0 +1,23 @@
+# What people do with this repository. `make test` needs Java 17 and Maven for a real Apache Kafka, and Python, Node.js and Go for the foreign
+# clients; `make demo` needs Rust and a C toolchain only.
+
+.PHONY: demo test unit blackbox bench lint
+
+demo: ## A gateway with an in-process broker, a development authority and two clients; stays until Ctrl-C
+	cargo run --quiet -p barnabas -- demo
+
+test: unit blackbox ## Everything, against a real Apache Kafka
+
+unit: ## What needs no broker
+	cargo test --workspace --exclude barnabas-tests
+
+blackbox: ## The real binary before one real broker that all tests share
+	tests/kafka/fetch.sh >/dev/null
+	cargo build -p barnabas -p barnabas-tests
+	cargo run --quiet -p barnabas-tests --bin kafka -- cargo test -p barnabas-tests --no-fail-fast
+
+bench: ## Side by side with a direct connection and a relay; prints a table
+	tests/bench/run.sh
+
+lint: ## Format, lints as errors, licences and advisories
+	.ci/lint

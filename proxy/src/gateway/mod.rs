@@ -1,0 +1,290 @@
+//! The gateway as a whole: everything that a configuration asks for, built, run, drained.
+//!
+//! Arrives: a checked configuration. Leaves: nothing but log and metrics, until a signal ends it. Nothing is bound
+//! before the configuration has been checked as a whole and every file that it names has been read.
+
+mod keys;
+mod reload;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use barnabas_crypto::{ExpiringCache, VerifyingKey};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+
+use crate::admin::{self, Condition, Readiness};
+use crate::config::{Config, StewardRun};
+use crate::connection::Shared;
+use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
+use crate::listener::{self, Bound, Serving};
+use crate::metrics::Metrics;
+use crate::router::{Cluster, ListenerBook};
+use crate::steward::{NoSteward, PublishError, Steward};
+use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
+
+/// Why a gateway does not start or a command cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be bound.
+    #[error("listener {listener} cannot bind {address}: {source}")]
+    Bind {
+        /// The listener's name.
+        listener: String,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The delegate's certificate.
+    #[error("steward certificate {}: {reason}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key.
+    #[error(transparent)]
+    Crypto(#[from] barnabas_crypto::Error),
+    /// The keystore.
+    #[error("keystore: {0}")]
+    Keystore(#[from] barnabas_kms::Error),
+    /// The history of the keyring was not read in time.
+    #[error("the keyring topic was not read to its end within {0:?}; is the cluster reachable?")]
+    KeyringUnread(Duration),
+    /// Nothing is configured to sign with.
+    #[error("steward.certificate is not configured; `barnabas init` makes one")]
+    NoCertificate,
+    /// Nothing is configured to trust.
+    #[error("steward.root_public_key is not configured; `barnabas init` prints it")]
+    NoRootKey,
+    /// The keystore's passphrase cannot be read.
+    #[error("keystore.unlock.passphrase: {0}")]
+    Passphrase(#[source] io::Error),
+    /// The keyring cannot be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A thread of ours has died.
+    #[error("a worker stopped")]
+    Stopped,
+    /// Certificates and keys for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The keyring topic.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+}
+
+/// What is bound and built, ready to run.
+pub struct Gateway {
+    config: Config,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    live: Arc<LiveKeyring>,
+    keys: Arc<Keys>,
+    keyring: Option<OpenKeyring>,
+    delegate: Option<Arc<crate::steward::Delegate>>,
+    listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
+    admin: Option<TcpListener>,
+    draining: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// Builds everything and binds every address; serves nobody yet.
+    pub async fn build(config: Config) -> Result<Self, Error> {
+        let metrics = Arc::new(Metrics::default());
+        let readiness = Arc::new(Readiness::default());
+        let draining = watch::Sender::new(false);
+        let parts = KeyParts::open(&config, metrics.clone()).await?;
+        let permits = Arc::new(Semaphore::new(config.limits.max_connections));
+        let limits = Arc::new(config.limits);
+        let mut clusters = BTreeMap::new();
+        let mut upstream_tls = BTreeMap::new();
+        for cluster in &config.clusters {
+            clusters.insert(cluster.name.clone(), Arc::new(Cluster::new(cluster.clone())));
+            if let Some(tls) = &cluster.tls {
+                upstream_tls.insert(cluster.name.clone(), Arc::new(UpstreamTlsSource::new(tls.clone())?));
+            }
+        }
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let Some(cluster) = clusters.get(&listener.cluster).cloned() else { continue };
+            let tls = listener.tls.clone().map(|tls| ServerTls::new(tls, listener.principal.clone()));
+            let tls = tls.transpose()?.map(Arc::new);
+            let shared = Shared {
+                keys: parts.keys.clone(),
+                topic_ids: cluster.topic_ids.clone(),
+                book: Arc::new(ListenerBook::new(listener.clone(), cluster.clone())),
+                limits: limits.clone(),
+                metrics: metrics.clone(),
+                draining: draining.subscribe(),
+            };
+            let sockets = listener::bind(listener).await.map_err(|(address, source)| Error::Bind {
+                listener: listener.name.clone(),
+                address,
+                source,
+            })?;
+            let serving = Serving {
+                listener: listener.clone(),
+                upstream_tls: upstream_tls.get(&listener.cluster).cloned(),
+                cluster,
+                tls,
+                shared,
+                permits: permits.clone(),
+            };
+            listeners.push((Arc::new(serving), sockets));
+        }
+        let admin = match &config.admin {
+            Some(admin) => Some(TcpListener::bind(admin.bind).await.map_err(|source| Error::Bind {
+                listener: "admin".to_owned(),
+                address: admin.bind,
+                source,
+            })?),
+            None => None,
+        };
+        let KeyParts { live, keys, keyring, delegate } = parts;
+        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, listeners, admin, draining })
+    }
+
+    /// One line for each address that clients can use.
+    pub fn addresses(&self) -> Vec<String> {
+        let line = |(serving, _): &(Arc<Serving>, Vec<Bound>)| {
+            let listener = &serving.listener;
+            let tls = if listener.tls.is_some() { "TLS" } else { "plaintext" };
+            format!("listener {} on {} ({tls}) for cluster {}", listener.name, listener.bind, listener.cluster)
+        };
+        let mut lines: Vec<String> = self.listeners.iter().map(line).collect();
+        if let Some(admin) = &self.config.admin {
+            lines.push(format!("admin on http://{} (/livez /readyz /metrics)", admin.bind));
+        }
+        lines
+    }
+
+    /// What may be changed while the gateway runs.
+    pub fn reloader(&self) -> reload::Reloader {
+        reload::Reloader {
+            keys: self.keys.clone(),
+            delegate: self.delegate.clone(),
+            listeners: self.listeners.iter().map(|(serving, _)| serving.clone()).collect(),
+        }
+    }
+
+    /// Serves until `stop` resolves, then drains: no new connection, every request that was taken is answered.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (ended, admin_end) = watch::channel(false);
+        let mut background = JoinSet::new();
+        if let Some(socket) = self.admin {
+            let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
+            background.spawn(async move {
+                if let Err(error) = admin::serve(socket, metrics, readiness, admin_end).await {
+                    tracing::error!(event = "admin_failed", %error);
+                }
+            });
+        }
+        let keyring_read = self.keyring.is_some().then(|| self.readiness.condition("keyring"));
+        let serving = self.readiness.condition("serving");
+        background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read));
+        if let Some(delegate) = &self.delegate {
+            background.spawn(delegate.clone().run());
+        }
+        let mut listeners = JoinSet::new();
+        for (serving, sockets) in self.listeners {
+            listeners.spawn(listener::accept_all(serving, sockets));
+        }
+        serving.met();
+        stop.await;
+        tracing::info!(event = "draining", limit_seconds = self.config.limits.drain_timeout.as_secs());
+        serving.failed("draining");
+        self.draining.send_replace(true);
+        let drained = tokio::time::timeout(self.config.limits.drain_timeout, async {
+            while listeners.join_next().await.is_some() {}
+        });
+        match drained.await {
+            Ok(()) => tracing::info!(event = "drained"),
+            Err(_) => tracing::warn!(event = "drain_cut_short", remedy = "raise limits.drain_timeout"),
+        }
+        ended.send_replace(true);
+        background.abort_all();
+    }
+}
+
+/// Everything about keys that listeners share.
+struct KeyParts {
+    live: Arc<LiveKeyring>,
+    keys: Arc<Keys>,
+    keyring: Option<OpenKeyring>,
+    delegate: Option<Arc<crate::steward::Delegate>>,
+}
+
+impl KeyParts {
+    async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        // Without a keystore nothing can be sealed, and the configuration has said that nothing is to be.
+        let Some(keystore) = &config.keystore else {
+            let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
+            let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), None, metrics));
+            return Ok(Self { live, keys, keyring: None, delegate: None });
+        };
+        let settings = keystore.clone();
+        let keystore_open = tokio::task::spawn_blocking(move || open_keystore(&settings)).await;
+        let kms = keystore_open.map_err(|_| Error::Stopped)??;
+        let keyring = OpenKeyring::open(config, metrics.clone()).await?;
+        let delegate = match config.steward.run {
+            StewardRun::Embedded => {
+                keyring.caught_up(CATCH_UP_LIMIT).await?;
+                Some(keyring.delegate(config, &kms).await?)
+            }
+            StewardRun::Off => None,
+        };
+        let steward: Arc<dyn Steward> = match &delegate {
+            Some(delegate) => delegate.clone(),
+            None => Arc::new(NoSteward),
+        };
+        let age = config.limits.max_session_age;
+        let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let sealing = Sealing {
+            custody: CustodyStore::new(kms, keystore.max_custody_age),
+            publisher: keyring.topic.publish()?,
+            topic: keyring.topic.name().to_owned(),
+            steward,
+            max_session_age: age,
+            max_cached_sessions: config.limits.max_cached_sessions,
+            sessions: WriterSessions::default(),
+            readers: Mutex::new(ExpiringCache::new(config.limits.max_cached_sessions, age_millis)),
+        };
+        let live = keyring.live.clone();
+        let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), Some(sealing), metrics));
+        Ok(Self { live, keys, keyring: Some(keyring), delegate })
+    }
+}
+
+/// What is due every second: sessions that end, gauges, readiness.
+async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, keyring_read: Option<Condition>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        keys.tick();
+        if let Some(condition) = &keyring_read {
+            if live.is_caught_up() {
+                condition.met();
+            } else {
+                condition.failed("the keyring topic is still being read");
+            }
+        }
+        let (objects, head) = live.read(|keyring| (keyring.len(), keyring.head().map(|head| head.time.millis() / 1000)));
+        metrics.keyring.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        if let Some(head) = head {
+            metrics.keyring.head_signed_at.set(i64::try_from(head).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// A keyring of a hundred thousand objects is read in seconds; a cluster that is starting takes longer.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);

@@ -1,0 +1,396 @@
+//! What the data path asks: may this client write here, read here, open this session?
+//!
+//! Arrives: a principal and a topic, or a key id. Leaves: a decision with what is needed to carry it out. Policy says
+//! what is sealed; identities, epochs, grants and announcements in the keyring say who can do it; what policy allows
+//! and the keyring has not yet is asked of the steward. Every wait is bounded, and what cannot be decided is refused
+//! with a code that clients retry. What must never happen here: `Pass` for a topic that policy or keyring calls sealed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use barnabas_crypto::{
+    Custodian, Error as CryptoError, ExpiringCache, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
+    SessionReader, Stream, StreamId, Writer,
+};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use super::access::{ReadAccess, WriteAccess};
+use super::client_sealed::AnnouncedSessions;
+use super::custody::CustodyStore;
+use super::live::{LiveKeyring, now};
+use crate::chain::refusal::Reason;
+use crate::config::{OnUnreadable, Policy, StreamRule};
+use crate::identity::Principal;
+use crate::metrics::Metrics;
+use crate::steward::{Need, Steward};
+
+/// Keys and policy as the data path sees them.
+pub struct Keys {
+    policy: ArcSwap<Policy>,
+    live: Arc<LiveKeyring>,
+    /// What only a gateway that can seal has.
+    sealing: Option<Sealing>,
+    metrics: Arc<Metrics>,
+}
+
+/// What sealing and opening need.
+pub struct Sealing {
+    /// Clients' secrets.
+    pub custody: CustodyStore,
+    /// Towards the keyring topic.
+    pub publisher: FutureProducer,
+    /// The keyring topic.
+    pub topic: String,
+    /// Who makes identities, streams and grants.
+    pub steward: Arc<dyn Steward>,
+    /// The longest use of one session key.
+    pub max_session_age: Duration,
+    /// Opened sessions that are kept.
+    pub max_cached_sessions: usize,
+    /// Sessions of the clients that write through this gateway.
+    pub sessions: WriterSessions,
+    /// Opened sessions, for each reader of them.
+    pub readers: Mutex<ExpiringCache<(IdentityId, KeyId), Arc<SessionReader>>>,
+}
+
+/// One session at a time for each client and stream. The inner lock makes many connections of a client wait for one
+/// announcement instead of making one each.
+#[derive(Default)]
+pub struct WriterSessions(Mutex<HashMap<(IdentityId, StreamId), SessionSlot>>);
+
+type SessionSlot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
+
+impl Keys {
+    /// A gateway under `policy`; `sealing` is there whenever the policy can seal.
+    pub fn new(policy: Policy, live: Arc<LiveKeyring>, sealing: Option<Sealing>, metrics: Arc<Metrics>) -> Self {
+        Self { policy: ArcSwap::from_pointee(policy), live, sealing, metrics }
+    }
+
+    /// Rises when a decision may have changed.
+    pub fn generation(&self) -> u64 {
+        self.live.generation()
+    }
+
+    /// Puts another policy in force, for every connection from its next request on.
+    pub fn replace_policy(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+        self.live.bump();
+    }
+
+    /// What becomes of records that `who` writes to `topic`.
+    pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
+        let Some(sealing) = self.sealed(topic)? else {
+            return Ok(WriteAccess::Pass);
+        };
+        let identity = self.identity(sealing, who).await?;
+        let stream = self.stream(sealing, who, topic).await?;
+        self.right(sealing, &identity, &stream, Right::Write, topic, who).await?;
+        if identity.custody == Custodian::Client {
+            let rules = AnnouncedSessions::new(self.live.clone(), identity.id(), stream.id);
+            return Ok(WriteAccess::SealedByClient(Arc::new(rules)));
+        }
+        let session = self.session_of(sealing, &identity, &stream, who, None).await?;
+        Ok(WriteAccess::Seal(session))
+    }
+
+    /// The same after the session `spent` has come to one of its limits.
+    pub async fn rotated(&self, who: &Principal, topic: &str, spent: KeyId) -> Result<WriteAccess, Reason> {
+        let Some(sealing) = self.sealed(topic)? else {
+            return Err(Reason::Unavailable("stream changed"));
+        };
+        let identity = self.identity(sealing, who).await?;
+        let stream = self.stream(sealing, who, topic).await?;
+        self.session_of(sealing, &identity, &stream, who, Some(spent)).await.map(WriteAccess::Seal)
+    }
+
+    /// What becomes of records that `who` reads from `topic`.
+    pub async fn reader(&self, who: &Principal, topic: &str) -> Result<ReadAccess, Reason> {
+        let Some(sealing) = self.sealed(topic)? else {
+            return Ok(ReadAccess::Pass);
+        };
+        let identity = self.identity(sealing, who).await?;
+        let stream = self.stream(sealing, who, topic).await?;
+        self.right(sealing, &identity, &stream, Right::Read, topic, who).await?;
+        let on_unreadable = on_unreadable(&stream, self.policy.load().stream(topic));
+        Ok(match identity.custody {
+            Custodian::Gateway(_) => ReadAccess::Open { stream: stream.id, on_unreadable },
+            Custodian::Client => ReadAccess::SealedForClient { stream: stream.id, on_unreadable },
+        })
+    }
+
+    /// The reading half of a session, if `who` may open it on `stream`.
+    pub async fn session(&self, who: &Principal, stream: StreamId, key_id: KeyId) -> Result<Arc<SessionReader>, Reason> {
+        let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
+        let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
+        if let Some(known) = sealing.cached(identity.id(), key_id) {
+            self.metrics.sessions.hits.inc();
+            return self.check_stream(known, stream);
+        }
+        self.metrics.sessions.misses.inc();
+        // The announcement was acknowledged before the first record was sealed, but this gateway may hear of it
+        // after the record.
+        let announced = |live: &LiveKeyring| {
+            live.read(|keyring| keyring.announcement(key_id).map(|a| (a.terms.stream, a.terms.epoch)))
+        };
+        let (announced, epoch) =
+            self.live.wait_for(ANNOUNCEMENT_WAIT, announced).await.ok_or(Reason::UnknownSession)?;
+        if announced != stream {
+            return Err(Reason::WrongStream);
+        }
+        let granted = |live: &LiveKeyring| {
+            live.read(|keyring| keyring.granted(identity.id(), (stream, epoch), Right::Read, now()).is_ok())
+        };
+        if !granted(&self.live) {
+            // A new epoch's grants may be a moment behind its first record.
+            self.live
+                .wait_for(GRANT_WAIT, |live| granted(live).then_some(()))
+                .await
+                .ok_or(Reason::NoGrant)?;
+        }
+        let secret = sealing.custody.secret(&identity).await?;
+        let reader = Reader::new(secret);
+        let opened = self.live.read(|keyring| reader.open(keyring, key_id, now())).map_err(|error| refused(&error))?;
+        let opened = Arc::new(opened);
+        sealing.remember(identity.id(), key_id, opened.clone());
+        self.check_stream(opened, stream)
+    }
+
+    /// `None`: the topic is not sealed. A stream in the keyring is sealed whatever the policy says of it.
+    fn sealed(&self, topic: &str) -> Result<Option<&Sealing>, Reason> {
+        let policy = self.policy.load();
+        let rule = policy.stream(topic);
+        let by_keyring =
+            self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        match rule {
+            StreamRule::Refuse if !by_keyring => Err(Reason::Unlisted),
+            StreamRule::Pass if !by_keyring => {
+                // Before the history is read, a topic that the keyring calls sealed would look like any other.
+                let blind = self.sealing.is_some() && !self.live.is_caught_up();
+                if blind { Err(Reason::Unavailable("the keyring is still being read")) } else { Ok(None) }
+            }
+            _ => match &self.sealing {
+                Some(_) if !self.live.is_caught_up() => Err(Reason::Unavailable("the keyring is still being read")),
+                Some(sealing) => Ok(Some(sealing)),
+                None => Err(Reason::Unavailable("this gateway has no keystore")),
+            },
+        }
+    }
+
+    async fn identity(&self, sealing: &Sealing, who: &Principal) -> Result<Identity, Reason> {
+        let find = |live: &LiveKeyring| live.read(|keyring| keyring.identity_of(who.as_str()).cloned());
+        if let Some(identity) = find(&self.live) {
+            return Ok(identity);
+        }
+        if self.policy.load().enrolment(who) != Some(crate::config::Custody::Gateway) {
+            return Err(Reason::NoIdentity);
+        }
+        sealing.steward.ask(Need::Identity { principal: who.clone() }).await?;
+        self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the steward has not enrolled the client"))
+    }
+
+    async fn stream(&self, sealing: &Sealing, who: &Principal, topic: &str) -> Result<Stream, Reason> {
+        let find = |live: &LiveKeyring| {
+            live.read(|keyring| {
+                let stream = keyring.stream_of_topic(topic)?;
+                keyring.current_epoch(stream.id, now())?;
+                Some(stream.clone())
+            })
+        };
+        if let Some(stream) = find(&self.live) {
+            return Ok(stream);
+        }
+        // Whoever may do nothing here has no business making keys either.
+        let allowed = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) => rule.may_read(who) || rule.may_write(who),
+            _ => false,
+        };
+        let known = self.live.read(|keyring| keyring.stream_of_topic(topic).is_some());
+        if !allowed && !known {
+            return Err(Reason::NotWriter);
+        }
+        sealing.steward.ask(Need::Stream { topic: topic.to_owned() }).await?;
+        self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
+    }
+
+    /// A grant that the client holds, or one that policy lets the steward give.
+    async fn right(
+        &self,
+        sealing: &Sealing,
+        identity: &Identity,
+        stream: &Stream,
+        right: Right,
+        topic: &str,
+        who: &Principal,
+    ) -> Result<(), Reason> {
+        let id = identity.id();
+        let denied = if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter };
+        let granted = |live: &LiveKeyring| {
+            live.read(|keyring| {
+                let at = now();
+                let current = keyring.current_epoch(stream.id, at).map(|epoch| epoch.number);
+                let covers = |grant: &barnabas_crypto::Grant| match right {
+                    // A reader whose grants are about older epochs still reads those.
+                    Right::Read => true,
+                    Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
+                };
+                keyring.grants(id, stream.id).any(|g| g.right == right && g.is_valid(at) && covers(g)).then_some(())
+            })
+        };
+        if granted(&self.live).is_some() {
+            return Ok(());
+        }
+        let by_policy = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) if right == Right::Read => rule.may_read(who),
+            StreamRule::Seal(rule) => rule.may_write(who),
+            _ => false,
+        };
+        // A grant that was revoked by name is not given again by rule.
+        let revoked = self.live.read(|keyring| {
+            keyring.grants(id, stream.id).any(|grant| grant.right == right && grant.revoked_at.is_some())
+        });
+        if !by_policy || revoked {
+            return Err(denied);
+        }
+        sealing.steward.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
+        self.live.wait_for(STEWARD_WAIT, granted).await.ok_or(Reason::Unavailable("the steward has not given the grant"))
+    }
+
+    /// The client's session on the stream's current epoch: the one there is, or a new one, announced.
+    async fn session_of(
+        &self,
+        sealing: &Sealing,
+        identity: &Identity,
+        stream: &Stream,
+        who: &Principal,
+        spent: Option<KeyId>,
+    ) -> Result<Arc<Session>, Reason> {
+        let slot = sealing.sessions.slot(identity.id(), stream.id);
+        let mut held = slot.lock().await;
+        let current = self.live.read(|keyring| keyring.current_epoch(stream.id, now()).map(|epoch| epoch.number));
+        if let Some(session) = held.as_ref()
+            && spent != Some(session.key_id())
+            && Some(session.epoch()) == current
+            && session.observe_time(now())
+            && !session.nears_its_end(now(), RENEWAL_MARGIN_MILLIS)
+        {
+            return Ok(session.clone());
+        }
+        let secret = sealing.custody.secret(identity).await?;
+        let plan = SessionPlan {
+            max_age_millis: u64::try_from(sealing.max_session_age.as_millis()).unwrap_or(u64::MAX),
+            on_behalf_of: Some(who.as_str()),
+            ..SessionPlan::new(stream.id)
+        };
+        let writer = Writer::new(secret);
+        let pending = self.live.read(|keyring| writer.prepare(keyring, &plan, now())).map_err(|error| refused(&error))?;
+        let object = pending.announcement();
+        let record_key = object.record_key();
+        let record = FutureRecord::to(&sealing.topic).key(&record_key).payload(object.wire()).partition(0);
+        if let Err((error, _)) = sealing.publisher.send(record, PUBLISH_WAIT).await {
+            tracing::warn!(event = "announcement_failed", principal = %who, topic = stream.topic, %error);
+            return Err(Reason::Unavailable("the keyring topic cannot be written"));
+        }
+        let session = pending.acknowledged();
+        tracing::info!(
+            event = "session_announced",
+            principal = %who,
+            topic = stream.topic,
+            key_id = %session.key_id(),
+            epoch = %session.epoch(),
+        );
+        *held = Some(session.clone());
+        Ok(session)
+    }
+
+    fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {
+        if reader.stream() == stream { Ok(reader) } else { Err(Reason::WrongStream) }
+    }
+
+    /// Tells every session the time, ends those whose epoch is not the current one any more, and drops opened
+    /// sessions whose grant has ended. Called every second, and after every change of generation.
+    pub fn tick(&self) {
+        let Some(sealing) = &self.sealing else { return };
+        let at = now();
+        let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.sweep(at);
+        self.live.read(|keyring| {
+            readers.retain(|(identity, _), reader| {
+                keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
+            });
+        });
+        drop(readers);
+        sealing.sessions.for_each(|session| {
+            session.observe_time(at);
+            if self.live.read(|keyring| session.epoch() < keyring.minimum_epoch(session.stream())) {
+                session.retire();
+            }
+        });
+    }
+}
+
+impl Sealing {
+    fn cached(&self, identity: IdentityId, key_id: KeyId) -> Option<Arc<SessionReader>> {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.get(&(identity, key_id), now()).cloned()
+    }
+
+    fn remember(&self, identity: IdentityId, key_id: KeyId, reader: Arc<SessionReader>) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.put((identity, key_id), reader, now());
+    }
+}
+
+impl WriterSessions {
+    fn slot(&self, identity: IdentityId, stream: StreamId) -> SessionSlot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.entry((identity, stream)).or_default().clone()
+    }
+
+    fn for_each(&self, mut act: impl FnMut(&Session)) {
+        let slots: Vec<SessionSlot> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for slot in slots {
+            // A slot that is being filled holds nothing that could be too old.
+            if let Ok(held) = slot.try_lock()
+                && let Some(session) = held.as_ref()
+            {
+                act(session);
+            }
+        }
+    }
+}
+
+/// What a failure of the cryptography means for the client.
+fn refused(error: &CryptoError) -> Reason {
+    match error {
+        CryptoError::NotGranted { right: "read", .. } => Reason::NoGrant,
+        CryptoError::NotGranted { .. } => Reason::NotWriter,
+        CryptoError::Missing(_) => Reason::Unavailable("the stream has no open epoch"),
+        CryptoError::Entropy => Reason::Unavailable("no randomness"),
+        _ => Reason::Forged,
+    }
+}
+
+/// The rule of the configuration counts where there is one; a stream sealed by command brings its own.
+fn on_unreadable(stream: &Stream, rule: &StreamRule) -> OnUnreadable {
+    use barnabas_crypto::OnUnreadable as Signed;
+    match (rule, stream.on_unreadable) {
+        (StreamRule::Seal(rule), _) => rule.on_unreadable,
+        (_, Signed::Fail) => OnUnreadable::Fail,
+        (_, Signed::Skip) => OnUnreadable::Skip,
+        (_, Signed::Opaque) => OnUnreadable::Opaque,
+    }
+}
+
+/// Records may overtake their announcement by the time that one keyring record takes through Kafka.
+const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(3);
+/// Grants of a new epoch are written in one transaction with it.
+const GRANT_WAIT: Duration = Duration::from_millis(500);
+/// A steward's transaction on a fresh cluster waits for Kafka to make its transaction log.
+const STEWARD_WAIT: Duration = Duration::from_secs(10);
+/// Below a producer's request timeout.
+const PUBLISH_WAIT: Duration = Duration::from_secs(10);
+/// A session is renewed this long before its end, so that no request meets the end itself.
+const RENEWAL_MARGIN_MILLIS: u64 = 5_000;

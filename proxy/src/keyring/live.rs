@@ -1,0 +1,172 @@
+//! The keyring as it is now: the topic's objects, verified, kept up to date.
+//!
+//! Arrives: records of the keyring topic, in order. Leaves: look-ups for slow paths, a generation number for fast
+//! ones, and the word that something was refused. What must never happen here: an object that the keyring refused
+//! changing anything, or a caller waiting without an end.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use barnabas_crypto::{Effect, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
+use rdkafka::Message;
+use rdkafka::consumer::StreamConsumer;
+use rdkafka::error::KafkaError;
+use tokio::sync::watch;
+
+use crate::metrics::Metrics;
+
+/// The followed keyring.
+pub struct LiveKeyring {
+    keyring: RwLock<Keyring>,
+    /// Rises with every change that can change a decision; announcements are looked up by need and do not count.
+    generation: AtomicU64,
+    /// The offset behind the last applied record.
+    applied_to: AtomicI64,
+    caught_up: AtomicBool,
+    changed: watch::Sender<u64>,
+    metrics: Arc<Metrics>,
+}
+
+impl LiveKeyring {
+    /// An empty keyring under a pinned root key.
+    pub fn new(root: VerifyingKey, metrics: Arc<Metrics>) -> Self {
+        Self {
+            keyring: RwLock::new(Keyring::new(root)),
+            generation: AtomicU64::new(1),
+            applied_to: AtomicI64::new(0),
+            caught_up: AtomicBool::new(false),
+            changed: watch::Sender::new(0),
+            metrics,
+        }
+    }
+
+    /// Asks the keyring. Never held across an await, and never on the way of a record.
+    pub fn read<T>(&self, ask: impl FnOnce(&Keyring) -> T) -> T {
+        ask(&self.keyring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// See [`Self::bump`].
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes every connection decide anew: for what changes outside of the keyring, such as the policy.
+    pub fn bump(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Whether the history has been read to its end once.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// The offset behind the last record that was applied.
+    pub fn applied_to(&self) -> i64 {
+        self.applied_to.load(Ordering::Acquire)
+    }
+
+    /// Waits until `ask` gives something, at most `limit`.
+    pub async fn wait_for<T>(&self, limit: Duration, mut ask: impl FnMut(&Self) -> Option<T>) -> Option<T> {
+        let mut changed = self.changed.subscribe();
+        let deadline = tokio::time::sleep(limit);
+        tokio::pin!(deadline);
+        loop {
+            changed.mark_unchanged();
+            if let Some(found) = ask(self) {
+                return Some(found);
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = &mut deadline => return None,
+            }
+        }
+    }
+
+    /// Waits until the history has been read.
+    pub async fn wait_until_caught_up(&self, limit: Duration) -> bool {
+        self.wait_for(limit, |live| live.is_caught_up().then_some(())).await.is_some()
+    }
+
+    /// Follows the topic for ever. Errors of the connection are passing: the client library reconnects by itself.
+    pub async fn follow(self: Arc<Self>, consumer: StreamConsumer) {
+        let mut failing = false;
+        loop {
+            match consumer.recv().await {
+                Ok(message) => {
+                    failing = false;
+                    let key = message.key().unwrap_or_default();
+                    self.apply(key, message.payload(), message.offset());
+                }
+                Err(KafkaError::PartitionEOF(_)) => {
+                    failing = false;
+                    self.catch_up();
+                }
+                Err(error) => {
+                    // One line for an outage, not one for every attempt.
+                    if !failing {
+                        tracing::warn!(event = "keyring_unreachable", %error);
+                    }
+                    failing = true;
+                    tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+                }
+            }
+        }
+    }
+
+    /// Applies one record.
+    pub fn apply(&self, key: &[u8], value: Option<&[u8]>, offset: i64) {
+        let outcome =
+            self.keyring.write().unwrap_or_else(PoisonError::into_inner).apply(key, value, now());
+        self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);
+        match outcome {
+            Ok(change) => {
+                for (slot, refusal) in change.follow_ups.iter().filter_map(|(slot, r)| Some((slot, r.as_ref().err()?))) {
+                    self.alarm(&slot.to_string(), offset, refusal);
+                }
+                let decides = !matches!(change.slot.kind, Kind::Announcement | Kind::Head);
+                if decides && change.effect != Effect::Unchanged || !change.follow_ups.is_empty() {
+                    self.generation.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+            Err(refusal) => self.alarm(&String::from_utf8_lossy(key), offset, &refusal),
+        }
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn catch_up(&self) {
+        if !self.caught_up.swap(true, Ordering::AcqRel) {
+            self.keyring.write().unwrap_or_else(PoisonError::into_inner).mark_caught_up();
+            let objects = self.read(Keyring::len);
+            tracing::info!(event = "keyring_read", objects, offset = self.applied_to());
+        }
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    fn alarm(&self, key: &str, offset: i64, refusal: &Refusal) {
+        self.metrics.keyring.refused(refusal_label(refusal));
+        tracing::warn!(event = "keyring_object_refused", key, offset, reason = %refusal);
+    }
+}
+
+/// A closed set of labels for the metric.
+fn refusal_label(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::BadSignature | Refusal::Unsigned => "signature",
+        Refusal::Older { .. } => "older",
+        Refusal::Conflict { .. } => "conflict",
+        Refusal::BareTombstone => "tombstone",
+        Refusal::ExpiredDelegate | Refusal::RemovedDelegate | Refusal::NotPermitted(_) | Refusal::OutOfScope => "signer",
+        _ => "other",
+    }
+}
+
+/// The time, as keyring objects and sessions have it.
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A broken connection is tried again by the library meanwhile; this only keeps the loop from spinning.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);

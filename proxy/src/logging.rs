@@ -1,0 +1,75 @@
+//! The log on standard error: the settings arrive, a subscriber for the whole process is in place after.
+//! Events carry fields (`event = "..."` and what belongs to it), never sentences with values inside; record bytes, keys
+//! and secrets are never fields. The level can change while the process runs, the form cannot.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// Changes the level of the running process.
+#[derive(Clone)]
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
+
+impl LevelHandle {
+    /// Takes effect for the next event.
+    pub fn set(&self, level: LogLevel) {
+        if self.0.reload(filter(level)).is_err() {
+            tracing::warn!(event = "log_level_not_changed", "the log is already closed");
+        }
+    }
+}
+
+/// Installs the log of the process; a second call is an error of the caller and changes nothing.
+pub fn install(log: Log) -> Result<LevelHandle, tracing_subscriber::util::TryInitError> {
+    let (level, handle) = reload::Layer::new(filter(log.level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<_> + Send + Sync> = match log.format {
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Text => lines
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(level)
+        .with(lines)
+        .try_init()?;
+    Ok(LevelHandle(handle))
+}
+
+/// Ours at the chosen level; libraries one level quieter, because theirs are sentences.
+fn filter(level: LogLevel) -> Targets {
+    let (ours, theirs) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::ERROR),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+    };
+    Targets::new()
+        .with_default(theirs)
+        .with_target("barnabas", ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn libraries_are_one_level_quieter() {
+        let info = filter(LogLevel::Info);
+        assert!(info.would_enable("barnabas::listener", &Level::INFO));
+        assert!(!info.would_enable("barnabas::listener", &Level::DEBUG));
+        assert!(info.would_enable("rustls::conn", &Level::WARN));
+        assert!(!info.would_enable("rustls::conn", &Level::INFO));
+        assert!(filter(LogLevel::Error).would_enable("rdkafka", &Level::ERROR));
+    }
+}

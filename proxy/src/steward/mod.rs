@@ -1,0 +1,63 @@
+//! The steward's online delegate: turns policy and commands into identities, streams, epochs and grants.
+//!
+//! Arrives: needs of the data path, commands of an operator, the passing of time. Leaves: signed objects in the
+//! keyring, each set of them in one Kafka transaction, so that two delegates at once do no harm: the one that has
+//! not read what the other wrote cannot commit. What must never happen here: a grant that neither policy nor an
+//! operator's command asked for.
+
+mod plan;
+mod publish;
+mod delegate;
+
+use std::pin::Pin;
+
+use barnabas_crypto::{IdentityId, Right, StreamId};
+
+use crate::chain::refusal::Reason;
+use crate::identity::Principal;
+
+pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
+pub use plan::{CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
+pub use publish::{ExclusivePublisher, PublishError};
+
+/// Something that the data path cannot go on without.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// An identity for a principal that an enrolment rule names.
+    Identity {
+        /// Whose.
+        principal: Principal,
+    },
+    /// A stream for a topic that a rule seals, with an open epoch.
+    Stream {
+        /// The topic.
+        topic: String,
+    },
+    /// A right that a rule gives.
+    Grant {
+        /// To whom.
+        identity: IdentityId,
+        /// On what.
+        stream: StreamId,
+        /// To do what.
+        right: Right,
+    },
+}
+
+/// An answer that takes a while.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send + 'a>>;
+
+/// Whoever fulfils needs: the delegate inside this gateway, or one elsewhere that is asked through the keyring topic.
+pub trait Steward: Send + Sync {
+    /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it.
+    fn ask(&self, need: Need) -> Answer<'_>;
+}
+
+/// No delegate runs here, and none was heard of elsewhere: what is missing stays missing until an operator's command.
+pub struct NoSteward;
+
+impl Steward for NoSteward {
+    fn ask(&self, _need: Need) -> Answer<'_> {
+        Box::pin(std::future::ready(Err(Reason::Unavailable("no steward runs in this gateway"))))
+    }
+}

@@ -1,0 +1,306 @@
+//! What has to be written for a need or a command: decided from the keyring as it is, signed, not yet published.
+//!
+//! Arrives: the keyring, the KMS, what is wanted. Leaves: signed objects with their next versions. What must never
+//! happen here: a secret seed in an object that is not wrapped, by the KMS or to a reader.
+
+use barnabas_crypto::{
+    Body, Custodian, Custody, CustodyContext, CustodyError, Epoch, EpochNumber, EpochSecret, Error as CryptoError, Grant, Identity, IdentityId,
+    IdentityPublic, IdentitySecret, KemSuite, Keyring, Object, Right, SignedObject, SigningKey, Stream, StreamFloor,
+    StreamId, UnixMillis, WrappedSeed,
+};
+
+use crate::keyring::{LiveKeyring, now};
+
+/// Why something cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The KMS.
+    #[error("kms: {0}")]
+    Custody(#[from] CustodyError),
+    /// The cryptography.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// What is named is not there, or not as it should be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Which epochs a grant to read covers, and when it counts.
+#[derive(Debug, Clone, Copy)]
+pub struct GrantRange {
+    /// First epoch; `None` is the current one.
+    pub first: Option<EpochNumber>,
+    /// From this time.
+    pub valid_from: UnixMillis,
+    /// Until before this time.
+    pub valid_to: UnixMillis,
+}
+
+/// Makes objects for one change. What it has made already counts for what it makes next.
+pub struct Plan<'a> {
+    live: &'a LiveKeyring,
+    kms: &'a dyn Custody,
+    key: &'a SigningKey,
+    made: Vec<SignedObject>,
+}
+
+impl<'a> Plan<'a> {
+    /// An empty plan.
+    pub fn new(live: &'a LiveKeyring, kms: &'a dyn Custody, key: &'a SigningKey) -> Self {
+        Self { live, kms, key, made: Vec::new() }
+    }
+
+    /// What has to be published.
+    pub fn finish(self) -> Vec<SignedObject> {
+        self.made
+    }
+
+    /// An identity in the gateway's custody, unless the principal has one.
+    pub async fn identity(&mut self, principal: &str, kem: KemSuite, by: &str) -> Result<(), PlanError> {
+        if self.live.read(|keyring| keyring.identity_of(principal).is_some()) {
+            return Ok(());
+        }
+        let secret = IdentitySecret::draw(kem)?;
+        let id = secret.id();
+        let key = format!("client-{id}");
+        self.kms.ensure_key(&key).await?;
+        let blob = self.kms.wrap(&key, secret.seed(), &CustodyContext::IdentitySeed(id)).await?;
+        self.register(principal, secret.public().clone(), Custodian::Gateway(WrappedSeed { key, blob }), by)
+    }
+
+    /// An identity whose secrets the client keeps.
+    pub fn register(
+        &mut self,
+        principal: &str,
+        public: IdentityPublic,
+        custody: Custodian,
+        by: &str,
+    ) -> Result<(), PlanError> {
+        let identity =
+            Identity { principal: principal.to_owned(), public, custody, created: now(), enrolled_by: by.to_owned() };
+        self.sign(Body::Identity(identity))
+    }
+
+    /// A stream for a topic, with its first epoch, unless it has one; an epoch, unless one is open.
+    pub async fn stream(&mut self, topic: &str, terms: &StreamTerms) -> Result<StreamId, PlanError> {
+        let known = self.live.read(|keyring| keyring.stream_of_topic(topic).cloned());
+        let stream = match known {
+            Some(stream) if stream.sealed => stream,
+            Some(stream) => {
+                let stream = Stream { sealed: true, ..stream };
+                self.sign(Body::Stream(stream.clone()))?;
+                stream
+            }
+            None => {
+                let stream = Stream {
+                    id: StreamId::draw()?,
+                    topic: topic.to_owned(),
+                    sealed: true,
+                    suite: terms.suite,
+                    on_unreadable: terms.on_unreadable,
+                    created: now(),
+                };
+                self.sign(Body::Stream(stream.clone()))?;
+                stream
+            }
+        };
+        if self.live.read(|keyring| keyring.current_epoch(stream.id, now()).is_none()) {
+            self.epoch(stream.id, terms).await?;
+        }
+        Ok(stream.id)
+    }
+
+    /// The next epoch of a stream. Readers of the one before are given it too; whoever was revoked is not.
+    pub async fn epoch(&mut self, stream: StreamId, terms: &StreamTerms) -> Result<EpochNumber, PlanError> {
+        let (number, readers) = self.live.read(|keyring| next_epoch(keyring, stream))?;
+        let secret = EpochSecret::draw(terms.kem)?;
+        let key = format!("stream-{stream}");
+        self.kms.ensure_key(&key).await?;
+        let blob = self.kms.wrap(&key, secret.seed(), &CustodyContext::EpochSeed(stream, number)).await?;
+        let at = now();
+        let epoch = Epoch {
+            stream,
+            number,
+            public: secret.public()?,
+            // Gateways' clocks differ; an epoch that is "not open yet" for one of them would stop its writers.
+            not_before: UnixMillis::new(at.millis().saturating_sub(CLOCK_SKEW_MILLIS)),
+            not_after: at.plus_millis(terms.epoch_lifetime_millis),
+            custody: Some(WrappedSeed { key, blob }),
+        };
+        self.sign(Body::Epoch(epoch))?;
+        for (grant, public) in readers {
+            let range = (grant.valid_from, grant.valid_to);
+            let next = Grant::to_read(&public, (stream, number), &[&secret], range)?;
+            self.sign(Body::Grant(next))?;
+        }
+        Ok(number)
+    }
+
+    /// A grant to write, from the current epoch on.
+    pub fn grant_to_write(
+        &mut self,
+        identity: IdentityId,
+        stream: StreamId,
+        (valid_from, valid_to): (UnixMillis, UnixMillis),
+    ) -> Result<(), PlanError> {
+        let first = self.live.read(|keyring| keyring.current_epoch(stream, now()).map(|epoch| epoch.number));
+        let first = first.unwrap_or(EpochNumber::FIRST);
+        let range = (first, EpochNumber::new(u32::MAX));
+        self.sign(Body::Grant(Grant::to_write(identity, stream, range, (valid_from, valid_to))))
+    }
+
+    /// A grant to read the epochs from `range.first` to the newest one.
+    pub async fn grant_to_read(
+        &mut self,
+        identity: IdentityId,
+        stream: StreamId,
+        range: GrantRange,
+    ) -> Result<(), PlanError> {
+        let (public, epochs) = self.live.read(|keyring| {
+            let public = keyring.identity(identity).map(|identity| identity.public.clone());
+            let current = keyring.current_epoch(stream, now()).map(|epoch| epoch.number);
+            let first = range.first.or(current).unwrap_or(EpochNumber::FIRST);
+            let epochs: Vec<Epoch> = keyring.epochs(stream).filter(|epoch| epoch.number >= first).cloned().collect();
+            (public, epochs)
+        });
+        let public = public.ok_or_else(|| PlanError::Refused(format!("there is no identity {identity}")))?;
+        // Epochs whose seed was destroyed leave holes; a grant covers one run of epochs without a hole.
+        let mut run: Vec<(EpochNumber, EpochSecret)> = Vec::new();
+        for epoch in epochs {
+            let follows = run.last().is_none_or(|(last, _)| last.next() == Some(epoch.number));
+            if !follows || run.len() >= MOST_EPOCHS_A_GRANT {
+                self.grant_run(&public, stream, &run, range)?;
+                run.clear();
+            }
+            if let Some(secret) = self.epoch_secret(&epoch).await? {
+                run.push((epoch.number, secret));
+            }
+        }
+        if run.is_empty() {
+            return Err(PlanError::Refused("the stream has no epoch that could be granted".to_owned()));
+        }
+        self.grant_run(&public, stream, &run, range)
+    }
+
+    fn grant_run(
+        &mut self,
+        public: &IdentityPublic,
+        stream: StreamId,
+        run: &[(EpochNumber, EpochSecret)],
+        range: GrantRange,
+    ) -> Result<(), PlanError> {
+        let Some((first, _)) = run.first() else { return Ok(()) };
+        let seeds: Vec<&EpochSecret> = run.iter().map(|(_, secret)| secret).collect();
+        let grant = Grant::to_read(public, (stream, *first), &seeds, (range.valid_from, range.valid_to))?;
+        self.sign(Body::Grant(grant))
+    }
+
+    /// Ends grants of an identity on a stream. A revoked reader is shut out of what comes by a new epoch, below which
+    /// no gateway seals any more.
+    pub async fn revoke(
+        &mut self,
+        identity: IdentityId,
+        stream: StreamId,
+        right: Option<Right>,
+        terms: &StreamTerms,
+    ) -> Result<usize, PlanError> {
+        let at = now();
+        let ended: Vec<Grant> = self.live.read(|keyring| {
+            let wanted = |grant: &&Grant| grant.revoked_at.is_none() && right.is_none_or(|right| grant.right == right);
+            keyring.grants(identity, stream).filter(wanted).cloned().collect()
+        });
+        let reads = ended.iter().any(|grant| grant.right == Right::Read);
+        let count = ended.len();
+        for grant in ended {
+            self.sign(Body::Grant(Grant { revoked_at: Some(at), ..grant }))?;
+        }
+        if reads {
+            let number = self.epoch_without(stream, identity, terms).await?;
+            self.sign(Body::Floor(StreamFloor { stream, minimum: number }))?;
+        }
+        Ok(count)
+    }
+
+    async fn epoch_without(
+        &mut self,
+        stream: StreamId,
+        shut_out: IdentityId,
+        terms: &StreamTerms,
+    ) -> Result<EpochNumber, PlanError> {
+        let before = self.made.len();
+        let number = self.epoch(stream, terms).await?;
+        // The revocation is in this plan, not yet in the keyring: take out what was made for the revoked one.
+        let mut at = 0;
+        self.made.retain(|object| {
+            at += 1;
+            let theirs = matches!(object.body(), Body::Grant(grant) if grant.identity == shut_out && grant.revoked_at.is_none());
+            at <= before || !theirs
+        });
+        Ok(number)
+    }
+
+    /// A head over the keyring as it is.
+    pub fn head(&mut self) -> Result<(), PlanError> {
+        let position = self.live.applied_to();
+        let head = self.live.read(|keyring| keyring.head_of_now(now(), position));
+        self.sign(Body::Head(head))
+    }
+
+    /// The removal of an object.
+    pub fn remove(&mut self, target: barnabas_crypto::Slot, reason: &str) -> Result<(), PlanError> {
+        self.sign(Body::Removal(barnabas_crypto::Removal { target, reason: reason.to_owned() }))
+    }
+
+    async fn epoch_secret(&self, epoch: &Epoch) -> Result<Option<EpochSecret>, PlanError> {
+        let Some(wrapped) = &epoch.custody else { return Ok(None) };
+        let context = CustodyContext::EpochSeed(epoch.stream, epoch.number);
+        let seed = self.kms.unwrap(&wrapped.key, &wrapped.blob, &context).await?;
+        Ok(Some(EpochSecret::from_seed(seed, epoch.public.suite())))
+    }
+
+    fn sign(&mut self, body: Body) -> Result<(), PlanError> {
+        let slot = body.slot();
+        let known = self.live.read(|keyring| keyring.next_version(slot));
+        let made = self.made.iter().filter(|object| object.body().slot() == slot).map(|object| object.object().version + 1);
+        let version = made.max().unwrap_or(known).max(known);
+        self.made.push(Object::new(body, version, now()).sign(self.key)?);
+        Ok(())
+    }
+}
+
+/// How streams and epochs are made.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamTerms {
+    /// The suite of records.
+    pub suite: barnabas_crypto::Suite,
+    /// The suite of wraps.
+    pub kem: KemSuite,
+    /// What becomes of unreadable records.
+    pub on_unreadable: barnabas_crypto::OnUnreadable,
+    /// How long an epoch lasts.
+    pub epoch_lifetime_millis: u64,
+}
+
+type Readers = Vec<(Grant, IdentityPublic)>;
+
+/// The number of the next epoch, and the readers of the newest one so far, who go on reading.
+fn next_epoch(keyring: &Keyring, stream: StreamId) -> Result<(EpochNumber, Readers), PlanError> {
+    let Some(newest) = keyring.epochs(stream).next_back() else {
+        return Ok((EpochNumber::FIRST, Vec::new()));
+    };
+    let number = newest.number.next().ok_or_else(|| PlanError::Refused("the stream is out of epochs".to_owned()))?;
+    let at = now();
+    let readers = keyring
+        .all_grants()
+        .filter(|grant| grant.stream == stream && grant.right == Right::Read && grant.is_valid(at))
+        .filter(|grant| grant.covers(newest.number))
+        .filter_map(|grant| Some((grant.clone(), keyring.identity(grant.identity)?.public.clone())))
+        .collect();
+    Ok((number, readers))
+}
+
+/// What clocks of gateways may differ by.
+pub const CLOCK_SKEW_MILLIS: u64 = 60_000;
+
+/// A year of daily epochs: about 13 KiB.
+const MOST_EPOCHS_A_GRANT: usize = 366;

@@ -1,0 +1,146 @@
+//! Writing to the keyring as the only one who does.
+//!
+//! Arrives: signed objects that were made from the keyring as it was read. Leaves: all of them in the topic, or none.
+//! Kafka lets one producer of a transactional id live; a newer one fences the older. So a delegate that holds the
+//! producer and has read the topic to its end knows that nobody else has written since, or its commit fails. What must
+//! never happen here: a version that was given twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use barnabas_crypto::SignedObject;
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::keyring::{ANSWER_TIMEOUT, KeyringTopic, LiveKeyring, TopicError};
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Kafka says no, or does not answer.
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    /// Another delegate has taken over; read again and decide again.
+    #[error("another steward has written to the keyring meanwhile")]
+    Fenced,
+    /// The topic was not read to its end in time.
+    #[error("the keyring was not read to its end within {0:?}")]
+    Behind(Duration),
+    /// A thread of ours has died.
+    #[error("publisher stopped")]
+    Stopped,
+}
+
+/// The one writer.
+pub struct ExclusivePublisher {
+    topic: Arc<KeyringTopic>,
+    live: Arc<LiveKeyring>,
+    producer: Option<FutureProducer>,
+}
+
+impl ExclusivePublisher {
+    /// Nothing is taken yet: the first use does.
+    pub fn new(topic: Arc<KeyringTopic>, live: Arc<LiveKeyring>) -> Self {
+        Self { topic, live, producer: None }
+    }
+
+    /// Makes sure that this is the one writer and that everything written before has been read.
+    pub async fn take(&mut self) -> Result<(), PublishError> {
+        if self.producer.is_none() {
+            let topic = self.topic.clone();
+            let producer = blocking(move || {
+                let producer = topic.publish_exclusively()?;
+                producer.init_transactions(INIT_TIMEOUT).map_err(|error| topic.kafka(error))?;
+                Ok(producer)
+            })
+            .await?;
+            self.producer = Some(producer);
+            let topic = self.topic.clone();
+            let from = self.live.applied_to();
+            let end = blocking(move || end_of_topic(&topic, from)).await?;
+            let read = self.live.wait_for(ANSWER_TIMEOUT, |live| (live.applied_to() >= end).then_some(())).await;
+            read.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+        }
+        Ok(())
+    }
+
+    /// Writes all objects or none, and waits until the keyring here has them.
+    pub async fn publish(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let producer = self.producer.clone().ok_or(PublishError::Fenced)?;
+        let outcome = self.transact(&producer, objects).await;
+        if outcome.is_err() {
+            // Whatever state the producer is in, the next one starts from a clean one.
+            self.producer = None;
+        }
+        outcome?;
+        let arrived = |live: &LiveKeyring| {
+            live.read(|keyring| {
+                let known = |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
+                objects.iter().all(known).then_some(())
+            })
+        };
+        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))
+    }
+
+    async fn transact(&self, producer: &FutureProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
+        producer.begin_transaction().map_err(|error| self.judge(error))?;
+        for object in objects {
+            let key = object.record_key();
+            let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
+            producer.send(record, ANSWER_TIMEOUT).await.map_err(|(error, _)| self.judge(error))?;
+        }
+        let committing = producer.clone();
+        let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
+        committed.map_err(|_| PublishError::Stopped)?.map_err(|error| self.judge(error))
+    }
+
+    fn judge(&self, error: KafkaError) -> PublishError {
+        let code = match &error {
+            KafkaError::Transaction(error) => Some(error.code()),
+            other => other.rdkafka_error_code(),
+        };
+        match code {
+            Some(
+                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
+            ) => PublishError::Fenced,
+            _ => self.topic.kafka(error).into(),
+        }
+    }
+}
+
+/// The offset behind the last record that readers can see, found by reading: the end of the log may be a transaction
+/// marker, which nobody is ever shown.
+fn end_of_topic(topic: &KeyringTopic, from: i64) -> Result<i64, TopicError> {
+    let consumer: BaseConsumer = topic.consumer()?;
+    let mut partitions = TopicPartitionList::new();
+    let start = if from > 0 { Offset::Offset(from) } else { Offset::Beginning };
+    partitions.add_partition_offset(topic.name(), 0, start).map_err(|error| topic.kafka(error))?;
+    consumer.assign(&partitions).map_err(|error| topic.kafka(error))?;
+    let mut end = from;
+    let deadline = std::time::Instant::now() + ANSWER_TIMEOUT;
+    while std::time::Instant::now() < deadline {
+        match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => end = message.offset() + 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(end),
+            Some(Err(error)) => return Err(topic.kafka(error)),
+            None => {}
+        }
+    }
+    Err(topic.kafka(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut)))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TopicError> + Send + 'static,
+) -> Result<T, PublishError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Stopped)?;
+    Ok(done?)
+}
+
+/// A fresh cluster makes its transaction log first, which takes seconds.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);

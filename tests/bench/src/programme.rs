@@ -1,0 +1,195 @@
+//! The whole programme of `all`: which loads, in which order, and the paper that they are written to. Idle connections come
+//! first, while every process is fresh; the main loads get several rounds, the variations one.
+
+use std::fs;
+use std::path::Path;
+
+use crate::args::{Acks, LoadArguments, StageArguments};
+use crate::batch::Codec;
+use crate::comparison::{RATE, failures, idle, latency, speed, stock, warm_up};
+use crate::error::{Attempt, Error};
+use crate::machine;
+use crate::parts::Parts;
+use crate::payload::Kind;
+use crate::report;
+use crate::stage::Stage;
+
+/// `all`: the tables of RESULTS.md, printed as they are finished.
+pub fn run(
+    arguments: &StageArguments,
+    rounds: usize,
+    seconds: f64,
+    out: Option<&Path>,
+) -> Result<(), Error> {
+    let stage = Stage::start(arguments)?;
+    let mut paper = Paper::default();
+    paper.add(report::opening(&machine::describe(), rounds, seconds));
+    for (party, reason) in &stage.missing {
+        paper.add(format!(
+            "Not measured: {}, because {reason}\n",
+            party.name()
+        ));
+    }
+
+    let main = LoadArguments {
+        seconds,
+        ..standard()
+    };
+    paper.heading(&format!("Idle connections, {IDLE} of them"));
+    let idle = idle(&stage, IDLE);
+    paper.table(report::idle(&idle), failures(&idle));
+
+    warm_up(&stage, &main)?;
+    paper.heading("1 KiB values, random bytes, no codec, 4 connections");
+    let speeds = speed(&stage, &main, rounds);
+    paper.table(report::speed(&speeds), failures(&speeds));
+
+    paper.heading(
+        "One 1 KiB record in each request, one request in flight on each of 4 connections",
+    );
+    let one = LoadArguments {
+        batch: 0,
+        in_flight: 1,
+        ..main.clone()
+    };
+    let singles = speed(&stage, &one, rounds);
+    paper.table(report::requests(&singles), failures(&singles));
+
+    paper.heading(&format!(
+        "Latency at {RATE} records a second, 1 KiB, one connection"
+    ));
+    let calm = LoadArguments {
+        connections: 1,
+        ..main.clone()
+    };
+    let latencies = latency(&stage, &calm, rounds, RATE);
+    paper.table(report::latency(&latencies), failures(&latencies));
+
+    paper.heading("Kafka's own consumer (ConsumerPerformance), 1 KiB values");
+    let stocks = stock(&stage, &main, rounds);
+    paper.table(report::stock(&stocks), failures(&stocks));
+
+    for (title, load) in variations(&main) {
+        paper.heading(title);
+        let columns = speed(&stage, &load, 1);
+        paper.table(report::speed(&columns), failures(&columns));
+    }
+
+    let parts = Parts::measure(main.value, &stage.certificates)?;
+    paper.heading("The parts alone, and how far from their sum");
+    paper.add(report::parts(&parts, main.value));
+    paper.add(report::limits(&parts, &speeds));
+    paper.heading("What it must reach");
+    paper.add(report::verdicts(&report::Measured {
+        speeds,
+        singles,
+        latencies,
+        stocks,
+        idle,
+    }));
+    match out {
+        Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Values, codecs and connections other than those of the main load.
+fn variations(main: &LoadArguments) -> Vec<(&'static str, LoadArguments)> {
+    let json = |codec| LoadArguments {
+        codec,
+        values: Kind::Json,
+        ..main.clone()
+    };
+    // Many connections share what the broker can take: smaller batches and answers, so that memory is that of connections.
+    let crowd = |connections| LoadArguments {
+        connections,
+        in_flight: 1,
+        batch: 16 << 10,
+        fetch_bytes: 64 << 10,
+        ..main.clone()
+    };
+    vec![
+        (
+            "100 B values, random bytes, no codec, 4 connections",
+            LoadArguments {
+                value: 100,
+                ..main.clone()
+            },
+        ),
+        (
+            "10 KiB values, random bytes, no codec, 4 connections",
+            LoadArguments {
+                value: 10 << 10,
+                ..main.clone()
+            },
+        ),
+        (
+            "1 KiB values, JSON-like, no codec, 4 connections",
+            json(Codec::None),
+        ),
+        (
+            "1 KiB values, JSON-like, lz4, 4 connections",
+            json(Codec::Lz4),
+        ),
+        (
+            "1 KiB values, JSON-like, zstd, 4 connections",
+            json(Codec::Zstd),
+        ),
+        (
+            "1 KiB values, random bytes, no codec, 1 connection",
+            LoadArguments {
+                connections: 1,
+                ..main.clone()
+            },
+        ),
+        ("1 KiB values, 16 KiB batches, 100 connections", crowd(100)),
+        (
+            "1 KiB values, 16 KiB batches, 1,000 connections",
+            crowd(1000),
+        ),
+    ]
+}
+
+fn standard() -> LoadArguments {
+    LoadArguments {
+        seconds: 3.0,
+        warm: 1.0,
+        connections: 4,
+        partitions: 4,
+        in_flight: 5,
+        value: 1024,
+        batch: 64 << 10,
+        codec: Codec::None,
+        values: Kind::Random,
+        acks: Acks::All,
+        fetch_bytes: 1 << 20,
+    }
+}
+
+/// Collects the tables and prints each at once: a long run shows where it is.
+#[derive(Default)]
+struct Paper {
+    text: String,
+}
+
+impl Paper {
+    fn add(&mut self, text: String) {
+        println!("{text}");
+        self.text.push_str(&text);
+        self.text.push('\n');
+    }
+
+    fn heading(&mut self, title: &str) {
+        self.add(format!("## {title}\n"));
+    }
+
+    fn table(&mut self, table: String, failed: Vec<String>) {
+        self.add(table);
+        for reason in failed {
+            self.add(format!("{reason}\n"));
+        }
+    }
+}
+
+/// Idle connections opened.
+const IDLE: usize = 1000;

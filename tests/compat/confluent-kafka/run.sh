@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# confluent-kafka for Python; see README.md here and ../README.md.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../lib/python.sh"
+python_with confluent-kafka confluent-kafka==2.16.1
+[[ $1 == install ]] || PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here/../lib" exec "$python" "$here/client.py" "$1"

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# kafka-python; see README.md here and ../README.md.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/../lib/python.sh"
+python_with kafka-python kafka-python==3.0.12 lz4==4.4.5 python-snappy==0.7.3 zstandard==0.25.0
+[[ $1 == install ]] || PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here/../lib" exec "$python" "$here/client.py" "$1"

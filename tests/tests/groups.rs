@@ -1,0 +1,138 @@
+//! Promise: the same consumer groups: classic, the new protocol of KIP-848, and share groups of KIP-932. Members come and go, offsets stay,
+//! every record is seen once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::consumer::{CommitMode, Consumer as _};
+
+use barnabas_tests::clients::rd;
+use barnabas_tests::clients::record::{Sent, assert_same, numbered};
+use barnabas_tests::clients::{Endpoint, java::Java};
+use barnabas_tests::scratch::unique;
+use barnabas_tests::site::{Site, secret};
+use barnabas_tests::wait;
+
+#[test]
+fn a_classic_group_shares_the_partitions_and_keeps_its_offsets() {
+    members_share(&[("group.protocol", "classic")]);
+}
+
+#[test]
+fn a_group_of_the_new_protocol_shares_the_partitions_and_keeps_its_offsets() {
+    members_share(&[("group.protocol", "consumer")]);
+}
+
+fn members_share(settings: &[(&str, &str)]) {
+    let mut site = Site::new();
+    let (topic, secret) = (site.sealed_topic(4), secret());
+    let alice = site.client("alice");
+    let records: Vec<Sent> = (0..80)
+        .map(|n| numbered(&secret, n, n as i32 % 4))
+        .collect();
+    let group = unique("group");
+    let members: Vec<_> = (0..2)
+        .map(|_| rd::consumer(&alice, &group, settings))
+        .collect();
+    members
+        .iter()
+        .for_each(|member| member.subscribe(&[&topic]).expect("a subscription"));
+    wait::until_true("each member has two partitions", || {
+        members
+            .iter()
+            .for_each(|member| drop(member.poll(Duration::from_millis(50))));
+        members
+            .iter()
+            .all(|member| member.assignment().is_ok_and(|list| list.count() == 2))
+    });
+    rd::produce(&alice, &topic, &records, &[]);
+    let mut seen: Vec<Vec<_>> = vec![vec![], vec![]];
+    wait::until_true("the members together see every record", || {
+        for (member, seen) in members.iter().zip(&mut seen) {
+            if let Some(Ok(message)) = member.poll(Duration::from_millis(20)) {
+                seen.push(rd::owned(&message));
+            }
+        }
+        seen.iter().map(Vec::len).sum::<usize>() == records.len()
+    });
+    assert!(seen.iter().all(|seen| !seen.is_empty()));
+    assert_same(&records, &seen.concat());
+    members.iter().for_each(|member| {
+        member
+            .commit_consumer_state(CommitMode::Sync)
+            .expect("committed")
+    });
+    drop(members);
+    let more: Vec<Sent> = (80..100)
+        .map(|n| numbered(&secret, n, n as i32 % 4))
+        .collect();
+    rd::produce(&alice, &topic, &more, &[]);
+    let next = rd::consumer(&alice, &group, settings);
+    next.subscribe(&[&topic]).expect("a subscription");
+    let got = rd::take(&next, more.len());
+    let keys = |all: Vec<Sent>| {
+        all.into_iter()
+            .map(|record| record.key)
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(
+        keys(got.into_iter().map(|got| got.record).collect()),
+        keys(more)
+    );
+    site.assert_sealed(&topic, 100, &secret);
+}
+
+#[test]
+fn a_share_group_delivers_every_sealed_record_opened() {
+    let mut site = Site::new();
+    let (topic, secret) = (site.sealed_topic(2), secret());
+    let alice = site.client("alice");
+    let group = unique("share");
+    let direct = Java::new(&Endpoint::direct(site.broker()));
+    let earliest = [
+        "--bootstrap-server",
+        "{bootstrap}",
+        "--alter",
+        "--entity-type",
+        "groups",
+        "--entity-name",
+        &group,
+        "--add-config",
+        "share.auto.offset.reset=earliest",
+    ];
+    direct.run("kafka.admin.ConfigCommand", &earliest, b"").ok();
+    let records: Vec<Sent> = (0..40)
+        .map(|n| numbered(&secret, n, n as i32 % 2))
+        .collect();
+    rd::produce(&alice, &topic, &records, &[]);
+    let java = Java::new(&alice);
+    let consume = [
+        "--bootstrap-server",
+        "{bootstrap}",
+        "--topic",
+        &topic,
+        "--group",
+        &group,
+        "--command-config",
+        "{config}",
+        "--max-messages",
+        "40",
+    ];
+    let consumed = java
+        .run(
+            "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
+            &consume,
+            b"",
+        )
+        .ok();
+    let got: BTreeSet<&str> = consumed.stdout.lines().collect();
+    let values: Vec<String> = records
+        .iter()
+        .filter_map(|record| String::from_utf8(record.value.clone()?.0).ok())
+        .collect();
+    assert_eq!(
+        got,
+        values.iter().map(String::as_str).collect::<BTreeSet<_>>()
+    );
+    site.assert_sealed(&topic, 40, &secret);
+}

@@ -1,0 +1,276 @@
+//! Promise: memory per connection is bounded, whatever a peer sends, and no byte a peer can send makes us panic. The other connections
+//! feel nothing: after each attack an ordinary client works.
+
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
+
+use barnabas_tests::broker::Broker;
+use barnabas_tests::clients::record::{assert_same, numbered};
+use barnabas_tests::clients::{Endpoint, rd};
+use barnabas_tests::evil::Evil;
+use barnabas_tests::site::{Site, secret};
+use barnabas_tests::wire::{Connection, encode};
+
+/// Runs an attack on connections of mallory's, then lets alice work and looks at the process.
+fn attack(attack: impl Fn(&mut Connection)) {
+    let mut site = Site::new();
+    site.gateway.expect_in_log("User:mallory");
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let alice = site.client("alice");
+    rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
+    let pid = site.gateway.pid();
+    let before = site.gateway.resident_bytes();
+    let mallory = site.authority.client("mallory");
+    for _ in 0..8 {
+        let mut connection =
+            Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("mallory may connect");
+        attack(&mut connection);
+    }
+    let grown = site.gateway.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{} MiB more memory", grown >> 20);
+    let records = [numbered(&secret, 0, 0), numbered(&secret, 1, 0)];
+    rd::produce(&alice, &topic, &records[1..], &[]);
+    assert_same(&records, &rd::read_all(&alice, &topic));
+    assert!(site.gateway.is_running() && site.gateway.pid() == pid);
+    assert!(
+        !site
+            .gateway
+            .events()
+            .iter()
+            .any(|event| event.line.contains("panicked"))
+    );
+    site.assert_sealed(&topic, 2, &secret);
+}
+
+#[test]
+fn garbage_ends_the_connection() {
+    attack(|connection| {
+        let _ = connection.send_raw(b"GET / HTTP/1.1\r\nhost: kafka\r\n\r\n");
+        assert!(connection.is_closed_by_peer());
+    });
+}
+
+#[test]
+fn a_giant_or_negative_length_ends_the_connection() {
+    for length in [i32::MAX, -1, i32::MIN] {
+        attack(|connection| {
+            let _ = connection.send_raw(&length.to_be_bytes());
+            let _ = connection.send_raw(&[0; 64]);
+            assert!(connection.is_closed_by_peer());
+        });
+    }
+}
+
+#[test]
+fn giant_counts_in_a_small_frame_are_refused() {
+    let produce = |mut body: BytesMut| {
+        body.put_i16(-1);
+        body.put_i16(-1);
+        body.put_i32(1000);
+        body.put_i32(i32::MAX); // topics
+        body
+    };
+    let metadata = |mut body: BytesMut| {
+        body.put_i32(0x7fff_fff0); // topics
+        body
+    };
+    let fetch = |mut body: BytesMut| {
+        [-1, 500, 1]
+            .into_iter()
+            .for_each(|number| body.put_i32(number));
+        body.put_i32(1 << 30);
+        body.put_i8(0);
+        body.put_i32(0);
+        body.put_i32(-1);
+        body.put_i32(i32::MAX); // topics
+        body
+    };
+    attack(|connection| {
+        let _ = connection.send_frame(&produce(head(0, 7)));
+        assert!(connection.is_closed_by_peer());
+    });
+    attack(|connection| {
+        let _ = connection.send_frame(&fetch(head(1, 11)));
+        assert!(connection.is_closed_by_peer());
+    });
+    attack(|connection| {
+        // The broker itself refuses this one; what matters is that we live.
+        let _ = connection.send_frame(&metadata(head(3, 4)));
+        let _ = connection.is_closed_by_peer();
+    });
+}
+
+#[test]
+fn every_cut_of_a_request_is_harmless() {
+    let whole = encode(
+        1,
+        7,
+        &kafka_protocol::messages::ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(1000),
+    );
+    attack(|connection| {
+        let _ = connection.call(0, &ApiVersionsRequest::default());
+        for cut in 0..whole.len() {
+            if connection.send_frame(&whole[..cut]).is_err() {
+                break;
+            }
+        }
+        assert!(connection.is_closed_by_peer());
+    });
+}
+
+#[test]
+fn unknown_apis_and_versions_get_an_answer_or_an_end_and_no_way_to_the_broker() {
+    for (key, version) in [
+        (4, 0),
+        (7, 0),
+        (58, 0),
+        (99, 0),
+        (-1, 0),
+        (0, 99),
+        (1, 99),
+        (3, -1),
+        (i16::MAX, i16::MAX),
+    ] {
+        attack(|connection| {
+            let _ = connection.send_frame(&head(key, version));
+            // Either an error answer or the end; an answer of the broker to an inter-broker API would be neither.
+            let _ = connection.read_frame();
+        });
+    }
+}
+
+#[test]
+fn a_slow_drip_holds_up_nobody() {
+    attack(|connection| {
+        let frame = encode(1, 4, &MetadataRequest::default());
+        let _ = connection.send_raw(&(frame.len() as i32).to_be_bytes());
+        let _ = connection.send_raw(&frame[..frame.len() / 2]);
+    });
+}
+
+#[test]
+fn a_decompression_bomb_is_refused() {
+    let mut site = Site::new();
+    site.gateway.expect_in_log("inflated");
+    let topic = site.sealed_topic(1);
+    let alice = site.client("alice");
+    let before = site.gateway.resident_bytes();
+    // 200 MB of zeroes are a few kB of zstd and a few hundred kB of gzip: within any frame limit, beyond the inflated limit.
+    let bomb: Vec<_> = (0..200)
+        .map(|n| {
+            let mut record = numbered("zero", n, 0);
+            record.value = Some(barnabas_tests::clients::record::Blob(vec![0; 1_000_000]));
+            record
+        })
+        .collect();
+    let settings = [
+        ("compression.type", "zstd"),
+        ("linger.ms", "3000"),
+        ("batch.size", "500000000"),
+        ("message.max.bytes", "500000000"),
+        ("message.timeout.ms", "60000"),
+        ("retries", "0"),
+    ];
+    let mut producer = rd::Producer::new(&alice, &settings);
+    bomb.iter().for_each(|record| producer.send(&topic, record));
+    let outcomes = producer.outcomes();
+    assert!(
+        outcomes.iter().any(Result::is_err),
+        "200 MB in one batch were taken"
+    );
+    let grown = site.gateway.resident_bytes().saturating_sub(before);
+    assert!(grown < 256 << 20, "{} MiB more memory", grown >> 20);
+}
+
+#[test]
+fn a_broker_that_answers_garbage_ends_that_connection_and_no_other() {
+    let lies: [fn(Vec<u8>) -> Vec<u8>; 5] = [
+        |_| b"\x7f\xff\xff\xff giant".to_vec(),
+        |_| vec![0xff; 4],
+        |frame| frame[..frame.len() / 2].to_vec(),
+        |mut frame| {
+            let middle = frame.len() / 2;
+            frame[middle..].fill(0xff);
+            frame
+        },
+        |mut frame| {
+            frame[4..8].fill(0x7f); // an answer to a request that nobody sent
+            frame
+        },
+    ];
+    let broker = Broker::shared();
+    for key in [0, 1, 3] {
+        for lie in lies {
+            let evil = Evil::start(broker.detour());
+            let mut site = Site::behind(&evil);
+            site.gateway.expect_in_log("");
+            let (topic, secret) = (site.sealed_topic(1), secret());
+            let alice = site.client("alice");
+            rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
+            let pid = site.gateway.pid();
+            evil.on_answer(key, lie);
+            let mut connection = Connection::open_tls(
+                &site.gateway.bootstrap(),
+                alice.tls.as_ref().expect("files"),
+            )
+            .expect("open");
+            let _ = connection.metadata(Some(&[&topic]));
+            let mut producer = rd::Producer::new(&alice, &[("message.timeout.ms", "2000")]);
+            producer.send(&topic, &numbered(&secret, 1, 0));
+            let _ = producer.outcomes();
+            evil.be_honest();
+            let records = rd::read_all(&site.client("reader"), &topic);
+            assert!(!records.is_empty());
+            assert!(site.gateway.is_running() && site.gateway.pid() == pid);
+            assert!(
+                !site
+                    .gateway
+                    .events()
+                    .iter()
+                    .any(|event| event.line.contains("panicked"))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_thousand_idle_connections_cost_little_and_harm_nobody() {
+    let mut site = Site::new();
+    let mallory = site.authority.client("mallory");
+    let before = site.gateway.resident_bytes();
+    let idle: Vec<Connection> = (0..400)
+        .map(|_| Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("open"))
+        .collect();
+    let grown = site.gateway.resident_bytes().saturating_sub(before);
+    assert!(
+        grown / 400 < 256 << 10,
+        "{} KiB for an idle connection",
+        grown / 400 / 1024
+    );
+    let topic = site.open_topic(1);
+    let records = [numbered("still here", 0, 0)];
+    rd::produce(&site.client("alice"), &topic, &records, &[]);
+    assert_same(
+        &records,
+        &rd::read_all(&Endpoint::direct(site.broker()), &topic),
+    );
+    drop(idle);
+    barnabas_tests::wait::until(
+        "the connections are given back",
+        Duration::from_secs(60),
+        || (site.gateway.metric("barnabas_connections_open") < 50.0).then_some(()),
+    );
+}
+
+fn head(key: i16, version: i16) -> BytesMut {
+    let mut body = BytesMut::new();
+    body.put_i16(key);
+    body.put_i16(version);
+    body.put_i32(1);
+    body.put_i16(-1);
+    body
+}
