@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
