@@ -49,12 +49,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of [`Writer::draft`].
-    pub fn prepare(
-        &self,
-        keyring: &Keyring,
-        plan: &SessionPlan<'_>,
-        now: UnixMillis,
-    ) -> Result<PendingSession, Error> {
+    pub fn prepare(&self, keyring: &Keyring, plan: &SessionPlan<'_>, now: UnixMillis) -> Result<PendingSession, Error> {
         self.draft(keyring, plan, now)?.sign()
     }
 
@@ -62,24 +57,12 @@ impl Writer {
     ///
     /// # Errors
     /// `Missing` without stream or open epoch; `NotGranted` without a grant to write; `Entropy`; `Unsupported` suites.
-    pub fn draft(
-        &self,
-        keyring: &Keyring,
-        plan: &SessionPlan<'_>,
-        now: UnixMillis,
-    ) -> Result<SessionDraft, Error> {
-        let stream = keyring
-            .stream(plan.stream)
-            .ok_or(Error::Missing("such stream"))?;
-        let epoch = keyring
-            .current_epoch(plan.stream, now)
-            .ok_or(Error::Missing("open epoch of this stream"))?;
+    pub fn draft(&self, keyring: &Keyring, plan: &SessionPlan<'_>, now: UnixMillis) -> Result<SessionDraft, Error> {
+        let stream = keyring.stream(plan.stream).ok_or(Error::Missing("such stream"))?;
+        let epoch = keyring.current_epoch(plan.stream, now).ok_or(Error::Missing("open epoch of this stream"))?;
         let writer = self.identity.id();
         let grant = keyring.granted(writer, (plan.stream, epoch.number), Right::Write, now)?;
-        let end = now
-            .plus_millis(plan.max_age_millis)
-            .min(epoch.not_after)
-            .min(grant.valid_to);
+        let end = now.plus_millis(plan.max_age_millis).min(epoch.not_after).min(grant.valid_to);
         let terms = SessionTerms {
             stream: plan.stream,
             epoch: epoch.number,
@@ -106,12 +89,7 @@ impl Writer {
         if let Some(escrow) = plan.escrow {
             announcement.add_escrow_wrap(escrow, drawn.secret())?;
         }
-        Ok(SessionDraft {
-            identity: Arc::clone(&self.identity),
-            drawn,
-            announcement,
-            now,
-        })
+        Ok(SessionDraft { identity: Arc::clone(&self.identity), drawn, announcement, now })
     }
 }
 
@@ -173,11 +151,7 @@ impl SessionDraft {
 
     /// Adds the wrap that a KMS made.
     pub fn add_kms_wrap(&mut self, key: &str, blob: Vec<u8>) {
-        self.announcement.wraps.push(Wrap {
-            kind: WRAP_KMS,
-            recipient: key.as_bytes().to_vec(),
-            bytes: blob,
-        });
+        self.announcement.wraps.push(Wrap { kind: WRAP_KMS, recipient: key.as_bytes().to_vec(), bytes: blob });
     }
 
     /// Signs the announcement.
@@ -188,11 +162,7 @@ impl SessionDraft {
         let key_id = self.announcement.key_id();
         let object = Object::new(Body::Announcement(self.announcement), 1, self.now);
         let announcement = object.sign(self.identity.signing_key())?;
-        Ok(PendingSession {
-            drawn: self.drawn,
-            announcement,
-            key_id,
-        })
+        Ok(PendingSession { drawn: self.drawn, announcement, key_id })
     }
 }
 
