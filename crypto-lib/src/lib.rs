@@ -55,7 +55,7 @@ pub use custody::{Custody, CustodyContext, CustodyError, WrappedSeed};
 pub use envelope::{Flags, HEADER_LEN, Header, RECORD_OVERHEAD, RecordType, Suite, TAG_LEN};
 pub use epoch::{Epoch, EpochSecret};
 pub use error::{Error, RotateReason};
-pub use grant::{EpochSeeds, Grant, Right};
+pub use grant::{EpochSeeds, Grant, MAX_EPOCHS, Right};
 pub use head::Head;
 pub use id::{EpochNumber, IdentityId, KeyId, LaneNumber, ObjectId, SignerId, StreamId, SubjectKeyId, UnixMillis};
 pub use identity::{Custodian, Identity, IdentityPublic, IdentitySecret};

@@ -77,6 +77,12 @@ impl Lane {
         self.seal_as(RecordType::Record, flags, place, parcel, out)
     }
 
+    /// Length in bytes of a sealed value whose plain length is `len`: for callers that write lengths first.
+    #[must_use]
+    pub fn sealed_len(&self, len: usize) -> usize {
+        len.saturating_add(self.session.terms.suite.overhead())
+    }
+
     /// The lane's number in the record header.
     #[must_use]
     pub const fn number(&self) -> u16 {
@@ -287,6 +293,7 @@ mod tests {
         lane.seal(&PLACE, b"v", &mut one).unwrap();
         lane.seal(&PLACE, b"v", &mut two).unwrap();
         assert_eq!(one.len(), 1 + RECORD_OVERHEAD + NONCE_LEN);
+        assert_eq!(one.len(), lane.sealed_len(1));
         assert_ne!(Header::parse(&one).unwrap().nonce(), Header::parse(&two).unwrap().nonce());
     }
 }

@@ -26,8 +26,9 @@ use crate::{Error, KeyId, SessionReader, StreamId, UnixMillis};
 /// let writer = Writer::new(identity);
 /// let pending = writer.prepare(keyring, &SessionPlan::new(stream), now)?;
 /// let record = (pending.announcement().record_key(), pending.announcement().wire());
-/// // publish `record` to the keyring topic and wait until the brokers have it; then:
+/// // publish `record` to the keyring topic, wait until the brokers have it and until it has come back:
 /// # let _ = record;
+/// assert!(pending.is_accepted(keyring));
 /// let session = pending.acknowledged();
 /// let mut lane = session.lane()?;
 /// let mut out = Vec::new();
@@ -194,7 +195,16 @@ impl PendingSession {
         self.drawn.reader(self.key_id)
     }
 
-    /// The session. Call it when the keyring topic has acknowledged the announcement, not before.
+    /// Whether the announcement has come back through the keyring and counts. The brokers' acknowledgement alone is not
+    /// enough: a minimum epoch that was raised just before it in the log makes every gateway refuse the announcement, and
+    /// what the session had sealed meanwhile could be read by no one.
+    #[must_use]
+    pub fn is_accepted(&self, keyring: &Keyring) -> bool {
+        keyring.announcement(self.key_id).is_some()
+    }
+
+    /// The session. Call it when the keyring topic has acknowledged the announcement and [`PendingSession::is_accepted`] says
+    /// yes, not before.
     #[must_use]
     pub fn acknowledged(self) -> Arc<Session> {
         self.drawn.into_session(self.key_id)

@@ -187,6 +187,7 @@ fn a_minimum_epoch_rises_and_never_falls() {
     assert!(keyring.current_epoch(STREAM, NOW).is_none());
     keyring.mark_caught_up();
     assert_eq!(put(&mut keyring, early.announcement()), Err(Refusal::StaleEpoch));
+    assert!(!early.is_accepted(&keyring), "its writer must not begin to seal");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::Value;
 mod keyring;
 mod order;
 mod records;
+mod salamander;
 
 /// Compares a file of `vectors/` with what this code makes, or writes it when asked to.
 fn check(name: &str, made: &Value) {
