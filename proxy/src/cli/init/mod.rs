@@ -91,6 +91,7 @@ fn make(args: &InitArgs) -> Result<Made, Failure> {
         secrets::KEY_FILE,
         secrets::ROOT_FOLDER,
         secrets::DELEGATE_CERTIFICATE_FILE,
+        secrets::ROOT_PUBLIC_FILE,
         certificates::FOLDER,
     ] {
         let path = dir.join(name);
