@@ -13,6 +13,7 @@ mod limits;
 mod listener_tls;
 mod listeners;
 mod log;
+mod changes;
 mod mistake;
 mod node;
 mod overrides;
@@ -29,6 +30,7 @@ use std::path::Path;
 
 pub use admin::Admin;
 pub use brokers::{Brokers, PortRange, SniNames};
+pub use changes::Changes;
 pub use clients::{Custody, EnrolmentRule};
 pub use clusters::{ClientProperty, Cluster, UpstreamTls};
 pub use keyring::Keyring;
