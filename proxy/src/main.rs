@@ -1,11 +1,11 @@
-//! The gateway binary: arguments arrive, an exit code leaves. Everything else is in the library.
+//! The gateway binary: the allocator, the command line, the exit code.
 
 use barnabas::cli::{self, Exit};
+
+/// Frames are taken and given back by the megabyte, which the system's allocator answers with page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Exit {
     cli::run(std::env::args_os())
 }
-
-/// The allocator of the whole process: batches are allocated on one thread and freed on another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

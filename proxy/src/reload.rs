@@ -9,19 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
-use crate::config::{Changes, ClientAuth, Config, Mistake};
+use crate::config::{Changes, Config, Mistake};
 
-/// Follows signals and files until it is dropped. `load` reads and checks everything anew (it may block); `apply` puts a
+/// Follows `hangup` (SIGHUP) and files until it is dropped. `load` reads and checks everything anew (it may block); `apply` puts a
 /// configuration in force.
-pub async fn follow<L, A>(path: PathBuf, mut current: Config, load: L, apply: A) -> std::io::Result<()>
+pub async fn follow<L, A>(
+    mut hangup: Signal,
+    path: PathBuf,
+    mut current: Config,
+    load: L,
+    apply: A,
+) -> std::io::Result<()>
 where
     L: Fn(&Path) -> Result<Config, Vec<Mistake>> + Clone + Send + 'static,
     A: Fn(&Config),
 {
-    let mut hangup = signal(SignalKind::hangup())?;
     let touched = Arc::new(Notify::new());
     let mut _watcher = watch(files(&path, &current), &touched);
     loop {
@@ -49,7 +54,7 @@ where
             Err(mistakes) => {
                 for mistake in mistakes {
                     tracing::error!(
-                        event = "reload_refused",
+                        event = "configuration_refused",
                         cause,
                         path = mistake.path,
                         text = mistake.text,
@@ -103,7 +108,7 @@ fn files(path: &Path, config: &Config) -> BTreeSet<PathBuf> {
         for own in std::iter::once(&tls.certificate).chain(&tls.more_certificates) {
             files.extend([own.certificate.clone(), own.private_key.clone()]);
         }
-        if let ClientAuth::Optional(trust) | ClientAuth::Required(trust) = &tls.client_auth {
+        if let Some(trust) = tls.trust() {
             files.insert(trust.client_ca.clone());
             files.extend(trust.crls.iter().cloned());
         }
@@ -156,6 +161,7 @@ const QUIET: Duration = Duration::from_millis(500);
 mod tests {
     #![allow(clippy::unwrap_used)]
     use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
+    use tokio::signal::unix::{SignalKind, signal};
     use tokio::sync::mpsc;
 
     use super::*;
@@ -203,7 +209,8 @@ clusters: [{ name: one, bootstrap_servers: [a:1], tls: off }]
         };
         let (applies, mut applied) = mpsc::channel(16);
         let apply = move |config: &Config| applies.try_send(config.clone()).unwrap();
-        let following = tokio::spawn(follow(path.clone(), load(&path).unwrap(), watched, apply));
+        let hangup = signal(SignalKind::hangup()).unwrap();
+        let following = tokio::spawn(follow(hangup, path.clone(), load(&path).unwrap(), watched, apply));
         // The watcher may not be in place yet: written again until the change is seen.
         let mut seen = None;
         while seen.is_none() {

@@ -1,12 +1,15 @@
 //! `barnabas serve`: the gateway itself. The configuration arrives, connections are served until SIGTERM.
 //! Nothing is bound before every mistake of the configuration has been told.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigArg, Exit, Failure, load_sound};
 use crate::config::Config;
-use crate::gateway::{Error, Gateway};
+use crate::gateway::{self, Gateway};
 use crate::logging::{self, LevelHandle};
 use crate::reload;
 
@@ -22,54 +25,59 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     let config = args.config.load()?;
     let level = logging::install(config.log).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(args, config, level))
+    let served = runtime.block_on(serve(args.config.config, config, level));
+    // Blocking calls of the client library may still be waiting for brokers that are gone.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
-async fn serve(args: ServeArgs, config: Config, level: LevelHandle) -> Result<(), Failure> {
-    // Taken before anything is bound, so that a signal during the start is not lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let gateway = tokio::select! {
-        built = Gateway::build(config.clone()) => built.map_err(Failure::from)?,
+async fn serve(path: PathBuf, config: Config, level: LevelHandle) -> Result<(), Failure> {
+    // Before anything is built: a signal that comes early must not kill half a gateway.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hangup = signal(SignalKind::hangup())?;
+    let built = tokio::select! {
+        built = Gateway::build(config.clone()) => built.map_err(failure)?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    for line in gateway.addresses() {
+    for line in built.addresses() {
         println!("{line}");
     }
-    let reloader = gateway.reloader();
+    tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"));
+    let reloader = built.reloader();
     let apply = move |next: &Config| {
-        reloader.apply(next);
         level.set(next.log.level);
+        reloader.apply(next);
     };
-    let following = tokio::spawn(async move {
-        if let Err(error) = reload::follow(args.config.config, config, load_sound, apply).await {
+    let reloading = tokio::spawn(async move {
+        if let Err(error) = reload::follow(hangup, path, config, load_sound, apply).await {
             tracing::error!(event = "reload_ended", %error);
         }
     });
-    let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    gateway.run(stop).await;
-    following.abort();
+    built
+        .run(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await;
+    reloading.abort();
+    tracing::info!(event = "ended");
     Ok(())
 }
 
-impl From<Error> for Failure {
-    /// What an operator must do differs: unlock a key, mend a file, or wait for a broker.
-    fn from(error: Error) -> Self {
-        let exit = match &error {
-            Error::Keystore(_) | Error::Passphrase(_) => Exit::Denied,
-            Error::Certificate { .. } | Error::Crypto(_) | Error::Tls(_) => Exit::Data,
-            Error::NoCertificate | Error::NoRootKey => Exit::Configuration,
-            Error::Bind { .. } | Error::KeyringUnread(_) | Error::Publish(_) | Error::Topic(_) => Exit::Unavailable,
-            Error::Stopped => Exit::Failed,
-        };
-        Self::new(exit, error.to_string())
-    }
+/// Why a gateway did not start, for scripts and for people.
+pub(super) fn failure(error: gateway::Error) -> Failure {
+    use gateway::Error;
+    let exit = match &error {
+        Error::Bind { .. } | Error::KeyringUnread(_) | Error::Publish(_) | Error::Topic(_) => Exit::Unavailable,
+        Error::Keystore(_) | Error::Passphrase(_) => Exit::Denied,
+        Error::Certificate { .. } | Error::Tls(_) => Exit::Data,
+        Error::NoCertificate | Error::NoRootKey => Exit::Configuration,
+        Error::Crypto(_) | Error::Stopped => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
 }
 
 const HELP: &str = "\

@@ -25,6 +25,16 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
 }
 
+impl ListenerTls {
+    /// Which client certificates are valid; `None` when none is asked for.
+    pub fn trust(&self) -> Option<&ClientTrust> {
+        match &self.client_auth {
+            ClientAuth::Off => None,
+            ClientAuth::Optional(trust) | ClientAuth::Required(trust) => Some(trust),
+        }
+    }
+}
+
 /// A certificate chain and its private key, both PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
