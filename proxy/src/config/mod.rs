@@ -35,7 +35,7 @@ pub use clients::{Custody, EnrolmentRule};
 pub use clusters::{ClientProperty, Cluster, UpstreamTls};
 pub use keyring::Keyring;
 pub use keystore::{Keystore, KeystoreBackend, Unlock};
-pub use limits::Limits;
+pub use limits::{DEFAULT_MAX_INFLATED_BYTES, Limits};
 pub use listener_tls::{CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion};
 pub use listeners::Listener;
 pub use log::{Log, LogFormat, LogLevel};
