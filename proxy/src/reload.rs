@@ -45,10 +45,10 @@ where
         match loaded.map_err(std::io::Error::other)? {
             Ok(next) => {
                 let changes = Changes::between(&current, &next);
-                apply(&next);
-                tell(cause, &changes);
-                // What needs a restart is not in force: it is told again at the next reload.
+                // What needs a restart is not applied, and is told again at the next reload.
                 current = in_force(current, next);
+                apply(&current);
+                tell(cause, &changes);
                 _watcher = watch(files(&path, &current), &touched);
             }
             Err(mistakes) => {
@@ -81,7 +81,7 @@ fn tell(cause: &'static str, changes: &Changes) {
 /// The old configuration with the parts of the new one that are in force.
 fn in_force(old: Config, new: Config) -> Config {
     let mut now = old;
-    now.policy = new.policy;
+    now.policy = new.policy.for_keyring(now.keyring.topic.clone());
     now.log.level = new.log.level;
     for listener in &mut now.listeners {
         if let Some(next) = new.listeners.iter().find(|next| next.name == listener.name)
@@ -187,11 +187,13 @@ clusters: [{ name: one, bootstrap_servers: [a:1], tls: off }]
     fn what_needs_a_restart_is_not_in_force() {
         let parse = |text: &str| Config::parse(&format!("{FILE}{text}"), Path::new(""), &[]).unwrap();
         let old = parse("streams: { default: pass }\n");
-        let new = parse("streams: { default: refuse }\nlimits: { max_connections: 7 }\n");
+        let new = parse("streams: { default: refuse }\nlimits: { max_connections: 7 }\nkeyring: { topic: other }\n");
         let now = in_force(old.clone(), new.clone());
-        assert_eq!(now.policy, new.policy);
+        assert_eq!(now.policy.streams(), new.policy.streams());
+        assert_eq!(now.policy.stream("_barnabas_keyring"), &crate::config::StreamRule::Pass);
+        assert_eq!(now.policy.stream("other"), &crate::config::StreamRule::Refuse);
         assert_eq!(now.limits, old.limits);
-        assert_eq!(Changes::between(&now, &new).needs_restart, ["limits"]);
+        assert_eq!(Changes::between(&now, &new).needs_restart, ["keyring", "limits"]);
     }
 
     #[tokio::test]
