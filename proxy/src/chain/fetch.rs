@@ -211,7 +211,8 @@ impl FetchChain {
             Ok(access) => Ok(access.clone()),
             Err(reason) => Err(*reason),
         };
-        let mut out = Vec::new();
+        // Opened records are shorter than sealed ones; only a compressed batch grows.
+        let mut out = Vec::with_capacity(records.len());
         let opened = match access {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,

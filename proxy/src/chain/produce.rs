@@ -249,7 +249,8 @@ fn seal_with(
         std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
         std::collections::hash_map::Entry::Vacant(entry) => entry.insert(session.lane()?),
     };
-    let mut out = Vec::new();
+    // A little more than came: the envelopes of records of a kilobyte. Smaller records make it grow once.
+    let mut out = Vec::with_capacity(records.len() + records.len() / 16);
     let sealed = seal_records(records, partition, lane, max_inflated, scratch, &mut out)?;
     Ok((Bytes::from(out), sealed))
 }
