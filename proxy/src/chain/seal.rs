@@ -185,7 +185,7 @@ fn seal_record(
         lane.seal_tombstone(&place, proof)?;
         return put_tombstone(head, record.header_count, headers, proof, out);
     };
-    let sealed_len = to_i32(value.len() + RECORD_OVERHEAD)?;
+    let sealed_len = to_i32(lane.sealed_len(value.len()))?;
     let length = head.len()
         + varint_len(sealed_len)
         + sealed_len as usize

@@ -102,7 +102,7 @@ Readers that a rule of `streams` names get their grant by themselves; this is fo
 const ADD_HELP: &str = "\
 Examples:
   barnabas grant add --topic orders --principal User:CN=billing
-  barnabas grant add --topic orders --principal User:audit --from 2026-01-01T00:00:00Z --until 2026-12-31T00:00:00Z";
+  barnabas grant add --topic orders --principal User:audit --until 2026-12-31T00:00:00Z";
 
 const LIST_HELP: &str = "\
 Examples:

@@ -162,6 +162,18 @@ impl Keys {
         self.check_stream(opened, stream)
     }
 
+    /// Publishes again what a refused record under the same key would make compaction drop.
+    pub async fn repair(&self) {
+        let Some(sealing) = &self.sealing else { return };
+        for (key, wire) in self.live.to_repair() {
+            let record = FutureRecord::to(&sealing.topic).key(&key).payload(&wire).partition(0);
+            match sealing.publisher.send(record, PUBLISH_WAIT).await {
+                Ok(_) => tracing::info!(event = "keyring_object_republished", key = %String::from_utf8_lossy(&key)),
+                Err((error, _)) => tracing::warn!(event = "keyring_repair_failed", %error),
+            }
+        }
+    }
+
     /// `None`: the topic is not sealed. A stream in the keyring is sealed whatever the policy says of it.
     fn sealed(&self, topic: &str) -> Result<Option<&Sealing>, Reason> {
         let policy = self.policy.load();
@@ -297,6 +309,12 @@ impl Keys {
         if let Err((error, _)) = sealing.publisher.send(record, PUBLISH_WAIT).await {
             tracing::warn!(event = "announcement_failed", principal = %who, topic = stream.topic, %error);
             return Err(Reason::Unavailable("the keyring topic cannot be written"));
+        }
+        // Acknowledged is not accepted: a minimum epoch that was raised just before it makes every gateway refuse the
+        // announcement, and records sealed under it could be read by no one.
+        let accepted = |live: &LiveKeyring| live.read(|keyring| pending.is_accepted(keyring)).then_some(());
+        if self.live.wait_for(ANNOUNCEMENT_WAIT, accepted).await.is_none() {
+            return Err(Reason::Unavailable("the announcement of the session was not accepted"));
         }
         let session = pending.acknowledged();
         tracing::info!(

@@ -91,6 +91,7 @@ fn make(args: &InitArgs) -> Result<Made, Failure> {
         secrets::KEY_FILE,
         secrets::ROOT_FOLDER,
         secrets::DELEGATE_CERTIFICATE_FILE,
+        secrets::ROOT_PUBLIC_FILE,
         certificates::FOLDER,
     ] {
         let path = dir.join(name);
@@ -181,6 +182,24 @@ mod tests {
             assert_eq!(config.listeners.first().unwrap().tls.is_some(), dev_ca);
             assert_eq!(made.certificates.len(), if dev_ca { 4 } else { 0 });
         }
+    }
+
+    #[test]
+    fn the_delegate_is_certified_by_the_root_that_the_configuration_pins() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("gateway");
+        make(&args(&dir, false)).unwrap();
+        let config = load_sound(&dir.join(CONFIGURATION)).unwrap();
+        let keystore = crate::gateway::open_keystore(config.keystore.as_ref().unwrap()).unwrap();
+        let seed = keystore.secret(crate::gateway::DELEGATE_SECRET).unwrap();
+        let key = barnabas_crypto::SigningKey::from_seed(&seed).unwrap();
+        let wire = fs::read(config.steward.certificate.unwrap()).unwrap();
+        let object = barnabas_crypto::SignedObject::parse(&wire).unwrap();
+        let root = barnabas_crypto::VerifyingKey::from_bytes(config.steward.root_public_key.unwrap());
+        object.verify(&root).unwrap();
+        let barnabas_crypto::Body::Delegate(delegate) = object.body() else { panic!("not a delegate") };
+        assert_eq!(delegate.key, *key.public());
+        assert!(keystore.secret("steward-root").is_err(), "the root's key must not lie in the gateway's keystore");
     }
 
     #[test]
