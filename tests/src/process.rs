@@ -32,10 +32,7 @@ impl Process {
         let out = out.unwrap_or_else(|e| panic!("cannot write {}: {e}", log.display()));
         let err = out.try_clone().expect("a log file can be opened twice");
         let mut tethered = Command::new("sh");
-        tethered
-            .args(["-c", TETHER, "tether"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        tethered.args(["-c", TETHER, "tether"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => tethered.env(key, value),
@@ -47,17 +44,9 @@ impl Process {
         }
         tethered.env("BARNABAS_TETHER", unique("tether"));
         tethered.stdin(Stdio::piped()).stdout(out).stderr(err);
-        let mut child = tethered
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let mut child = tethered.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let tether = child.stdin.take();
-        Self {
-            name: name.to_owned(),
-            child,
-            ended: None,
-            tether,
-            log: log.to_owned(),
-        }
+        Self { name: name.to_owned(), child, ended: None, tether, log: log.to_owned() }
     }
 
     /// The process id: the server's own, since the shell that started it became it.
@@ -73,10 +62,7 @@ impl Process {
     /// True while the process has not ended.
     pub fn is_running(&mut self) -> bool {
         if self.ended.is_none() {
-            self.ended = self
-                .child
-                .try_wait()
-                .expect("the process is ours to wait for");
+            self.ended = self.child.try_wait().expect("the process is ours to wait for");
         }
         self.ended.is_none()
     }
@@ -84,12 +70,8 @@ impl Process {
     /// Sends a signal by process id; nothing when the process has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.is_running() {
-            let pid = i32::try_from(self.child.id())
-                .ok()
-                .and_then(Pid::from_raw)
-                .expect("a process id");
-            kill_process(pid, signal)
-                .unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
         }
     }
 
@@ -106,9 +88,7 @@ impl Process {
     #[track_caller]
     pub fn wait(&mut self, bound: Duration) -> ExitStatus {
         let name = self.name.clone();
-        let status = wait::until(&format!("{name} ends"), bound, || {
-            (!self.is_running()).then_some(self.ended)
-        });
+        let status = wait::until(&format!("{name} ends"), bound, || (!self.is_running()).then_some(self.ended));
         self.tether = None;
         status.expect("an ended process has a status")
     }
@@ -118,12 +98,7 @@ impl Process {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         let from = lines.len().saturating_sub(TAIL_LINES);
-        format!(
-            "--- last lines of {} ({})\n{}",
-            self.name,
-            self.log.display(),
-            lines[from..].join("\n")
-        )
+        format!("--- last lines of {} ({})\n{}", self.name, self.log.display(), lines[from..].join("\n"))
     }
 }
 
@@ -152,18 +127,10 @@ impl Finished {
     /// # Panics
     /// When it cannot be started or still runs after `bound` (it is ended then).
     #[track_caller]
-    pub fn run(
-        name: &str,
-        command: &Command,
-        input: &[u8],
-        bound: Duration,
-        folder: &Path,
-    ) -> Self {
+    pub fn run(name: &str, command: &Command, input: &[u8], bound: Duration, folder: &Path) -> Self {
         let run = unique(name);
-        let [stdin, stdout, stderr] =
-            ["in", "out", "err"].map(|end| folder.join(format!("{run}.{end}")));
-        fs::write(&stdin, input)
-            .unwrap_or_else(|e| panic!("cannot write {}: {e}", stdin.display()));
+        let [stdin, stdout, stderr] = ["in", "out", "err"].map(|end| folder.join(format!("{run}.{end}")));
+        fs::write(&stdin, input).unwrap_or_else(|e| panic!("cannot write {}: {e}", stdin.display()));
         let mut running = Command::new(command.get_program());
         running.args(command.get_args());
         for (key, value) in command.get_envs() {
@@ -172,18 +139,10 @@ impl Finished {
         if let Some(folder) = command.get_current_dir() {
             running.current_dir(folder);
         }
-        let file = |path: &Path| {
-            File::create(path).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()))
-        };
-        running
-            .stdin(File::open(&stdin).expect("just written"))
-            .stdout(file(&stdout))
-            .stderr(file(&stderr));
-        let mut child = running
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-        let text =
-            |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let file = |path: &Path| File::create(path).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        running.stdin(File::open(&stdin).expect("just written")).stdout(file(&stdout)).stderr(file(&stderr));
+        let mut child = running.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let end = std::time::Instant::now() + bound;
         let status = loop {
             if let Some(status) = child.try_wait().expect("the process is ours to wait for") {
@@ -192,20 +151,11 @@ impl Finished {
             if std::time::Instant::now() > end {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!(
-                    "{name} still runs after {} s\n{}\n{}",
-                    bound.as_secs(),
-                    text(&stdout),
-                    text(&stderr)
-                );
+                panic!("{name} still runs after {} s\n{}\n{}", bound.as_secs(), text(&stdout), text(&stderr));
             }
             std::thread::sleep(Duration::from_millis(25));
         };
-        Self {
-            status,
-            stdout: text(&stdout),
-            stderr: text(&stderr),
-        }
+        Self { status, stdout: text(&stdout), stderr: text(&stderr) }
     }
 
     /// Itself, when the program ended with 0.
@@ -214,13 +164,7 @@ impl Finished {
     /// Else, with both outputs.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert!(
-            self.status.success(),
-            "ended with {}\n{}\n{}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        assert!(self.status.success(), "ended with {}\n{}\n{}", self.status, self.stdout, self.stderr);
         self
     }
 
