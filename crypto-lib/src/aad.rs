@@ -47,6 +47,7 @@ impl AadBuffer {
             *out = Vec::new();
         }
         out.clear();
+        out.reserve(header.len() + place.record_key.map_or(0, <[u8]>::len) + FIXED_PARTS);
         put_prefixed(out, header)?;
         if flags.partition_bound() {
             out.push(PRESENT);
@@ -75,6 +76,8 @@ fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Two lengths, three marks, a partition.
+const FIXED_PARTS: usize = 15;
 const NOT_BOUND: u8 = 0;
 const PRESENT: u8 = 1;
 const NULL_KEY: u8 = 1;

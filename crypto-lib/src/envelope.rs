@@ -72,9 +72,13 @@ impl Header {
             found: value.len(),
         })?;
         let mut wire = [0u8; MAX_HEADER_LEN];
-        wire.iter_mut()
-            .zip(present)
-            .for_each(|(to, from)| *to = *from);
+        // The common length first, as one copy of known size.
+        if let Some((first, rest)) = wire.split_first_chunk_mut() {
+            *first = *fixed;
+            rest.iter_mut()
+                .zip(present.iter().skip(HEADER_LEN))
+                .for_each(|(to, from)| *to = *from);
+        }
         // At most 56, so it fits a byte.
         Ok(Self {
             wire,
@@ -100,30 +104,36 @@ impl Header {
             lane,
             sequence,
         } = *fields;
-        let mut wire = [0u8; MAX_HEADER_LEN];
-        let mut at = 0;
-        let mut put = |bytes: &[u8]| {
-            wire.iter_mut()
-                .skip(at)
-                .zip(bytes)
-                .for_each(|(to, from)| *to = *from);
-            at += bytes.len();
-        };
-        put(&[
+        let start = [
             MAGIC,
             (VERSION << 4) | record_type.number(),
             suite.number(),
             flags.byte(),
-        ]);
-        put(key_id.as_bytes());
-        put(&lane.to_be_bytes());
-        put(sequence.to_be_bytes().last_chunk::<6>().unwrap_or(&[0; 6]));
-        if suite.has_explicit_nonce() {
-            put(nonce);
+        ];
+        // Lane and sequence are neighbours: 16 and 48 bits of one number.
+        let end = (u64::from(lane) << 48 | (sequence & MAX_SEQUENCE)).to_be_bytes();
+        let mut wire = [0u8; MAX_HEADER_LEN];
+        let parts = [
+            &start[..],
+            key_id.as_bytes(),
+            &end,
+            if suite.has_explicit_nonce() {
+                nonce
+            } else {
+                &[]
+            },
+        ];
+        let mut at = 0;
+        for part in parts {
+            if let Some(place) = wire.get_mut(at..at + part.len()) {
+                place.copy_from_slice(part);
+            }
+            at += part.len();
         }
+        let len = at as u8;
         Self {
             wire,
-            len: at as u8,
+            len,
             record_type,
             suite,
         }

@@ -4,7 +4,7 @@
 //! seed from the random source, a grant or custody. Leaves: unwrapped session secrets. A destroyed seed makes every
 //! record of the epoch noise: nothing here may keep one longer than its owner does.
 
-use crate::custody::WrappedSeed;
+use crate::custody::{CustodyContext, WrappedSeed};
 use crate::identity::{decode_kem_key, encode_kem_key};
 use crate::kem::{KemPublicKey, KemSecretKey, KemSuite};
 use crate::memory::Secret;
@@ -33,6 +33,25 @@ impl Epoch {
     #[must_use]
     pub fn is_open(&self, now: UnixMillis) -> bool {
         self.not_before <= now && now < self.not_after
+    }
+
+    /// What a custody wrap of the seed is bound to.
+    #[must_use]
+    pub const fn custody_context(&self) -> CustodyContext {
+        CustodyContext::EpochSeed(self.stream, self.number)
+    }
+
+    /// The secret half, from the seed that custody unwrapped.
+    ///
+    /// # Errors
+    /// `Unwrap` when the seed is not this epoch's.
+    pub fn unlock(&self, seed: Secret<32>) -> Result<EpochSecret, Error> {
+        let secret = EpochSecret::from_seed(seed, self.public.suite());
+        if secret.public()? == self.public {
+            Ok(secret)
+        } else {
+            Err(Error::Unwrap)
+        }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -94,5 +113,36 @@ impl EpochSecret {
 
     pub(crate) const fn kem(&self) -> &KemSecretKey {
         &self.kem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_the_own_seed_unlocks_an_epoch() {
+        for kem in [KemSuite::X25519, KemSuite::XWing] {
+            let secret = EpochSecret::draw(kem).unwrap();
+            let epoch = Epoch {
+                stream: StreamId::from_bytes([1; 16]),
+                number: EpochNumber::FIRST,
+                public: secret.public().unwrap(),
+                not_before: UnixMillis::new(10),
+                not_after: UnixMillis::new(20),
+                custody: None,
+            };
+            let seed = Secret::from_slice(secret.seed().expose()).unwrap();
+            assert!(epoch.unlock(seed).unwrap().seed().matches(secret.seed()));
+            assert_eq!(
+                epoch.unlock(Secret::draw().unwrap()).err(),
+                Some(Error::Unwrap)
+            );
+            assert!(
+                [9, 10, 19, 20].map(|at| epoch.is_open(UnixMillis::new(at)))
+                    == [false, true, true, false]
+            );
+        }
     }
 }

@@ -131,14 +131,6 @@ pub enum Error {
         /// Largest value that can be sealed, in bytes.
         limit: usize,
     },
-    /// The stream's epoch is below the enforced minimum.
-    #[error("epoch {found} is below the stream's minimum {minimum}")]
-    EpochTooOld {
-        /// Lowest epoch that may still be used.
-        minimum: EpochNumber,
-        /// The epoch in question.
-        found: EpochNumber,
-    },
 }
 
 /// Why a session says "rotate".
@@ -209,7 +201,6 @@ impl Error {
             Self::Unsupported(_) => "unsupported",
             Self::Unwrap => "unwrap",
             Self::ValueTooLarge { .. } => "value_too_large",
-            Self::EpochTooOld { .. } => "epoch_too_old",
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 
-use crate::custody::WrappedSeed;
+use crate::custody::{CustodyContext, WrappedSeed};
 use crate::kem::{KemPublicKey, KemSecretKey, KemSuite};
 use crate::memory::{Secret, Wiped};
 use crate::signing::{SigningKey, VerifyingKey};
@@ -135,6 +135,25 @@ impl Identity {
         self.public.id()
     }
 
+    /// What a custody wrap of the seed is bound to.
+    #[must_use]
+    pub fn custody_context(&self) -> CustodyContext {
+        CustodyContext::IdentitySeed(self.id())
+    }
+
+    /// The secret half, from the seed that custody unwrapped.
+    ///
+    /// # Errors
+    /// `Unwrap` when the seed is not this identity's.
+    pub fn unlock(&self, seed: Secret<32>) -> Result<IdentitySecret, Error> {
+        let secret = IdentitySecret::from_seed(seed, self.public.kem.suite())?;
+        if secret.public == self.public {
+            Ok(secret)
+        } else {
+            Err(Error::Unwrap)
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_bytes(self.principal.as_bytes());
         self.public.encode(out);
@@ -223,6 +242,24 @@ mod tests {
             assert!(one.id() == two.id());
             assert!(one.id() != IdentitySecret::draw(suite).unwrap().id());
         }
+    }
+
+    #[test]
+    fn only_the_own_seed_unlocks_an_identity() {
+        let secret = IdentitySecret::draw(KemSuite::X25519).unwrap();
+        let identity = Identity {
+            principal: "a".into(),
+            public: secret.public().clone(),
+            custody: Custodian::Client,
+            created: UnixMillis::new(5),
+            enrolled_by: String::new(),
+        };
+        let seed = Secret::from_slice(secret.seed().expose()).unwrap();
+        assert!(identity.unlock(seed).unwrap().id() == identity.id());
+        assert_eq!(
+            identity.unlock(Secret::draw().unwrap()).err(),
+            Some(Error::Unwrap)
+        );
     }
 
     #[test]

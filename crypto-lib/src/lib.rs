@@ -98,3 +98,11 @@ pub use writer::{PendingSession, SessionDraft, SessionPlan, Writer};
 
 #[cfg(test)]
 mod fixture;
+
+#[cfg(test)]
+mod vectors;
+
+/// The example of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

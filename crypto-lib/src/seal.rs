@@ -90,6 +90,19 @@ impl Lane {
         self.seal_as(RecordType::Record, flags, place, &parcel, out)
     }
 
+    /// Seals bytes under parcel bits that do not describe them, as a hostile writer could.
+    #[cfg(test)]
+    pub(crate) fn seal_bits(
+        &mut self,
+        place: &Place<'_>,
+        bits: u8,
+        parcel: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let flags = self.session.terms.binding.with_parcel_bits(bits);
+        self.seal_as(RecordType::Record, flags, place, parcel, out)
+    }
+
     /// The lane's number in the record header.
     #[must_use]
     pub const fn number(&self) -> u16 {

@@ -14,12 +14,13 @@ use barnabas_crypto::{
     Custodian, Error as CryptoError, ExpiringCache, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
     SessionReader, Stream, StreamId, Writer,
 };
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 
 use super::access::{ReadAccess, WriteAccess};
 use super::client_sealed::AnnouncedSessions;
 use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
+use super::topic::KeyringProducer;
 use crate::chain::refusal::Reason;
 use crate::config::{OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
@@ -40,7 +41,7 @@ pub struct Sealing {
     /// Clients' secrets.
     pub custody: CustodyStore,
     /// Towards the keyring topic.
-    pub publisher: FutureProducer,
+    pub publisher: KeyringProducer,
     /// The keyring topic.
     pub topic: String,
     /// Who makes identities, streams and grants.

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use barnabas_crypto::{Effect, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
 use rdkafka::Message;
-use rdkafka::consumer::StreamConsumer;
 use rdkafka::error::KafkaError;
 use tokio::sync::watch;
 
+use super::topic::KeyringConsumer;
 use crate::metrics::Metrics;
 
 /// The followed keyring.
@@ -90,7 +90,7 @@ impl LiveKeyring {
     }
 
     /// Follows the topic for ever. Errors of the connection are passing: the client library reconnects by itself.
-    pub async fn follow(self: Arc<Self>, consumer: StreamConsumer) {
+    pub async fn follow(self: Arc<Self>, consumer: KeyringConsumer) {
         let mut failing = false;
         loop {
             match consumer.recv().await {

@@ -14,4 +14,4 @@ pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
 pub use keys::{Keys, Sealing, WriterSessions};
 pub use live::{LiveKeyring, now};
-pub use topic::{ANSWER_TIMEOUT, KeyringTopic, TopicError, client_config};
+pub use topic::{ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config};

@@ -7,14 +7,36 @@
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfig};
-use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::FutureProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::config::{ClientProperty, Cluster};
+
+/// What the client library says of itself goes to the log as detail: what matters of it comes back from its calls.
+#[derive(Clone, Default)]
+pub struct QuietContext;
+
+impl ClientContext for QuietContext {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(event = "kafka_client", facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(event = "kafka_client", %error, reason);
+    }
+}
+
+impl ConsumerContext for QuietContext {}
+
+/// A producer towards the keyring topic.
+pub type KeyringProducer = FutureProducer<QuietContext>;
+
+/// A consumer that follows the keyring topic.
+pub type KeyringConsumer = StreamConsumer<QuietContext>;
 
 /// What goes wrong with the keyring topic.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +90,7 @@ impl KeyringTopic {
 
     /// Creates the topic when it is not there, and refuses one that could lose objects. Blocking.
     pub fn ensure(&self) -> Result<(), TopicError> {
-        let consumer: BaseConsumer = self.consumer()?;
+        let consumer: BaseConsumer<QuietContext> = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER_TIMEOUT).map_err(|e| self.kafka(e))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.name && topic.error().is_none());
         match found.map(|topic| topic.partitions().len()) {
@@ -79,7 +101,7 @@ impl KeyringTopic {
     }
 
     fn create(&self) -> Result<(), TopicError> {
-        let admin: AdminClient<DefaultClientContext> = self.make(&self.client)?;
+        let admin: AdminClient<QuietContext> = self.make(&self.client)?;
         let replication = TopicReplication::Fixed(self.replication_factor.map_or(-1, i32::from));
         let topic = SETTINGS
             .iter()
@@ -95,7 +117,7 @@ impl KeyringTopic {
 
     /// Refuses a topic whose records expire. Blocking; brokers that do not answer DescribeConfigs are believed.
     pub fn check_settings(&self) -> Result<(), TopicError> {
-        let admin: AdminClient<DefaultClientContext> = self.make(&self.client)?;
+        let admin: AdminClient<QuietContext> = self.make(&self.client)?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
         let asked = [ResourceSpecifier::Topic(&self.name)];
         let Ok(answers) = futures_block(admin.describe_configs(asked.iter(), &options)) else {
@@ -114,8 +136,8 @@ impl KeyringTopic {
     }
 
     /// A consumer that follows from the first record and sees committed records only.
-    pub fn follow(&self) -> Result<StreamConsumer, TopicError> {
-        let consumer: StreamConsumer = self.consumer()?;
+    pub fn follow(&self) -> Result<StreamConsumer<QuietContext>, TopicError> {
+        let consumer: StreamConsumer<QuietContext> = self.consumer()?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(&self.name, 0, Offset::Beginning).map_err(|e| self.kafka(e))?;
         consumer.assign(&partitions).map_err(|e| self.kafka(e))?;
@@ -123,13 +145,13 @@ impl KeyringTopic {
     }
 
     /// A producer for announcements: idempotent, acknowledged by all in-sync replicas, never waiting to batch.
-    pub fn publish(&self) -> Result<FutureProducer, TopicError> {
+    pub fn publish(&self) -> Result<KeyringProducer, TopicError> {
         self.make(&self.producer_config())
     }
 
     /// A producer for the steward. Kafka fences an older producer of the same transactional id, so that of two
     /// stewards only the one that has read everything can commit. Blocking, up to [`ANSWER_TIMEOUT`].
-    pub fn publish_exclusively(&self) -> Result<FutureProducer, TopicError> {
+    pub fn publish_exclusively(&self) -> Result<KeyringProducer, TopicError> {
         let mut config = self.producer_config();
         config.set("transactional.id", format!("{}-steward", self.name));
         config.set("transaction.timeout.ms", "30000");
@@ -155,7 +177,7 @@ impl KeyringTopic {
     }
 
     /// A consumer, assigned to nothing yet.
-    pub fn consumer<C: FromClientConfig>(&self) -> Result<C, TopicError> {
+    pub fn consumer<C: FromClientConfigAndContext<QuietContext>>(&self) -> Result<C, TopicError> {
         let mut config = self.client.clone();
         // Partitions are assigned, never subscribed: no group is joined, but the library wants a name.
         config.set("group.id", "barnabas-keyring");
@@ -170,8 +192,8 @@ impl KeyringTopic {
         self.make(&config)
     }
 
-    fn make<C: FromClientConfig>(&self, config: &ClientConfig) -> Result<C, TopicError> {
-        config.create().map_err(|e| self.kafka(e))
+    fn make<C: FromClientConfigAndContext<QuietContext>>(&self, config: &ClientConfig) -> Result<C, TopicError> {
+        config.create_with_context(QuietContext).map_err(|e| self.kafka(e))
     }
 }
 

@@ -12,10 +12,10 @@ use barnabas_crypto::SignedObject;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::keyring::{ANSWER_TIMEOUT, KeyringTopic, LiveKeyring, TopicError};
+use crate::keyring::{ANSWER_TIMEOUT, KeyringProducer, KeyringTopic, QuietContext, LiveKeyring, TopicError};
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum PublishError {
 pub struct ExclusivePublisher {
     topic: Arc<KeyringTopic>,
     live: Arc<LiveKeyring>,
-    producer: Option<FutureProducer>,
+    producer: Option<KeyringProducer>,
 }
 
 impl ExclusivePublisher {
@@ -88,7 +88,7 @@ impl ExclusivePublisher {
         self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))
     }
 
-    async fn transact(&self, producer: &FutureProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
+    async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
         for object in objects {
             let key = object.record_key();
@@ -117,7 +117,7 @@ impl ExclusivePublisher {
 /// The offset behind the last record that readers can see, found by reading: the end of the log may be a transaction
 /// marker, which nobody is ever shown.
 fn end_of_topic(topic: &KeyringTopic, from: i64) -> Result<i64, TopicError> {
-    let consumer: BaseConsumer = topic.consumer()?;
+    let consumer: BaseConsumer<QuietContext> = topic.consumer()?;
     let mut partitions = TopicPartitionList::new();
     let start = if from > 0 { Offset::Offset(from) } else { Offset::Beginning };
     partitions.add_partition_offset(topic.name(), 0, start).map_err(|error| topic.kafka(error))?;
