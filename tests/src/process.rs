@@ -26,11 +26,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; both its outputs are appended to `log`.
+    /// Starts `command`; its standard error is appended to `log`, its standard output to the file `<log>.out`.
     pub fn start(name: &str, command: &Command, log: &Path) -> Self {
-        let out = File::options().create(true).append(true).open(log);
-        let out = out.unwrap_or_else(|e| panic!("cannot write {}: {e}", log.display()));
-        let err = out.try_clone().expect("a log file can be opened twice");
+        let append = |path: &Path| {
+            let file = File::options().create(true).append(true).open(path);
+            file.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()))
+        };
+        let (out, err) = (append(&beside(log)), append(log));
         let mut tethered = Command::new("sh");
         tethered.args(["-c", TETHER, "tether"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
@@ -56,7 +58,8 @@ impl Process {
 
     /// Both outputs of the server up to now.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        text(&beside(&self.log)) + &text(&self.log)
     }
 
     /// True while the process has not ended.
@@ -172,6 +175,11 @@ impl Finished {
     pub fn text(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
+}
+
+/// Where the standard output of a server goes whose standard error goes to `log`.
+fn beside(log: &Path) -> PathBuf {
+    log.with_added_extension("out")
 }
 
 /// The shell becomes the server, so that its process id is the server's; the loop stays behind as the server's child.
