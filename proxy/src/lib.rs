@@ -16,3 +16,4 @@ pub mod steward;
 pub mod metrics;
 pub mod admin;
 pub mod logging;
+pub mod cli;

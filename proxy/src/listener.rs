@@ -20,7 +20,7 @@ use crate::config::{Brokers, Listener};
 use crate::connection::{self, Shared};
 use crate::identity::Principal;
 use crate::metrics::ConnectionRefusal;
-use crate::router::{Cluster, Target};
+use crate::router::{Cluster, Target, discovery};
 use crate::stream::{self, ReadAhead, Reading, Writing};
 use crate::tls::{PrincipalError, ServerTls, UpstreamTlsSource};
 use crate::upstream;
@@ -121,6 +121,11 @@ async fn connection(
         }
     };
     let Secured { client, principal, target, chain } = secured;
+    if serving.cluster.addresses(target).is_empty()
+        && let Err(error) = discovery::discover(&serving.cluster, serving.upstream_tls.as_deref()).await
+    {
+        tracing::debug!(event = "brokers_unknown", %error);
+    }
     let tls = serving.upstream_tls.as_ref().map(|tls| tls.current());
     let timeout = serving.shared.limits.connect_timeout;
     let broker = match upstream::connect(&serving.cluster, target, tls.as_ref(), timeout).await {

@@ -27,20 +27,10 @@ pub fn install(log: Log) -> Result<LevelHandle, tracing_subscriber::util::TryIni
     let (level, handle) = reload::Layer::new(filter(log.level));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<_> + Send + Sync> = match log.format {
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
-        LogFormat::Text => lines
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
     };
-    tracing_subscriber::registry()
-        .with(level)
-        .with(lines)
-        .try_init()?;
+    tracing_subscriber::registry().with(level).with(lines).try_init()?;
     Ok(LevelHandle(handle))
 }
 
@@ -52,9 +42,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
     };
-    Targets::new()
-        .with_default(theirs)
-        .with_target("barnabas", ours)
+    Targets::new().with_default(theirs).with_target("barnabas", ours)
 }
 
 #[cfg(test)]

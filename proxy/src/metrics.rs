@@ -42,19 +42,11 @@ impl Metrics {
         let index = usize::try_from(call.api_key.0).unwrap_or(usize::MAX);
         let last = self.request_slots.len().saturating_sub(1);
         let name = api::find(call.api_key).map_or("unknown", |api| api.name);
-        let index = if name == "unknown" {
-            last
-        } else {
-            index.min(last)
-        };
+        let index = if name == "unknown" { last } else { index.min(last) };
         let Some(slot) = self.request_slots.get(index) else {
             return;
         };
-        let (cell, outcome) = if known {
-            (&slot.taken, "taken")
-        } else {
-            (&slot.refused, "refused")
-        };
+        let (cell, outcome) = if known { (&slot.taken, "taken") } else { (&slot.refused, "refused") };
         let counter = cell.get_or_init(|| {
             let labels = RequestLabels { api: name, outcome };
             self.requests.get_or_create(&labels).clone()
@@ -88,29 +80,19 @@ impl Metrics {
 
     /// Counts a refused record or batch. `reason` must come from a closed set. Refusals are rare: this looks up a label.
     pub fn refused_record(&self, reason: &'static str) {
-        self.records
-            .refused
-            .get_or_create(&ReasonLabel { reason })
-            .inc();
+        self.records.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Counts a connection that was ended, or never begun, for a reason of its own.
     pub fn connection_refused(&self, refusal: ConnectionRefusal) {
-        self.connections
-            .refused
-            .get_or_create(&ReasonLabel {
-                reason: refusal.label(),
-            })
-            .inc();
+        self.connections.refused.get_or_create(&ReasonLabel { reason: refusal.label() }).inc();
     }
 
     /// Counts an accepted connection, which is open until the value is dropped.
     pub fn connection_opened(self: &Arc<Self>) -> OpenConnection {
         self.connections.accepted.inc();
         self.connections.open.inc();
-        OpenConnection {
-            open: self.connections.open.clone(),
-        }
+        OpenConnection { open: self.connections.open.clone() }
     }
 
     /// The OpenMetrics text of everything.
@@ -125,11 +107,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("barnabas");
         let requests = Family::default();
-        registry.register(
-            "downstream_requests",
-            "Requests read from clients, by API and outcome",
-            requests.clone(),
-        );
+        registry.register("downstream_requests", "Requests read from clients, by API and outcome", requests.clone());
         let request_added = Latency::default();
         registry.register_with_unit(
             "request_added",
@@ -147,11 +125,7 @@ impl Default for Metrics {
             "request_duration",
             "Time from the end of a request to the end of its answer, the broker's included",
         );
-        let last_key = api::all()
-            .map(|api| api.key.0)
-            .max()
-            .and_then(|key| usize::try_from(key).ok())
-            .unwrap_or(0);
+        let last_key = api::all().map(|api| api.key.0).max().and_then(|key| usize::try_from(key).ok()).unwrap_or(0);
         Self {
             connections: Connections::register(&mut registry),
             requests,
@@ -219,23 +193,11 @@ pub struct CacheMetrics {
 
 impl CacheMetrics {
     fn register(registry: &mut Registry, name: &str) -> Self {
-        let cache = Self {
-            entries: Gauge::default(),
-            hits: Counter::default(),
-            misses: Counter::default(),
-        };
+        let cache = Self { entries: Gauge::default(), hits: Counter::default(), misses: Counter::default() };
         let registry = registry.sub_registry_with_prefix(name);
         registry.register("cached", "Entries in the cache", cache.entries.clone());
-        registry.register(
-            "cache_hits",
-            "Look-ups that found an entry",
-            cache.hits.clone(),
-        );
-        registry.register(
-            "cache_misses",
-            "Look-ups that found none",
-            cache.misses.clone(),
-        );
+        registry.register("cache_hits", "Look-ups that found an entry", cache.hits.clone());
+        registry.register("cache_misses", "Look-ups that found none", cache.misses.clone());
         cache
     }
 }
@@ -266,28 +228,11 @@ impl KeyringMetrics {
             refused: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("keyring");
-        registry.register(
-            "objects",
-            "Verified objects in use",
-            keyring.objects.clone(),
-        );
-        registry.register(
-            "lag_offsets",
-            "Offsets of the keyring topic that are not read yet",
-            keyring.lag.clone(),
-        );
+        registry.register("objects", "Verified objects in use", keyring.objects.clone());
+        registry.register("lag_offsets", "Offsets of the keyring topic that are not read yet", keyring.lag.clone());
         let help = "When the newest head was signed, since 1970";
-        registry.register_with_unit(
-            "head_timestamp",
-            help,
-            Unit::Seconds,
-            keyring.head_signed_at.clone(),
-        );
-        registry.register(
-            "refused_objects",
-            "Objects that were refused, by reason",
-            keyring.refused.clone(),
-        );
+        registry.register_with_unit("head_timestamp", help, Unit::Seconds, keyring.head_signed_at.clone());
+        registry.register("refused_objects", "Objects that were refused, by reason", keyring.refused.clone());
         keyring
     }
 }
@@ -300,22 +245,10 @@ struct Connections {
 
 impl Connections {
     fn register(registry: &mut Registry) -> Self {
-        let all = Self {
-            open: Gauge::default(),
-            accepted: Counter::default(),
-            refused: Family::default(),
-        };
+        let all = Self { open: Gauge::default(), accepted: Counter::default(), refused: Family::default() };
         let registry = registry.sub_registry_with_prefix("downstream");
-        registry.register(
-            "connections_open",
-            "Client connections that are open",
-            all.open.clone(),
-        );
-        registry.register(
-            "connections_accepted",
-            "Client connections that were accepted",
-            all.accepted.clone(),
-        );
+        registry.register("connections_open", "Client connections that are open", all.open.clone());
+        registry.register("connections_accepted", "Client connections that were accepted", all.accepted.clone());
         let help = "Client connections that the gateway refused or ended, by reason";
         registry.register("connections_refused", help, all.refused.clone());
         all
@@ -371,11 +304,7 @@ impl PerClass {
         let family: Family<ClassLabel, Latency> = Family::default();
         registry.register_with_unit(name, help, Unit::Seconds, family.clone());
         let of = |class| family.get_or_create(&ClassLabel { class }).clone();
-        Self {
-            produce: of("produce"),
-            fetch: of("fetch"),
-            other: of("other"),
-        }
+        Self { produce: of("produce"), fetch: of("fetch"), other: of("other") }
     }
 
     fn of(&self, call: Call) -> &Latency {
@@ -417,11 +346,7 @@ mod tests {
     use crate::frame::{ApiKey, ApiVersion, CorrelationId};
 
     fn call(key: i16) -> Call {
-        Call {
-            api_key: ApiKey(key),
-            version: ApiVersion(9),
-            correlation_id: CorrelationId(1),
-        }
+        Call { api_key: ApiKey(key), version: ApiVersion(9), correlation_id: CorrelationId(1) }
     }
 
     #[test]
@@ -434,11 +359,7 @@ mod tests {
         metrics.request(call(i16::MAX), false);
         metrics.request(call(-1), false);
         metrics.request_added(Duration::from_micros(30));
-        metrics.response_added(
-            call(1),
-            Duration::from_micros(7),
-            Duration::from_millis(400),
-        );
+        metrics.response_added(call(1), Duration::from_micros(7), Duration::from_millis(400));
         metrics.sealed(500, 512_000);
         metrics.opened(20, 20_480);
         metrics.refused_record("forged");
@@ -466,19 +387,11 @@ mod tests {
             "barnabas_keyring_head_timestamp_seconds 1800000000",
             "barnabas_keyring_refused_objects_total{reason=\"older\"} 1",
         ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "missing: {line}\n{text}"
-            );
+            assert!(text.lines().any(|found| found == line), "missing: {line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
         drop(open);
-        assert!(
-            metrics
-                .encode()
-                .unwrap()
-                .contains("barnabas_downstream_connections_open 0")
-        );
+        assert!(metrics.encode().unwrap().contains("barnabas_downstream_connections_open 0"));
     }
 
     #[test]
@@ -488,10 +401,7 @@ mod tests {
             metrics.request(call(key), false);
         }
         let text = metrics.encode().unwrap();
-        let series = text
-            .lines()
-            .filter(|line| line.starts_with("barnabas_downstream_requests_total"))
-            .count();
+        let series = text.lines().filter(|line| line.starts_with("barnabas_downstream_requests_total")).count();
         assert_eq!(series, api::all().count() + 1);
     }
 }

@@ -36,9 +36,7 @@ pub async fn serve(
         // A sender that is gone counts as the end.
         ended.wait_for(|ended| *ended).await.ok();
     };
-    axum::serve(socket, routes)
-        .with_graceful_shutdown(until_ended)
-        .await
+    axum::serve(socket, routes).with_graceful_shutdown(until_ended).await
 }
 
 async fn live() -> &'static str {
@@ -47,11 +45,7 @@ async fn live() -> &'static str {
 
 async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     let report = readiness.report();
-    let status = if report.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(report)).into_response()
 }
 
@@ -92,30 +86,19 @@ mod tests {
         let readiness = Arc::new(Readiness::default());
         let keyring = readiness.condition("keyring");
         let (end, ended) = watch::channel(false);
-        let serving = tokio::spawn(serve(
-            socket,
-            Arc::new(Metrics::default()),
-            readiness.clone(),
-            ended,
-        ));
+        let serving = tokio::spawn(serve(socket, Arc::new(Metrics::default()), readiness.clone(), ended));
 
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
         let answer = ask(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-        assert!(
-            answer.contains(r#"{"name":"keyring","ok":false,"reason":"starting"}"#),
-            "{answer}"
-        );
+        assert!(answer.contains(r#"{"name":"keyring","ok":false,"reason":"starting"}"#), "{answer}");
         keyring.met();
         let answer = ask(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains(r#""ready":true"#), "{answer}");
         let answer = ask(address, "/metrics").await;
         assert!(answer.contains("application/openmetrics-text"), "{answer}");
-        assert!(
-            answer.contains("barnabas_downstream_connections_open 0"),
-            "{answer}"
-        );
+        assert!(answer.contains("barnabas_downstream_connections_open 0"), "{answer}");
         assert!(ask(address, "/other").await.starts_with("HTTP/1.1 404"));
 
         end.send_replace(true);

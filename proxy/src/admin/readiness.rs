@@ -16,10 +16,7 @@ impl Readiness {
     /// Registers a condition, not met for now. Names are unique; a second registration takes the first one over.
     pub fn condition(self: &Arc<Self>, name: &'static str) -> Condition {
         self.set(name, Some(STARTING.to_owned()));
-        Condition {
-            readiness: self.clone(),
-            name,
-        }
+        Condition { readiness: self.clone(), name }
     }
 
     /// What the probe answers.
@@ -31,24 +28,15 @@ impl Readiness {
 
     fn set(&self, name: &'static str, reason: Option<String>) {
         let mut conditions = self.lock();
-        let next = State {
-            name,
-            ok: reason.is_none(),
-            reason,
-        };
-        match conditions
-            .iter_mut()
-            .find(|condition| condition.name == name)
-        {
+        let next = State { name, ok: reason.is_none(), reason };
+        match conditions.iter_mut().find(|condition| condition.name == name) {
             Some(condition) => *condition = next,
             None => conditions.push(next),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<State>> {
-        self.conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,11 +100,7 @@ mod tests {
         assert_eq!(report.conditions.len(), 2);
         assert_eq!(
             report.conditions.first(),
-            Some(&State {
-                name: "keyring",
-                ok: false,
-                reason: Some("head is older than 1h".to_owned())
-            })
+            Some(&State { name: "keyring", ok: false, reason: Some("head is older than 1h".to_owned()) })
         );
         keyring.met();
         assert!(readiness.report().ready);

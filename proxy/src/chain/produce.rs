@@ -38,6 +38,8 @@ pub struct ProduceChain {
 struct WriteTopic {
     access: Result<WriteAccess, Reason>,
     lanes: HashMap<i32, Lane>,
+    /// The generation in which access was decided.
+    generation: u64,
 }
 
 /// A partition that is not sent on, and what the client hears.
@@ -147,7 +149,7 @@ impl ProduceChain {
         frame: &Bytes,
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
-        if !self.topics.contains_key(&name) {
+        if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
             let access = self.keys.writer(&self.principal, &name).await;
             self.remember(name.clone(), access);
         }
@@ -196,24 +198,30 @@ impl ProduceChain {
         }
     }
 
+    /// Lanes of a session that is still the right one are kept: a lane is never taken twice, and there are 65,536.
     fn remember(&mut self, name: Arc<str>, access: Result<WriteAccess, Reason>) {
-        // A lookup that may succeed the next time is asked again the next time.
         if self.topics.len() >= super::MOST_TOPICS {
             self.topics.clear();
         }
-        self.topics.insert(name, WriteTopic { access, lanes: HashMap::new() });
+        let generation = self.generation;
+        let fresh = || WriteTopic { access: Ok(WriteAccess::Pass), lanes: HashMap::new(), generation };
+        let topic = self.topics.entry(name).or_insert_with(fresh);
+        let same = match (&topic.access, &access) {
+            (Ok(WriteAccess::Seal(old)), Ok(WriteAccess::Seal(new))) => Arc::ptr_eq(old, new),
+            _ => false,
+        };
+        if !same {
+            topic.lanes.clear();
+        }
+        topic.access = access;
+        topic.generation = generation;
     }
 
-    /// After a change in keyring or policy every decision is taken anew; lanes of a session that is still the
-    /// right one are kept, since a lane is never taken twice.
+    /// After a change in keyring or policy every decision is taken anew; one that may be different the next time,
+    /// the next time.
     fn forget_outdated(&mut self) {
-        let generation = self.keys.generation();
-        if generation != self.generation {
-            self.generation = generation;
-            self.topics.clear();
-        } else {
-            self.topics.retain(|_, topic| !matches!(&topic.access, Err(reason) if reason.is_retriable()));
-        }
+        self.generation = self.keys.generation();
+        self.topics.retain(|_, topic| !matches!(&topic.access, Err(reason) if reason.is_retriable()));
     }
 
     fn report(&self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {

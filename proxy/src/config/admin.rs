@@ -16,23 +16,14 @@ pub struct Admin {
 
 impl Admin {
     pub(super) fn parse(reader: Reader<'_>) -> Option<Self> {
-        let bind = reader.required(
-            "bind",
-            values::listen_address,
-            "write an address such as 127.0.0.1:9644",
-        );
+        let bind = reader.required("bind", values::listen_address, "write an address such as 127.0.0.1:9644");
         reader.finish();
         Some(Self { bind: bind? })
     }
 }
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "admin",
-        Kind::Section,
-        "nothing listens",
-        "Liveness, readiness and metrics over HTTP.",
-    ),
+    key("admin", Kind::Section, "nothing listens", "Liveness, readiness and metrics over HTTP."),
     key(
         "admin.bind",
         Kind::Text,

@@ -28,13 +28,11 @@ impl PortRange {
     pub fn new(first_port: u16, first_node_id: i32, count: u16) -> Option<Self> {
         let last = first_port.checked_add(count.checked_sub(1)?)?;
         let last_node = first_node_id.checked_add(i32::from(count) - 1)?;
-        (first_port > 0 && first_node_id >= 0 && last >= first_port && last_node >= 0).then_some(
-            Self {
-                first_port,
-                first_node_id,
-                count,
-            },
-        )
+        (first_port > 0 && first_node_id >= 0 && last >= first_port && last_node >= 0).then_some(Self {
+            first_port,
+            first_node_id,
+            count,
+        })
     }
 
     /// The port of a broker; `None` when its node id lies outside.
@@ -95,11 +93,7 @@ impl SniNames {
 }
 
 pub(super) fn parse(reader: Reader<'_>) -> Option<Brokers> {
-    let by = reader.required(
-        "by",
-        values::choice(&[("port", By::Port), ("sni", By::Sni)]),
-        "write port or sni",
-    );
+    let by = reader.required("by", values::choice(&[("port", By::Port), ("sni", By::Sni)]), "write port or sni");
     let port_keys = ["first_port", "first_node_id", "count"];
     let sni_keys = ["bootstrap_host", "host_pattern", "advertised_port"];
     let brokers = match by {
@@ -120,34 +114,23 @@ pub(super) fn parse(reader: Reader<'_>) -> Option<Brokers> {
         }
     };
     for key in foreign.into_iter().filter(|key| reader.node(key).is_some()) {
-        reader.refuse(
-            key,
-            Refusal::new(format!("`{key}` does not belong to this `by`"), "remove it"),
-        );
+        reader.refuse(key, Refusal::new(format!("`{key}` does not belong to this `by`"), "remove it"));
     }
     reader.finish();
     brokers
 }
 
 fn parse_ports(reader: &Reader<'_>) -> Option<Brokers> {
-    let first_port = reader.required(
-        "first_port",
-        values::number(1, 65_535),
-        "write the port of the first broker",
-    );
-    let first_node_id =
-        reader.or_default("first_node_id", values::number(0, i64::from(i32::MAX)), 0);
+    let first_port = reader.required("first_port", values::number(1, 65_535), "write the port of the first broker");
+    let first_node_id = reader.or_default("first_node_id", values::number(0, i64::from(i32::MAX)), 0);
     let count = reader.required(
         "count",
         values::number(1, MAX_BROKERS),
         "write how many brokers there may ever be, such as 64",
     );
     let (first_port, first_node_id, count) = (first_port?, first_node_id?, count?);
-    let range = PortRange::new(
-        u16::try_from(first_port).ok()?,
-        i32::try_from(first_node_id).ok()?,
-        u16::try_from(count).ok()?,
-    );
+    let range =
+        PortRange::new(u16::try_from(first_port).ok()?, i32::try_from(first_node_id).ok()?, u16::try_from(count).ok()?);
     if range.is_none() {
         let text = format!("{count} ports from {first_port} on do not fit below 65536");
         reader.refuse("count", Refusal::new(text, "lower `first_port` or `count`"));
@@ -156,31 +139,16 @@ fn parse_ports(reader: &Reader<'_>) -> Option<Brokers> {
 }
 
 fn parse_names(reader: &Reader<'_>) -> Option<Brokers> {
-    let bootstrap_host = reader.required(
-        "bootstrap_host",
-        values::host,
-        "write the host name of the bootstrap address",
-    );
-    let pattern = reader.required(
-        "host_pattern",
-        read_pattern,
-        "write a host name with $(node_id) in it",
-    );
+    let bootstrap_host =
+        reader.required("bootstrap_host", values::host, "write the host name of the bootstrap address");
+    let pattern = reader.required("host_pattern", read_pattern, "write a host name with $(node_id) in it");
     let advertised_port = reader.optional("advertised_port", values::number(1, 65_535));
     let (bootstrap_host, (before, after)) = (bootstrap_host?, pattern?);
     let advertised_port = advertised_port?.and_then(|port| u16::try_from(port).ok());
-    let names = SniNames {
-        bootstrap_host,
-        before,
-        after,
-        advertised_port,
-    };
+    let names = SniNames { bootstrap_host, before, after, advertised_port };
     if names.node_id(&names.bootstrap_host).is_some() {
         let remedy = "choose a bootstrap name that no node id can produce";
-        reader.refuse(
-            "bootstrap_host",
-            Refusal::new("`bootstrap_host` is also the name of a broker", remedy),
-        );
+        reader.refuse("bootstrap_host", Refusal::new("`bootstrap_host` is also the name of a broker", remedy));
         return None;
     }
     Some(Brokers::Sni(names))
@@ -192,8 +160,8 @@ fn read_pattern(text: &str) -> Result<(String, String), Refusal> {
         Refusal::new(text, "write it like b$(node_id).kafka.example.com")
     };
     let (before, after) = text.split_once(NODE_ID).ok_or_else(refusal)?;
-    let digits_around = before.ends_with(|c: char| c.is_ascii_digit())
-        || after.starts_with(|c: char| c.is_ascii_digit());
+    let digits_around =
+        before.ends_with(|c: char| c.is_ascii_digit()) || after.starts_with(|c: char| c.is_ascii_digit());
     values::host(&format!("{before}2147483647{after}")).map_err(|_| refusal())?;
     if digits_around {
         return Err(Refusal::new(
@@ -248,12 +216,7 @@ mod tests {
     #[test]
     fn names_and_node_ids_are_each_others_inverse() {
         let (before, after) = read_pattern("B$(node_id).Kafka.Example.com").unwrap();
-        let names = SniNames {
-            bootstrap_host: "kafka.example.com".to_owned(),
-            before,
-            after,
-            advertised_port: None,
-        };
+        let names = SniNames { bootstrap_host: "kafka.example.com".to_owned(), before, after, advertised_port: None };
         assert_eq!(names.host(12), "b12.kafka.example.com");
         assert_eq!(names.node_id("B12.kafka.EXAMPLE.com"), Some(12));
         assert_eq!(names.node_id("b012.kafka.example.com"), None);

@@ -27,53 +27,27 @@ pub enum Custody {
 }
 
 pub(super) fn parse(reader: Reader<'_>) -> Option<Vec<EnrolmentRule>> {
-    let rules: Vec<_> = reader
-        .sections("enroll")
-        .into_iter()
-        .map(parse_rule)
-        .collect();
+    let rules: Vec<_> = reader.sections("enroll").into_iter().map(parse_rule).collect();
     reader.finish();
     rules.into_iter().collect()
 }
 
 fn parse_rule(reader: Reader<'_>) -> Option<EnrolmentRule> {
-    let principal = reader.required(
-        "principal",
-        PrincipalPattern::parse,
-        "write User:NAME or a pattern such as User:CN=.*",
-    );
+    let principal =
+        reader.required("principal", PrincipalPattern::parse, "write User:NAME or a pattern such as User:CN=.*");
     let choices = values::choice(&[("gateway", Custody::Gateway), ("client", Custody::Client)]);
     let custody = reader.required("custody", choices, "write gateway or client");
-    if principal
-        .as_ref()
-        .is_some_and(|pattern| pattern.as_str() == "User:ANONYMOUS")
-    {
+    if principal.as_ref().is_some_and(|pattern| pattern.as_str() == "User:ANONYMOUS") {
         let remedy = "enrol principals that prove who they are";
-        reader.refuse(
-            "principal",
-            Refusal::new("anonymous clients cannot have a key of their own", remedy),
-        );
+        reader.refuse("principal", Refusal::new("anonymous clients cannot have a key of their own", remedy));
     }
     reader.finish();
-    Some(EnrolmentRule {
-        principal: principal?,
-        custody: custody?,
-    })
+    Some(EnrolmentRule { principal: principal?, custody: custody? })
 }
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "clients",
-        Kind::Section,
-        "nobody is enrolled",
-        "Which principals get an identity without a command.",
-    ),
-    key(
-        "clients.enroll",
-        Kind::Entries,
-        "none",
-        "First match wins. Anonymous clients are never enrolled.",
-    ),
+    key("clients", Kind::Section, "nobody is enrolled", "Which principals get an identity without a command."),
+    key("clients.enroll", Kind::Entries, "none", "First match wins. Anonymous clients are never enrolled."),
     key(
         "clients.enroll[].principal",
         Kind::Text,

@@ -50,21 +50,13 @@ impl Cluster {
         let name = reader.required("name", values::name, "name it; listeners refer to it");
         let servers = reader.list("bootstrap_servers", values::host_port);
         if servers.as_ref().is_some_and(Vec::is_empty) {
-            let refusal = Refusal::new(
-                "`bootstrap_servers` is missing",
-                "write a list such as [\"kafka-1:9092\"]",
-            );
+            let refusal = Refusal::new("`bootstrap_servers` is missing", "write a list such as [\"kafka-1:9092\"]");
             reader.refuse("bootstrap_servers", refusal);
         }
         let tls = parse_tls(&reader, places);
         let client = parse_client(&reader, places);
         reader.finish();
-        Some(Self {
-            name: name?,
-            bootstrap_servers: servers?,
-            tls: tls?,
-            client: client?,
-        })
+        Some(Self { name: name?, bootstrap_servers: servers?, tls: tls?, client: client? })
     }
 }
 
@@ -76,48 +68,30 @@ fn parse_tls(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<Upstream
     };
     if let Tree::Scalar(word) = &node.tree {
         if word != "off" {
-            reader.refuse(
-                "tls",
-                Refusal::new(
-                    format!("`{word}` is not a choice here"),
-                    "write off or the TLS settings",
-                ),
-            );
+            reader
+                .refuse("tls", Refusal::new(format!("`{word}` is not a choice here"), "write off or the TLS settings"));
             return None;
         }
         return Some(None);
     }
     let tls = reader.section("tls")?;
-    let ca = tls.required(
-        "ca",
-        |text| places.file(text),
-        "name the PEM file of the authority of the brokers' certificates",
-    );
+    let ca =
+        tls.required("ca", |text| places.file(text), "name the PEM file of the authority of the brokers' certificates");
     let certificate = tls.optional("certificate", |text| places.file(text));
     let private_key = tls.optional("private_key", |text| places.file(text));
     let server_name = tls.optional("server_name", values::host);
     let certificate = match (certificate, private_key) {
-        (Some(Some(certificate)), Some(Some(private_key))) => Some(Some(CertificateFiles {
-            certificate,
-            private_key,
-        })),
+        (Some(Some(certificate)), Some(Some(private_key))) => Some(Some(CertificateFiles { certificate, private_key })),
         (Some(None), Some(None)) => Some(None),
         (Some(_), Some(_)) => {
             let remedy = "write both, or neither";
-            tls.refuse_here(Refusal::new(
-                "`certificate` and `private_key` belong together",
-                remedy,
-            ));
+            tls.refuse_here(Refusal::new("`certificate` and `private_key` belong together", remedy));
             None
         }
         _ => None,
     };
     tls.finish();
-    Some(Some(UpstreamTls {
-        ca: ca?,
-        certificate: certificate?,
-        server_name: server_name?,
-    }))
+    Some(Some(UpstreamTls { ca: ca?, certificate: certificate?, server_name: server_name? }))
 }
 
 fn parse_client(reader: &Reader<'_>, places: &Places<'_>) -> Option<Vec<(String, ClientProperty)>> {
@@ -130,20 +104,12 @@ fn parse_client(reader: &Reader<'_>, places: &Places<'_>) -> Option<Vec<(String,
     for (name, node) in section.free_entries() {
         let value = if OWN_PROPERTIES.contains(&name) {
             let text = format!("`{name}` is set by the gateway itself");
-            section.refuse(
-                name,
-                Refusal::new(
-                    text,
-                    "remove it; use `bootstrap_servers` and `tls` of the cluster",
-                ),
-            );
+            section.refuse(name, Refusal::new(text, "remove it; use `bootstrap_servers` and `tls` of the cluster"));
             None
         } else if is_secret(name) || matches!(node.tree, Tree::Map(_)) {
             SecretRef::parse(&section, name, places).map(ClientProperty::Secret)
         } else {
-            section
-                .scalar(name, node, values::text)
-                .map(ClientProperty::Plain)
+            section.scalar(name, node, values::text).map(ClientProperty::Plain)
         };
         match value {
             Some(value) => properties.push((name.to_owned(), value)),
@@ -155,9 +121,7 @@ fn parse_client(reader: &Reader<'_>, places: &Places<'_>) -> Option<Vec<(String,
 
 /// librdkafka's properties that hold secrets; anything that looks like one is treated as one.
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "key.pem", "jaas"]
-        .iter()
-        .any(|part| name.contains(part))
+    ["password", "secret", "key.pem", "jaas"].iter().any(|part| name.contains(part))
 }
 
 /// What the gateway derives from other keys or must control itself.
@@ -177,48 +141,13 @@ const OWN_PROPERTIES: &[&str] = &[
 ];
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "clusters",
-        Kind::Entries,
-        "required",
-        "The Kafka clusters behind the gateway. At least one.",
-    ),
-    key(
-        "clusters[].name",
-        Kind::Text,
-        "required",
-        "The name that listeners refer to; unique.",
-    ),
-    key(
-        "clusters[].bootstrap_servers",
-        Kind::List,
-        "required",
-        "Brokers to start from, `host:port`.",
-    ),
-    key(
-        "clusters[].tls",
-        Kind::SectionOrOff,
-        "required",
-        "TLS towards the brokers, or `off` for plaintext.",
-    ),
-    key(
-        "clusters[].tls.ca",
-        Kind::Path,
-        "required",
-        "Authorities of the brokers' certificates, PEM.",
-    ),
-    key(
-        "clusters[].tls.certificate",
-        Kind::Path,
-        "none",
-        "What the gateway shows to brokers, PEM chain.",
-    ),
-    key(
-        "clusters[].tls.private_key",
-        Kind::Path,
-        "none",
-        "Its private key, PEM.",
-    ),
+    key("clusters", Kind::Entries, "required", "The Kafka clusters behind the gateway. At least one."),
+    key("clusters[].name", Kind::Text, "required", "The name that listeners refer to; unique."),
+    key("clusters[].bootstrap_servers", Kind::List, "required", "Brokers to start from, `host:port`."),
+    key("clusters[].tls", Kind::SectionOrOff, "required", "TLS towards the brokers, or `off` for plaintext."),
+    key("clusters[].tls.ca", Kind::Path, "required", "Authorities of the brokers' certificates, PEM."),
+    key("clusters[].tls.certificate", Kind::Path, "none", "What the gateway shows to brokers, PEM chain."),
+    key("clusters[].tls.private_key", Kind::Path, "none", "Its private key, PEM."),
     key(
         "clusters[].tls.server_name",
         Kind::Text,

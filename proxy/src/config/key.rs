@@ -64,10 +64,7 @@ impl Kind {
 
     /// Whether an environment override of this key is read as YAML rather than as one plain value.
     pub(crate) fn holds_more(self) -> bool {
-        matches!(
-            self,
-            Self::Entries | Self::Free | Self::List | Self::Section | Self::Secret
-        )
+        matches!(self, Self::Entries | Self::Free | Self::List | Self::Section | Self::Secret)
     }
 }
 
@@ -89,16 +86,6 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 }
 
 /// A short way to write a row.
-pub(super) const fn key(
-    path: &'static str,
-    kind: Kind,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        meaning,
-    }
+pub(super) const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, kind, default, meaning }
 }

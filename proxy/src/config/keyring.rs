@@ -41,10 +41,7 @@ impl Keyring {
             && interval.saturating_mul(2) > age
         {
             let remedy = "make it at most half of `max_head_age`, so that one missed head does not stop writers";
-            reader.refuse(
-                "head_interval",
-                Refusal::new("`head_interval` is too long for `max_head_age`", remedy),
-            );
+            reader.refuse("head_interval", Refusal::new("`head_interval` is too long for `max_head_age`", remedy));
         }
         reader.finish();
         Some(Self {
@@ -67,24 +64,9 @@ pub const DEFAULT_MAX_HEAD_AGE: Duration = Duration::from_secs(3600);
 pub const DEFAULT_HEAD_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "keyring",
-        Kind::Section,
-        "its defaults",
-        "The topic with identities, epochs, grants and announcements.",
-    ),
-    key(
-        "keyring.cluster",
-        Kind::Text,
-        "the first cluster",
-        "The cluster that holds the topic.",
-    ),
-    key(
-        "keyring.topic",
-        Kind::Text,
-        "`_barnabas_keyring`",
-        "The topic's name.",
-    ),
+    key("keyring", Kind::Section, "its defaults", "The topic with identities, epochs, grants and announcements."),
+    key("keyring.cluster", Kind::Text, "the first cluster", "The cluster that holds the topic."),
+    key("keyring.topic", Kind::Text, "`_barnabas_keyring`", "The topic's name."),
     key(
         "keyring.replication_factor",
         Kind::Text,

@@ -43,21 +43,14 @@ pub enum Unlock {
 impl Keystore {
     pub(super) fn parse(reader: Reader<'_>, places: &Places<'_>) -> Option<Self> {
         let kind = reader.required("type", values::choice(&[("local", ())]), "write local");
-        let path = reader.required(
-            "path",
-            |text| places.existing(text),
-            "name what `barnabas init` made",
-        );
+        let path = reader.required("path", |text| places.existing(text), "name what `barnabas init` made");
         let unlock = parse_unlock(&reader, places);
         let bounds = values::duration(Duration::from_secs(1), Duration::from_secs(86_400));
         let max_custody_age = reader.or_default("max_custody_age", bounds, DEFAULT_MAX_CUSTODY_AGE);
         reader.finish();
         kind?;
         Some(Self {
-            backend: KeystoreBackend::Local {
-                path: path?,
-                unlock: unlock?,
-            },
+            backend: KeystoreBackend::Local { path: path?, unlock: unlock? },
             max_custody_age: max_custody_age?,
         })
     }
@@ -78,10 +71,7 @@ fn parse_unlock(reader: &Reader<'_>, places: &Places<'_>) -> Option<Unlock> {
         (Some(None), true) => passphrase.map(Unlock::Passphrase),
         (None, _) => None,
         _ => {
-            section.refuse_here(Refusal::new(
-                "a keystore is opened by exactly one thing",
-                remedy,
-            ));
+            section.refuse_here(Refusal::new("a keystore is opened by exactly one thing", remedy));
             None
         }
     };
@@ -100,42 +90,12 @@ pub(super) const KEYS: &[Key] = &[
         "Where the keys in the gateway's custody are kept.",
     ),
     key("keystore.type", Kind::Choice, "required", "`local`."),
-    key(
-        "keystore.path",
-        Kind::Path,
-        "required",
-        "The keystore that `barnabas init` made.",
-    ),
-    key(
-        "keystore.unlock",
-        Kind::Section,
-        "required",
-        "What opens it: `key_file` or `passphrase`.",
-    ),
-    key(
-        "keystore.unlock.key_file",
-        Kind::Path,
-        "none",
-        "A file with 32 random bytes, readable by its owner only.",
-    ),
-    key(
-        "keystore.unlock.passphrase",
-        Kind::Secret,
-        "none",
-        "Where the passphrase is.",
-    ),
-    key(
-        "keystore.unlock.passphrase.file",
-        Kind::Path,
-        "none",
-        "The passphrase is the content of this file.",
-    ),
-    key(
-        "keystore.unlock.passphrase.env",
-        Kind::Text,
-        "none",
-        "The passphrase is in this environment variable.",
-    ),
+    key("keystore.path", Kind::Path, "required", "The keystore that `barnabas init` made."),
+    key("keystore.unlock", Kind::Section, "required", "What opens it: `key_file` or `passphrase`."),
+    key("keystore.unlock.key_file", Kind::Path, "none", "A file with 32 random bytes, readable by its owner only."),
+    key("keystore.unlock.passphrase", Kind::Secret, "none", "Where the passphrase is."),
+    key("keystore.unlock.passphrase.file", Kind::Path, "none", "The passphrase is the content of this file."),
+    key("keystore.unlock.passphrase.env", Kind::Text, "none", "The passphrase is in this environment variable."),
     key(
         "keystore.max_custody_age",
         Kind::Duration,

@@ -34,14 +34,11 @@ impl Limits {
         let count = |key: &str, low: i64, high: i64, default: usize| {
             let read = |text: &str| {
                 let value = values::number(low, high)(text)?;
-                usize::try_from(value)
-                    .map_err(|_| Refusal::new("out of bounds", "write a smaller number"))
+                usize::try_from(value).map_err(|_| Refusal::new("out of bounds", "write a smaller number"))
             };
             reader.or_default(key, read, default)
         };
-        let bytes = |key: &str, default: usize| {
-            reader.or_default(key, values::bytes(64 << 10, 2 << 30), default)
-        };
+        let bytes = |key: &str, default: usize| reader.or_default(key, values::bytes(64 << 10, 2 << 30), default);
         let time = |key: &str, low: u64, high: u64, default: Duration| {
             let bounds = values::duration(Duration::from_secs(low), Duration::from_secs(high));
             reader.or_default(key, bounds, default)
@@ -49,21 +46,11 @@ impl Limits {
         let limits = (
             bytes("max_frame_bytes", DEFAULT_MAX_FRAME_BYTES),
             bytes("max_inflated_bytes", DEFAULT_MAX_INFLATED_BYTES),
-            count(
-                "max_in_flight_requests",
-                1,
-                100_000,
-                DEFAULT_MAX_IN_FLIGHT_REQUESTS,
-            ),
+            count("max_in_flight_requests", 1, 100_000, DEFAULT_MAX_IN_FLIGHT_REQUESTS),
             count("max_connections", 1, 1_000_000, DEFAULT_MAX_CONNECTIONS),
             time("connect_timeout", 1, 300, DEFAULT_CONNECT_TIMEOUT),
             time("drain_timeout", 0, 3600, DEFAULT_DRAIN_TIMEOUT),
-            count(
-                "max_cached_sessions",
-                16,
-                10_000_000,
-                DEFAULT_MAX_CACHED_SESSIONS,
-            ),
+            count("max_cached_sessions", 16, 10_000_000, DEFAULT_MAX_CACHED_SESSIONS),
             time("max_session_age", 10, 86_400, DEFAULT_MAX_SESSION_AGE),
         );
         reader.finish();
@@ -105,12 +92,7 @@ pub const DEFAULT_MAX_CACHED_SESSIONS: usize = 65_536;
 pub const DEFAULT_MAX_SESSION_AGE: Duration = Duration::from_secs(3600);
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "limits",
-        Kind::Section,
-        "its defaults",
-        "What bounds memory, connections and waiting.",
-    ),
+    key("limits", Kind::Section, "its defaults", "What bounds memory, connections and waiting."),
     key(
         "limits.max_frame_bytes",
         Kind::Bytes,
@@ -135,28 +117,13 @@ pub(super) const KEYS: &[Key] = &[
         "`10000`",
         "Client connections at once; more are closed when they arrive.",
     ),
-    key(
-        "limits.connect_timeout",
-        Kind::Duration,
-        "`10s`",
-        "Connecting to a broker, TLS handshake included.",
-    ),
-    key(
-        "limits.drain_timeout",
-        Kind::Duration,
-        "`30s`",
-        "How long connections may finish their work after SIGTERM.",
-    ),
+    key("limits.connect_timeout", Kind::Duration, "`10s`", "Connecting to a broker, TLS handshake included."),
+    key("limits.drain_timeout", Kind::Duration, "`30s`", "How long connections may finish their work after SIGTERM."),
     key(
         "limits.max_cached_sessions",
         Kind::Number,
         "`65536`",
         "Opened sessions that are kept; the least used leaves first.",
     ),
-    key(
-        "limits.max_session_age",
-        Kind::Duration,
-        "`1h`",
-        "The longest use of one session key.",
-    ),
+    key("limits.max_session_age", Kind::Duration, "`1h`", "The longest use of one session key."),
 ];

@@ -25,6 +25,16 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
 }
 
+impl ListenerTls {
+    /// Which client certificates are valid; `None` when none is asked for.
+    pub fn trust(&self) -> Option<&ClientTrust> {
+        match &self.client_auth {
+            ClientAuth::Off => None,
+            ClientAuth::Optional(trust) | ClientAuth::Required(trust) => Some(trust),
+        }
+    }
+}
+
 /// A certificate chain and its private key, both PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
@@ -72,13 +82,8 @@ pub(super) fn parse(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<L
     };
     if let Tree::Scalar(word) = &node.tree {
         if word != "off" {
-            reader.refuse(
-                "tls",
-                Refusal::new(
-                    format!("`{word}` is not a choice here"),
-                    "write off or the TLS settings",
-                ),
-            );
+            reader
+                .refuse("tls", Refusal::new(format!("`{word}` is not a choice here"), "write off or the TLS settings"));
             return None;
         }
         return Some(None);
@@ -95,11 +100,7 @@ pub(super) fn parse(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<L
         })
         .collect();
     let client_auth = parse_client_auth(&tls, places);
-    let min_version = tls.or_default(
-        "min_version",
-        values::choice(TLS_VERSIONS),
-        TlsVersion::Tls12,
-    );
+    let min_version = tls.or_default("min_version", values::choice(TLS_VERSIONS), TlsVersion::Tls12);
     let bounds = values::duration(Duration::from_millis(100), Duration::from_secs(120));
     let handshake_timeout = tls.or_default("handshake_timeout", bounds, DEFAULT_HANDSHAKE_TIMEOUT);
     tls.finish();
@@ -113,20 +114,10 @@ pub(super) fn parse(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<L
 }
 
 fn parse_certificate(reader: &Reader<'_>, places: &Places<'_>) -> Option<CertificateFiles> {
-    let certificate = reader.required(
-        "certificate",
-        |text| places.file(text),
-        "name the PEM file of the certificate chain",
-    );
-    let private_key = reader.required(
-        "private_key",
-        |text| places.file(text),
-        "name the PEM file of the private key",
-    );
-    Some(CertificateFiles {
-        certificate: certificate?,
-        private_key: private_key?,
-    })
+    let certificate =
+        reader.required("certificate", |text| places.file(text), "name the PEM file of the certificate chain");
+    let private_key = reader.required("private_key", |text| places.file(text), "name the PEM file of the private key");
+    Some(CertificateFiles { certificate: certificate?, private_key: private_key? })
 }
 
 fn parse_client_auth(tls: &Reader<'_>, places: &Places<'_>) -> Option<ClientAuth> {
@@ -136,15 +127,9 @@ fn parse_client_auth(tls: &Reader<'_>, places: &Places<'_>) -> Option<ClientAuth
     let crls = tls.list("crls", |text| places.file(text));
     let asked = asked?;
     if asked == Asked::Off {
-        for key in ["client_ca", "crls"]
-            .into_iter()
-            .filter(|key| tls.node(key).is_some())
-        {
+        for key in ["client_ca", "crls"].into_iter().filter(|key| tls.node(key).is_some()) {
             let text = format!("`{key}` has no effect with `client_auth: off`");
-            tls.refuse(
-                key,
-                Refusal::new(text, "remove it, or ask for client certificates"),
-            );
+            tls.refuse(key, Refusal::new(text, "remove it, or ask for client certificates"));
         }
         return Some(ClientAuth::Off);
     }
@@ -153,15 +138,8 @@ fn parse_client_auth(tls: &Reader<'_>, places: &Places<'_>) -> Option<ClientAuth
         tls.refuse("client_ca", Refusal::new("`client_ca` is missing", remedy));
         return None;
     };
-    let trust = ClientTrust {
-        client_ca,
-        crls: crls?,
-    };
-    Some(if asked == Asked::Required {
-        ClientAuth::Required(trust)
-    } else {
-        ClientAuth::Optional(trust)
-    })
+    let trust = ClientTrust { client_ca, crls: crls? };
+    Some(if asked == Asked::Required { ClientAuth::Required(trust) } else { ClientAuth::Optional(trust) })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -171,14 +149,10 @@ enum Asked {
     Required,
 }
 
-const CLIENT_AUTH: &[(&str, Asked)] = &[
-    ("required", Asked::Required),
-    ("optional", Asked::Optional),
-    ("off", Asked::Off),
-];
+const CLIENT_AUTH: &[(&str, Asked)] =
+    &[("required", Asked::Required), ("optional", Asked::Optional), ("off", Asked::Off)];
 
-const TLS_VERSIONS: &[(&str, TlsVersion)] =
-    &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+const TLS_VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 /// A handshake costs a client two round trips; ten seconds cover a satellite link and still end a slow drip soon.
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::brokers::{self, Brokers};
 use super::key::{Key, Kind, key};
-use super::listener_tls::{self, ClientAuth, ListenerTls};
+use super::listener_tls::{self, ListenerTls};
 use super::mistake::Refusal;
 use super::node::Tree;
 use super::reader::Reader;
@@ -35,21 +35,15 @@ pub struct Listener {
 impl Listener {
     pub(super) fn parse(reader: Reader<'_>, places: &Places<'_>) -> Option<Self> {
         let name = reader.required("name", values::name, "name it, for logs and metrics");
-        let bind = reader.required(
-            "bind",
-            values::listen_address,
-            "write the bootstrap address, such as 127.0.0.1:9192",
-        );
+        let bind =
+            reader.required("bind", values::listen_address, "write the bootstrap address, such as 127.0.0.1:9192");
         let advertised_host = reader.optional("advertised_host", values::host);
         let cluster = reader.required("cluster", values::name, "name one of `clusters`");
         let brokers = match reader.node("brokers") {
             Some(_) => reader.section("brokers").and_then(brokers::parse),
             None => {
                 let remedy = "write { by: port, first_port: 9193, first_node_id: 0, count: 64 } or { by: sni, .. }";
-                reader.refuse(
-                    "brokers",
-                    Refusal::new("`brokers` does not say how a broker is found", remedy),
-                );
+                reader.refuse("brokers", Refusal::new("`brokers` does not say how a broker is found", remedy));
                 None
             }
         };
@@ -59,27 +53,15 @@ impl Listener {
             let remedy = "configure `tls`, or find brokers by port";
             reader.refuse(
                 "brokers",
-                Refusal::new(
-                    "brokers by host name (SNI) need TLS: plaintext carries no name",
-                    remedy,
-                ),
+                Refusal::new("brokers by host name (SNI) need TLS: plaintext carries no name", remedy),
             );
         }
-        let certificates = tls.as_ref().map(|tls| {
-            !matches!(
-                tls.as_ref().map(|tls| &tls.client_auth),
-                None | Some(ClientAuth::Off)
-            )
-        });
-        if certificates == Some(false) && reader.node("principal").is_some() {
-            let remedy = "set `tls.client_auth` to required or optional, or remove `principal`";
-            reader.refuse(
-                "principal",
-                Refusal::new(
-                    "this listener asks for no client certificate to take a principal from",
-                    remedy,
-                ),
-            );
+        if let Some(None) = &tls
+            && reader.node("principal").is_some()
+        {
+            let remedy = "configure `tls`, or remove `principal`";
+            let text = "a plaintext listener sees no client certificate to take a principal from";
+            reader.refuse("principal", Refusal::new(text, remedy));
         }
         let bind_host = bind.map(|bind| bind.ip());
         let advertised_host = match (advertised_host, bind_host) {
@@ -89,10 +71,7 @@ impl Listener {
                 let remedy = "write the host name that clients reach this gateway by";
                 reader.refuse(
                     "advertised_host",
-                    Refusal::new(
-                        "`advertised_host` is missing and `bind` is every address",
-                        remedy,
-                    ),
+                    Refusal::new("`advertised_host` is missing and `bind` is every address", remedy),
                 );
                 None
             }
@@ -118,10 +97,7 @@ fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
     if !matches!(node.tree, Tree::Map(_)) {
         reader.refuse(
             "principal",
-            Refusal::new(
-                format!("expected a mapping, found {}", node.kind()),
-                "write { from: subject }",
-            ),
+            Refusal::new(format!("expected a mapping, found {}", node.kind()), "write { from: subject }"),
         );
         return None;
     }
@@ -132,10 +108,7 @@ fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
         MappingRules::parse(text).map_err(|refusal| Refusal::new(refusal.to_string(), remedy))
     });
     section.finish();
-    Some(PrincipalRule {
-        from: from?,
-        mapping_rules: MappingRules::join(rules?),
-    })
+    Some(PrincipalRule { from: from?, mapping_rules: MappingRules::join(rules?) })
 }
 
 const SOURCES: &[(&str, PrincipalSource)] = &[
@@ -146,42 +119,17 @@ const SOURCES: &[(&str, PrincipalSource)] = &[
 ];
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "listeners",
-        Kind::Entries,
-        "required",
-        "Where clients connect. At least one.",
-    ),
-    key(
-        "listeners[].name",
-        Kind::Text,
-        "required",
-        "The name in logs and metrics; unique.",
-    ),
-    key(
-        "listeners[].bind",
-        Kind::Text,
-        "required",
-        "Bootstrap address, IP and port: `127.0.0.1:9192`, `[::]:9192`.",
-    ),
+    key("listeners", Kind::Entries, "required", "Where clients connect. At least one."),
+    key("listeners[].name", Kind::Text, "required", "The name in logs and metrics; unique."),
+    key("listeners[].bind", Kind::Text, "required", "Bootstrap address, IP and port: `127.0.0.1:9192`, `[::]:9192`."),
     key(
         "listeners[].advertised_host",
         Kind::Text,
         "the address in `bind`",
         "The host that clients are told; required when `bind` is every address.",
     ),
-    key(
-        "listeners[].cluster",
-        Kind::Text,
-        "required",
-        "The name of the upstream cluster.",
-    ),
-    key(
-        "listeners[].brokers",
-        Kind::Section,
-        "required",
-        "How a client reaches one broker through the gateway.",
-    ),
+    key("listeners[].cluster", Kind::Text, "required", "The name of the upstream cluster."),
+    key("listeners[].brokers", Kind::Section, "required", "How a client reaches one broker through the gateway."),
     key(
         "listeners[].brokers.by",
         Kind::Choice,
@@ -224,42 +172,22 @@ pub(super) const KEYS: &[Key] = &[
         "the port in `bind`",
         "By SNI: the port that clients are told, where a load balancer listens on another one.",
     ),
-    key(
-        "listeners[].tls",
-        Kind::SectionOrOff,
-        "required",
-        "TLS towards clients, or `off` for plaintext.",
-    ),
+    key("listeners[].tls", Kind::SectionOrOff, "required", "TLS towards clients, or `off` for plaintext."),
     key(
         "listeners[].tls.certificate",
         Kind::Path,
         "required",
         "Certificate chain, PEM, own certificate first. Reloaded when it changes.",
     ),
-    key(
-        "listeners[].tls.private_key",
-        Kind::Path,
-        "required",
-        "Private key, PEM. Reloaded when it changes.",
-    ),
+    key("listeners[].tls.private_key", Kind::Path, "required", "Private key, PEM. Reloaded when it changes."),
     key(
         "listeners[].tls.more_certificates",
         Kind::Entries,
         "none",
         "Further certificates, chosen by the host name that the client asks for.",
     ),
-    key(
-        "listeners[].tls.more_certificates[].certificate",
-        Kind::Path,
-        "required",
-        "Certificate chain, PEM.",
-    ),
-    key(
-        "listeners[].tls.more_certificates[].private_key",
-        Kind::Path,
-        "required",
-        "Private key, PEM.",
-    ),
+    key("listeners[].tls.more_certificates[].certificate", Kind::Path, "required", "Certificate chain, PEM."),
+    key("listeners[].tls.more_certificates[].private_key", Kind::Path, "required", "Private key, PEM."),
     key(
         "listeners[].tls.client_auth",
         Kind::Choice,
@@ -278,30 +206,10 @@ pub(super) const KEYS: &[Key] = &[
         "none",
         "Revocation lists, PEM or DER. With any, a certificate whose issuer has no list is refused. Reloaded when one changes.",
     ),
-    key(
-        "listeners[].tls.min_version",
-        Kind::Choice,
-        "`1.2`",
-        "`1.2` or `1.3`.",
-    ),
-    key(
-        "listeners[].tls.handshake_timeout",
-        Kind::Duration,
-        "`10s`",
-        "A handshake that takes longer is ended.",
-    ),
-    key(
-        "listeners[].principal",
-        Kind::Section,
-        "the whole subject",
-        "How a client certificate becomes a principal.",
-    ),
-    key(
-        "listeners[].principal.from",
-        Kind::Choice,
-        "`subject`",
-        "`subject`, `san_uri`, `san_dns` or `san_email`.",
-    ),
+    key("listeners[].tls.min_version", Kind::Choice, "`1.2`", "`1.2` or `1.3`."),
+    key("listeners[].tls.handshake_timeout", Kind::Duration, "`10s`", "A handshake that takes longer is ended."),
+    key("listeners[].principal", Kind::Section, "the whole subject", "How a client certificate becomes a principal."),
+    key("listeners[].principal.from", Kind::Choice, "`subject`", "`subject`, `san_uri`, `san_dns` or `san_email`."),
     key(
         "listeners[].principal.mapping_rules",
         Kind::List,

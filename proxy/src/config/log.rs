@@ -41,39 +41,17 @@ impl Log {
         let format = reader.or_default("format", values::choice(FORMATS), LogFormat::Text);
         let level = reader.or_default("level", values::choice(LEVELS), LogLevel::Info);
         reader.finish();
-        Some(Self {
-            format: format?,
-            level: level?,
-        })
+        Some(Self { format: format?, level: level? })
     }
 }
 
 const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-const LEVELS: &[(&str, LogLevel)] = &[
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-];
+const LEVELS: &[(&str, LogLevel)] =
+    &[("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "log",
-        Kind::Section,
-        "its defaults",
-        "The log on standard error.",
-    ),
-    key(
-        "log.format",
-        Kind::Choice,
-        "`text`",
-        "`text` or `json`, one event a line.",
-    ),
-    key(
-        "log.level",
-        Kind::Choice,
-        "`info`",
-        "`error`, `warn`, `info` or `debug`.",
-    ),
+    key("log", Kind::Section, "its defaults", "The log on standard error."),
+    key("log.format", Kind::Choice, "`text`", "`text` or `json`, one event a line."),
+    key("log.level", Kind::Choice, "`info`", "`error`, `warn`, `info` or `debug`."),
 ];

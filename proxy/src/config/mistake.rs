@@ -45,10 +45,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            remedy: remedy.into(),
-        }
+        Self { text: text.into(), remedy: remedy.into() }
     }
 }
 
@@ -61,12 +58,7 @@ pub(crate) struct Mistakes {
 
 impl Mistakes {
     pub(crate) fn add(&self, path: impl Into<String>, line: Option<u64>, refusal: Refusal) {
-        let mistake = Mistake {
-            path: path.into(),
-            line,
-            text: refusal.text,
-            remedy: refusal.remedy,
-        };
+        let mistake = Mistake { path: path.into(), line, text: refusal.text, remedy: refusal.remedy };
         self.found.borrow_mut().push(mistake);
     }
 

@@ -43,8 +43,7 @@ pub use policy::Policy;
 pub use secret::SecretRef;
 pub use steward::{Steward, StewardRun};
 pub use streams::{
-    Compress, INTERNAL_TOPICS, Kem, OnUnreadable, RecordSuite, SealRule, StreamRule, Streams,
-    TopicSelector,
+    Compress, INTERNAL_TOPICS, Kem, OnUnreadable, RecordSuite, SealRule, StreamRule, Streams, TopicSelector,
 };
 pub use values::HostPort;
 
@@ -94,14 +93,7 @@ impl Config {
     /// Reads a text as if it were a file in the folder `base`.
     pub fn parse(text: &str, base: &Path, env: &[(String, String)]) -> Result<Self, Vec<Mistake>> {
         let mistakes = Mistakes::default();
-        let config = parse_all(
-            text,
-            &Places {
-                base: base.to_path_buf(),
-                env,
-            },
-            &mistakes,
-        );
+        let config = parse_all(text, &Places { base: base.to_path_buf(), env }, &mistakes);
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),
             _ => Err(mistakes.into_list()),
@@ -133,37 +125,18 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     overrides::apply(&mut tree, places.env, mistakes);
     let nothing = Node::nothing();
     let top = Reader::open(mistakes, "", &tree)?;
-    let listeners: Vec<_> = top
-        .sections("listeners")
-        .into_iter()
-        .map(|reader| Listener::parse(reader, places))
-        .collect();
-    let clusters: Vec<_> = top
-        .sections("clusters")
-        .into_iter()
-        .map(|reader| Cluster::parse(reader, places))
-        .collect();
-    let keyring = top
-        .section_or_empty("keyring", &nothing)
-        .and_then(Keyring::parse);
+    let listeners: Vec<_> =
+        top.sections("listeners").into_iter().map(|reader| Listener::parse(reader, places)).collect();
+    let clusters: Vec<_> = top.sections("clusters").into_iter().map(|reader| Cluster::parse(reader, places)).collect();
+    let keyring = top.section_or_empty("keyring", &nothing).and_then(Keyring::parse);
     let has_keystore = top.node("keystore").is_some();
-    let keystore = top
-        .section("keystore")
-        .and_then(|reader| Keystore::parse(reader, places));
-    let steward = top
-        .section_or_empty("steward", &nothing)
-        .and_then(|reader| Steward::parse(reader, places));
-    let streams = top
-        .section_or_empty("streams", &nothing)
-        .and_then(|reader| Streams::parse(reader, &nothing));
-    let clients = top
-        .section_or_empty("clients", &nothing)
-        .and_then(clients::parse);
+    let keystore = top.section("keystore").and_then(|reader| Keystore::parse(reader, places));
+    let steward = top.section_or_empty("steward", &nothing).and_then(|reader| Steward::parse(reader, places));
+    let streams = top.section_or_empty("streams", &nothing).and_then(|reader| Streams::parse(reader, &nothing));
+    let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
     let has_admin = top.node("admin").is_some();
     let admin = top.section("admin").and_then(Admin::parse);
-    let limits = top
-        .section_or_empty("limits", &nothing)
-        .and_then(Limits::parse);
+    let limits = top.section_or_empty("limits", &nothing).and_then(Limits::parse);
     let log = top.section_or_empty("log", &nothing).and_then(Log::parse);
 
     refuse_empty(&top, &listeners, &clusters);
@@ -196,44 +169,23 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
 
 fn refuse_empty(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[Option<Cluster>]) {
     if listeners.is_empty() {
-        top.refuse(
-            "listeners",
-            Refusal::new(
-                "there is no listener",
-                "write at least one entry under `listeners`",
-            ),
-        );
+        top.refuse("listeners", Refusal::new("there is no listener", "write at least one entry under `listeners`"));
     }
     if clusters.is_empty() {
-        top.refuse(
-            "clusters",
-            Refusal::new(
-                "there is no cluster",
-                "write at least one entry under `clusters`",
-            ),
-        );
+        top.refuse("clusters", Refusal::new("there is no cluster", "write at least one entry under `clusters`"));
     }
 }
 
 fn refuse_doubles(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[Option<Cluster>]) {
-    let listeners = listeners
-        .iter()
-        .map(|l| l.as_ref().map(|l| l.name.as_str()))
-        .collect::<Vec<_>>();
-    let clusters = clusters
-        .iter()
-        .map(|c| c.as_ref().map(|c| c.name.as_str()))
-        .collect::<Vec<_>>();
+    let listeners = listeners.iter().map(|l| l.as_ref().map(|l| l.name.as_str())).collect::<Vec<_>>();
+    let clusters = clusters.iter().map(|c| c.as_ref().map(|c| c.name.as_str())).collect::<Vec<_>>();
     for (section, names) in [("listeners", listeners), ("clusters", clusters)] {
         let mut seen = BTreeSet::new();
         for (index, name) in names.iter().enumerate() {
             if let Some(name) = name
                 && !seen.insert(*name)
             {
-                let refusal = Refusal::new(
-                    format!("the name `{name}` is taken"),
-                    "give every entry its own name",
-                );
+                let refusal = Refusal::new(format!("the name `{name}` is taken"), "give every entry its own name");
                 top.refuse(&format!("{section}[{index}].name"), refusal);
             }
         }
@@ -241,11 +193,7 @@ fn refuse_doubles(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[
 }
 
 /// Every listening socket of the process must be its own: bootstrap addresses, broker ports, the operations surface.
-fn refuse_shared_addresses(
-    top: &Reader<'_>,
-    listeners: &[Option<Listener>],
-    admin: Option<&Admin>,
-) {
+fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], admin: Option<&Admin>) {
     let mut taken: Vec<Claim> = Vec::new();
     if let Some(admin) = admin {
         taken.push(Claim {
@@ -258,20 +206,10 @@ fn refuse_shared_addresses(
     for (index, listener) in listeners.iter().enumerate() {
         let Some(listener) = listener else { continue };
         let (ip, port) = (listener.bind.ip(), listener.bind.port());
-        let mut claims = vec![Claim {
-            place: format!("listeners[{index}].bind"),
-            ip,
-            first: port,
-            last: port,
-        }];
+        let mut claims = vec![Claim { place: format!("listeners[{index}].bind"), ip, first: port, last: port }];
         if let Brokers::Port(range) = &listener.brokers {
             let (first, last) = range.ports().into_inner();
-            claims.push(Claim {
-                place: format!("listeners[{index}].brokers"),
-                ip,
-                first,
-                last,
-            });
+            claims.push(Claim { place: format!("listeners[{index}].brokers"), ip, first, last });
         }
         for claim in claims {
             if let Some(other) = taken.iter().find(|other| other.meets(&claim)) {
@@ -300,33 +238,14 @@ fn refuse_unknown_clusters(
     if clusters.iter().any(Option::is_none) || clusters.is_empty() {
         return;
     }
-    let names: BTreeSet<&str> = clusters
-        .iter()
-        .flatten()
-        .map(|cluster| cluster.name.as_str())
-        .collect();
-    let by_listeners = listeners
-        .iter()
-        .enumerate()
-        .filter_map(|(index, listener)| {
-            listener.as_ref().map(|listener| {
-                (
-                    format!("listeners[{index}].cluster"),
-                    listener.cluster.as_str(),
-                )
-            })
-        });
-    let by_keyring = keyring
-        .and_then(|keyring| Some(("keyring.cluster".to_owned(), keyring.cluster.as_deref()?)));
-    for (place, name) in by_listeners
-        .chain(by_keyring)
-        .filter(|(_, name)| !names.contains(name))
-    {
+    let names: BTreeSet<&str> = clusters.iter().flatten().map(|cluster| cluster.name.as_str()).collect();
+    let by_listeners = listeners.iter().enumerate().filter_map(|(index, listener)| {
+        listener.as_ref().map(|listener| (format!("listeners[{index}].cluster"), listener.cluster.as_str()))
+    });
+    let by_keyring = keyring.and_then(|keyring| Some(("keyring.cluster".to_owned(), keyring.cluster.as_deref()?)));
+    for (place, name) in by_listeners.chain(by_keyring).filter(|(_, name)| !names.contains(name)) {
         let defined = names.iter().copied().collect::<Vec<_>>().join(", ");
-        let refusal = Refusal::new(
-            format!("no cluster is named `{name}`"),
-            format!("defined are {defined}"),
-        );
+        let refusal = Refusal::new(format!("no cluster is named `{name}`"), format!("defined are {defined}"));
         top.refuse(&place, refusal);
     }
 }
@@ -334,17 +253,11 @@ fn refuse_unknown_clusters(
 fn refuse_sealing_without_keys(top: &Reader<'_>, has_keystore: bool, steward: Option<&Steward>) {
     if !has_keystore {
         let remedy = "write `keystore` (`barnabas init` makes one), or seal nothing";
-        top.refuse(
-            "keystore",
-            Refusal::new("streams may be sealed but there is no keystore", remedy),
-        );
+        top.refuse("keystore", Refusal::new("streams may be sealed but there is no keystore", remedy));
     }
     if steward.is_some_and(|steward| steward.root_public_key.is_none()) {
         let remedy = "write the key that `barnabas init` printed, or seal nothing";
-        top.refuse(
-            "steward.root_public_key",
-            Refusal::new("streams may be sealed but no root key is pinned", remedy),
-        );
+        top.refuse("steward.root_public_key", Refusal::new("streams may be sealed but no root key is pinned", remedy));
     }
 }
 

@@ -39,25 +39,13 @@ impl Node {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         serde_saphyr::from_str_with_options::<Self>(text, options).map_err(|error| {
             let line = error.location().map(|location| location.line());
-            let text = format!(
-                "the text is not well-formed YAML: {}",
-                error.without_snippet()
-            );
-            (
-                line,
-                Refusal::new(
-                    text,
-                    "correct the syntax; the other mistakes show after that",
-                ),
-            )
+            let text = format!("the text is not well-formed YAML: {}", error.without_snippet());
+            (line, Refusal::new(text, "correct the syntax; the other mistakes show after that"))
         })
     }
 
     pub(crate) fn nothing() -> Self {
-        Self {
-            line: None,
-            tree: Tree::Nothing,
-        }
+        Self { line: None, tree: Tree::Nothing }
     }
 
     /// What the value is, for a message.
@@ -75,10 +63,7 @@ impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Tree>::deserialize(deserializer)?;
         let line = Some(spanned.referenced.line()).filter(|line| *line > 0);
-        Ok(Self {
-            line,
-            tree: spanned.value,
-        })
+        Ok(Self { line, tree: spanned.value })
     }
 }
 
@@ -156,9 +141,7 @@ mod tests {
     use super::*;
 
     fn scalar<'n>(node: &'n Node, key: &str) -> &'n str {
-        let Tree::Map(entries) = &node.tree else {
-            panic!("not a mapping")
-        };
+        let Tree::Map(entries) = &node.tree else { panic!("not a mapping") };
         match &entries.iter().find(|(name, _)| name == key).unwrap().1.tree {
             Tree::Scalar(text) => text,
             other => panic!("{other:?}"),
@@ -167,41 +150,25 @@ mod tests {
 
     #[test]
     fn scalars_stay_text_and_lines_are_known() {
-        let node = Node::parse(
-            "tls: off\nport: 9192\nversion: 1.2\nname: \"x\"\nyes: no\nboth: [a, {b: c}]\n",
-        )
-        .unwrap();
+        let node =
+            Node::parse("tls: off\nport: 9192\nversion: 1.2\nname: \"x\"\nyes: no\nboth: [a, {b: c}]\n").unwrap();
         assert_eq!(scalar(&node, "tls"), "off");
         assert_eq!(scalar(&node, "port"), "9192");
         assert_eq!(scalar(&node, "version"), "1.2");
         assert_eq!(scalar(&node, "yes"), "no");
-        let Tree::Map(entries) = &node.tree else {
-            panic!("not a mapping")
-        };
+        let Tree::Map(entries) = &node.tree else { panic!("not a mapping") };
         let lines: Vec<_> = entries.iter().map(|(_, node)| node.line).collect();
-        assert_eq!(
-            lines,
-            [Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)]
-        );
+        assert_eq!(lines, [Some(1), Some(2), Some(3), Some(4), Some(5), Some(6)]);
         assert_eq!(entries.last().unwrap().1.kind(), "a list");
     }
 
     #[test]
     fn an_empty_text_is_nothing_and_broken_yaml_has_a_line() {
-        assert!(matches!(
-            Node::parse("# only a comment\n").unwrap().tree,
-            Tree::Nothing
-        ));
+        assert!(matches!(Node::parse("# only a comment\n").unwrap().tree, Tree::Nothing));
         assert!(matches!(Node::parse("").unwrap().tree, Tree::Nothing));
         let (line, refusal) = Node::parse("a: 1\nb: [1, 2\n").unwrap_err();
         assert!(line.is_some());
         assert!(refusal.text.starts_with("the text is not well-formed YAML"));
-        assert!(
-            Node::parse("a: 1\na: 2\n")
-                .unwrap_err()
-                .1
-                .text
-                .contains("duplicate")
-        );
+        assert!(Node::parse("a: 1\na: 2\n").unwrap_err().1.text.contains("duplicate"));
     }
 }

@@ -8,10 +8,8 @@ use super::node::{Node, Tree};
 
 /// Applies every variable with the prefix, in the order of their names.
 pub(crate) fn apply(tree: &mut Node, env: &[(String, String)], mistakes: &Mistakes) {
-    let mut ours: Vec<_> = env
-        .iter()
-        .filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)))
-        .collect();
+    let mut ours: Vec<_> =
+        env.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value))).collect();
     ours.sort();
     for (name, path, value) in ours {
         if let Err(refusal) = apply_one(tree, path, value) {
@@ -29,10 +27,7 @@ fn apply_one(tree: &mut Node, path: &str, value: &str) -> Result<(), Refusal> {
         forget_lines(&mut node);
         node
     } else {
-        Node {
-            line: None,
-            tree: Tree::Scalar(value.to_owned()),
-        }
+        Node { line: None, tree: Tree::Scalar(value.to_owned()) }
     };
     place(tree, &parts, written)
 }
@@ -40,7 +35,8 @@ fn apply_one(tree: &mut Node, path: &str, value: &str) -> Result<(), Refusal> {
 /// The parts as keys of the tree, and the kind of the last one. A property of a free mapping is written with single
 /// underscores where librdkafka has dots, because a variable's name has no dots.
 fn resolve(parts: &[String]) -> Result<(Vec<String>, Kind), Refusal> {
-    let remedy = "name a key of the configuration in upper case, with __ between its parts and numbers for list entries";
+    let remedy =
+        "name a key of the configuration in upper case, with __ between its parts and numbers for list entries";
     let mut name = String::new();
     for (index, part) in parts.iter().enumerate() {
         if part.parse::<usize>().is_ok() {
@@ -52,37 +48,26 @@ fn resolve(parts: &[String]) -> Result<(Vec<String>, Kind), Refusal> {
         }
         name.push_str(part);
         let free = key::all().find(|key| key.path == name && key.kind == Kind::Free);
-        let (Some(free), Some((property, below))) = (
-            free,
-            parts.get(index + 1..).and_then(<[String]>::split_first),
-        ) else {
+        let (Some(free), Some((property, below))) = (free, parts.get(index + 1..).and_then(<[String]>::split_first))
+        else {
             continue;
         };
         let mut resolved: Vec<String> = parts.iter().take(index + 1).cloned().collect();
         resolved.push(property.replace('_', "."));
         resolved.extend(below.iter().cloned());
-        let kind = if below.is_empty() {
-            Kind::Text
-        } else {
-            free.kind
-        };
+        let kind = if below.is_empty() { Kind::Text } else { free.kind };
         return Ok((resolved, if below.is_empty() { kind } else { Kind::Text }));
     }
     let list_entry = name.strip_suffix("[]");
     let found = key::all().find(|key| key.path == name).map(|key| key.kind);
-    let entry = list_entry
-        .and_then(|list| key::all().find(|key| key.path == list))
-        .and_then(|key| match key.kind {
-            Kind::Entries => Some(Kind::Section),
-            Kind::List => Some(Kind::Text),
-            _ => None,
-        });
+    let entry = list_entry.and_then(|list| key::all().find(|key| key.path == list)).and_then(|key| match key.kind {
+        Kind::Entries => Some(Kind::Section),
+        Kind::List => Some(Kind::Text),
+        _ => None,
+    });
     match found.or(entry) {
         Some(kind) => Ok((parts.to_vec(), kind)),
-        None => Err(Refusal::new(
-            format!("there is no key `{}`", parts.join(".")),
-            remedy,
-        )),
+        None => Err(Refusal::new(format!("there is no key `{}`", parts.join(".")), remedy)),
     }
 }
 
@@ -108,10 +93,7 @@ fn place(node: &mut Node, parts: &[String], written: Node) -> Result<(), Refusal
         let count = items.len();
         let Some(item) = items.get_mut(index) else {
             let text = format!("entry {index} is beyond the list, which has {count}");
-            return Err(Refusal::new(
-                text,
-                "number the entries from 0 without a gap",
-            ));
+            return Err(Refusal::new(text, "number the entries from 0 without a gap"));
         };
         return place(item, below, written);
     }
@@ -152,19 +134,9 @@ mod tests {
     fn applied(file: &str, variables: &[(&str, &str)]) -> (String, Vec<String>) {
         let mut tree = Node::parse(file).unwrap();
         let mistakes = Mistakes::default();
-        let env: Vec<_> = variables
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
+        let env: Vec<_> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         apply(&mut tree, &env, &mistakes);
-        (
-            show(&tree),
-            mistakes
-                .into_list()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        )
+        (show(&tree), mistakes.into_list().iter().map(ToString::to_string).collect())
     }
 
     fn show(node: &Node) -> String {
@@ -175,10 +147,7 @@ mod tests {
                 format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(","))
             }
             Tree::Map(entries) => {
-                let entries: Vec<_> = entries
-                    .iter()
-                    .map(|(name, node)| format!("{name}:{}", show(node)))
-                    .collect();
+                let entries: Vec<_> = entries.iter().map(|(name, node)| format!("{name}:{}", show(node))).collect();
                 format!("{{{}}}", entries.join(","))
             }
         }
@@ -213,25 +182,14 @@ mod tests {
     fn a_variable_that_names_nothing_is_a_mistake() {
         let (tree, mistakes) = applied(
             "listeners: [{name: a}]",
-            &[
-                ("BARNABAS__LISTENRES__0__BIND", "x"),
-                ("BARNABAS__LISTENERS__5__NAME", "x"),
-                ("BARNABAS__", "x"),
-            ],
+            &[("BARNABAS__LISTENRES__0__BIND", "x"), ("BARNABAS__LISTENERS__5__NAME", "x"), ("BARNABAS__", "x")],
         );
         assert_eq!(tree, "{listeners:[{name:a}]}");
         assert_eq!(mistakes.len(), 3);
         assert!(
-            mistakes
-                .iter()
-                .any(|m| m.starts_with("BARNABAS__LISTENRES__0__BIND: there is no key")),
+            mistakes.iter().any(|m| m.starts_with("BARNABAS__LISTENRES__0__BIND: there is no key")),
             "{mistakes:?}"
         );
-        assert!(
-            mistakes
-                .iter()
-                .any(|m| m.contains("entry 5 is beyond the list")),
-            "{mistakes:?}"
-        );
+        assert!(mistakes.iter().any(|m| m.contains("entry 5 is beyond the list")), "{mistakes:?}");
     }
 }

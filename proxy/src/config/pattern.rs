@@ -18,10 +18,7 @@ pub struct TopicPattern {
 
 impl TopicPattern {
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
-        Ok(Self {
-            text: text.to_owned(),
-            regex: anchored(text)?,
-        })
+        Ok(Self { text: text.to_owned(), regex: anchored(text)? })
     }
 
     /// The pattern as written.
@@ -61,10 +58,7 @@ impl PrincipalPattern {
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         if !text.starts_with("User:") || text == "User:" {
             let text = format!("`{text}` is not a principal or a pattern of principals");
-            return Err(Refusal::new(
-                text,
-                "write User:NAME, such as User:CN=alice or User:CN=(a|b),.*",
-            ));
+            return Err(Refusal::new(text, "write User:NAME, such as User:CN=alice or User:CN=(a|b),.*"));
         }
         let form = if text == "User:*" {
             Form::Everyone
@@ -73,10 +67,7 @@ impl PrincipalPattern {
         } else {
             Form::Name
         };
-        Ok(Self {
-            text: text.to_owned(),
-            form,
-        })
+        Ok(Self { text: text.to_owned(), form })
     }
 
     /// The pattern as written.
@@ -115,11 +106,7 @@ enum Form {
 
 fn anchored(text: &str) -> Result<Regex, Refusal> {
     // Parsed alone first: `a)(b` would become well-formed inside the anchors' parentheses.
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .size_limit(PATTERN_MEMORY_BYTES)
-            .build()
-    };
+    let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_MEMORY_BYTES).build();
     let compiled = build(text).and_then(|_| build(&format!("^(?:{text})$")));
     compiled.map_err(|error| {
         let reason = error.to_string();
@@ -144,18 +131,14 @@ mod tests {
     use super::*;
 
     fn covers(pattern: &str, principal: &str) -> bool {
-        PrincipalPattern::parse(pattern)
-            .unwrap()
-            .covers(&Principal::parse(principal).unwrap())
+        PrincipalPattern::parse(pattern).unwrap().covers(&Principal::parse(principal).unwrap())
     }
 
     #[test]
     fn a_pattern_covers_the_whole_name_or_nothing() {
         let pattern = TopicPattern::parse(r"pay\..*|bills").unwrap();
         assert!(pattern.covers("pay.eu") && pattern.covers("bills"));
-        assert!(
-            !pattern.covers("xpay.eu") && !pattern.covers("bills2") && !pattern.covers("payeu")
-        );
+        assert!(!pattern.covers("xpay.eu") && !pattern.covers("bills2") && !pattern.covers("payeu"));
         assert!(!pattern.covers("bills\n"));
         assert!(TopicPattern::parse("a)(b").is_err());
         assert!(TopicPattern::parse("(").is_err());

@@ -20,11 +20,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    pub(super) fn compile(
-        streams: Streams,
-        enrolment: Vec<EnrolmentRule>,
-        keyring_topic: String,
-    ) -> Self {
+    pub(super) fn compile(streams: Streams, enrolment: Vec<EnrolmentRule>, keyring_topic: String) -> Self {
         let mut names = HashMap::new();
         let mut patterns = Vec::new();
         for (index, (selector, _)) in streams.rules.iter().enumerate() {
@@ -35,13 +31,7 @@ impl Policy {
                 TopicSelector::Pattern(pattern) => patterns.push((index, pattern.clone())),
             }
         }
-        Self {
-            streams,
-            enrolment,
-            keyring_topic,
-            names,
-            patterns,
-        }
+        Self { streams, enrolment, keyring_topic, names, patterns }
     }
 
     /// What happens to records of a topic.
@@ -54,19 +44,9 @@ impl Policy {
             return &StreamRule::Pass;
         }
         let by_name = self.names.get(topic).copied().unwrap_or(usize::MAX);
-        let before = self
-            .patterns
-            .iter()
-            .take_while(|(index, _)| *index < by_name);
-        let by_pattern = before
-            .filter(|(_, pattern)| pattern.covers(topic))
-            .map(|(index, _)| *index)
-            .next();
-        let found = self
-            .streams
-            .rules
-            .get(by_pattern.unwrap_or(by_name))
-            .map(|(_, rule)| rule);
+        let before = self.patterns.iter().take_while(|(index, _)| *index < by_name);
+        let by_pattern = before.filter(|(_, pattern)| pattern.covers(topic)).map(|(index, _)| *index).next();
+        let found = self.streams.rules.get(by_pattern.unwrap_or(by_name)).map(|(_, rule)| rule);
         let internal = INTERNAL_TOPICS.contains(&topic);
         match found.unwrap_or(&self.streams.default) {
             StreamRule::Seal(_) if internal => &StreamRule::Refuse,
@@ -79,10 +59,7 @@ impl Policy {
         if principal.is_anonymous() {
             return None;
         }
-        self.enrolment
-            .iter()
-            .find(|rule| rule.principal.covers(principal))
-            .map(|rule| rule.custody)
+        self.enrolment.iter().find(|rule| rule.principal.covers(principal)).map(|rule| rule.custody)
     }
 
     /// The rules as written.
@@ -103,8 +80,6 @@ impl Policy {
 
 impl PartialEq for Policy {
     fn eq(&self, other: &Self) -> bool {
-        self.streams == other.streams
-            && self.enrolment == other.enrolment
-            && self.keyring_topic == other.keyring_topic
+        self.streams == other.streams && self.enrolment == other.enrolment && self.keyring_topic == other.keyring_topic
     }
 }

@@ -24,32 +24,18 @@ impl<'n> Reader<'n> {
             Tree::Nothing => &[],
             _ => {
                 let text = format!("expected a mapping of keys, found {}", node.kind());
-                mistakes.add(
-                    path,
-                    node.line,
-                    Refusal::new(text, "write `key: value` pairs below it"),
-                );
+                mistakes.add(path, node.line, Refusal::new(text, "write `key: value` pairs below it"));
                 return None;
             }
         };
         // What is missing from the whole file is missing at no line.
         let line = node.line.filter(|_| !path.is_empty());
-        Some(Self {
-            mistakes,
-            path: path.to_owned(),
-            line,
-            entries,
-            asked: RefCell::default(),
-        })
+        Some(Self { mistakes, path: path.to_owned(), line, entries, asked: RefCell::default() })
     }
 
     /// The path of a key of this mapping.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The value of a key when it is there and not nothing.
@@ -59,17 +45,14 @@ impl<'n> Reader<'n> {
             asked.push(key.to_owned());
         }
         drop(asked);
-        self.mistakes
-            .note_asked(without_indices(&self.path_of(key)));
+        self.mistakes.note_asked(without_indices(&self.path_of(key)));
         let found = self.entries.iter().find(|(name, _)| name == key)?;
         Some(&found.1).filter(|node| !matches!(node.tree, Tree::Nothing))
     }
 
     /// The keys of this mapping with their values, for a mapping whose keys are free (librdkafka's properties).
     pub(crate) fn free_entries(&self) -> impl Iterator<Item = (&'n str, &'n Node)> {
-        self.entries
-            .iter()
-            .map(|(name, node)| (name.as_str(), node))
+        self.entries.iter().map(|(name, node)| (name.as_str(), node))
     }
 
     /// Adds a mistake at a key, or at a path below this mapping such as `rules[2]`.
@@ -84,30 +67,19 @@ impl<'n> Reader<'n> {
     }
 
     /// A value that must be written.
-    pub(crate) fn required<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-        remedy: &str,
-    ) -> Option<T> {
+    pub(crate) fn required<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, Refusal>, remedy: &str) -> Option<T> {
         match self.node(key) {
             Some(node) => self.scalar(key, node, read),
             None => {
                 let text = format!("`{key}` is missing");
-                self.mistakes
-                    .add(self.path_of(key), self.line, Refusal::new(text, remedy));
+                self.mistakes.add(self.path_of(key), self.line, Refusal::new(text, remedy));
                 None
             }
         }
     }
 
     /// A value with a default. `None` means that what is written was refused.
-    pub(crate) fn or_default<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-        default: T,
-    ) -> Option<T> {
+    pub(crate) fn or_default<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, Refusal>, default: T) -> Option<T> {
         match self.node(key) {
             Some(node) => self.scalar(key, node, read),
             None => Some(default),
@@ -115,11 +87,7 @@ impl<'n> Reader<'n> {
     }
 
     /// A value that may be absent. The outer `None` means that what is written was refused.
-    pub(crate) fn optional<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Option<Option<T>> {
+    pub(crate) fn optional<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, Refusal>) -> Option<Option<T>> {
         match self.node(key) {
             Some(node) => self.scalar(key, node, read).map(Some),
             None => Some(None),
@@ -127,11 +95,7 @@ impl<'n> Reader<'n> {
     }
 
     /// A list of single values; a value alone counts as a list of one. `None` when any of them was refused.
-    pub(crate) fn list<T>(
-        &self,
-        key: &str,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, Refusal>) -> Option<Vec<T>> {
         let Some(node) = self.node(key) else {
             return Some(Vec::new());
         };
@@ -165,10 +129,7 @@ impl<'n> Reader<'n> {
         };
         let Tree::List(items) = &node.tree else {
             let text = format!("expected a list, found {}", node.kind());
-            self.refuse(
-                key,
-                Refusal::new(text, "write each entry below it behind a dash"),
-            );
+            self.refuse(key, Refusal::new(text, "write each entry below it behind a dash"));
             return Vec::new();
         };
         let path = self.path_of(key);
@@ -177,46 +138,29 @@ impl<'n> Reader<'n> {
     }
 
     /// Reads one scalar with its place for the mistake.
-    pub(crate) fn scalar<T>(
-        &self,
-        key: &str,
-        node: &Node,
-        read: impl Fn(&str) -> Result<T, Refusal>,
-    ) -> Option<T> {
+    pub(crate) fn scalar<T>(&self, key: &str, node: &Node, read: impl Fn(&str) -> Result<T, Refusal>) -> Option<T> {
         let refusal = match &node.tree {
             Tree::Scalar(text) => match read(text) {
                 Ok(value) => return Some(value),
                 Err(refusal) => refusal,
             },
-            _ => Refusal::new(
-                format!("expected a single value, found {}", node.kind()),
-                "write one value",
-            ),
+            _ => Refusal::new(format!("expected a single value, found {}", node.kind()), "write one value"),
         };
-        self.mistakes
-            .add(self.path_of(key), node.line.or(self.line), refusal);
+        self.mistakes.add(self.path_of(key), node.line.or(self.line), refusal);
         None
     }
 
     /// Refuses every key that nobody asked for.
     pub(crate) fn finish(self) {
         let asked = self.asked.borrow();
-        for (name, node) in self
-            .entries
-            .iter()
-            .filter(|(name, _)| !asked.iter().any(|known| known == name))
-        {
+        for (name, node) in self.entries.iter().filter(|(name, _)| !asked.iter().any(|known| known == name)) {
             let nearest = asked.iter().min_by_key(|known| distance(known, name));
             let remedy = match nearest.filter(|known| distance(known, name) <= 2) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", asked.join(", ")),
             };
             let text = format!("unknown key `{name}`");
-            self.mistakes.add(
-                self.path_of(name),
-                node.line.or(self.line),
-                Refusal::new(text, remedy),
-            );
+            self.mistakes.add(self.path_of(name), node.line.or(self.line), Refusal::new(text, remedy));
         }
     }
 }
@@ -225,18 +169,11 @@ impl<'n> Reader<'n> {
 fn line_below(entries: &[(String, Node)], path: &str) -> Option<u64> {
     let (key, rest) = path.split_once(['[', '.']).unwrap_or((path, ""));
     // A key of a free mapping has dots of its own.
-    let (name, rest) = if entries.iter().any(|(name, _)| name == path) {
-        (path, "")
-    } else {
-        (key, rest)
-    };
+    let (name, rest) = if entries.iter().any(|(name, _)| name == path) { (path, "") } else { (key, rest) };
     let node = &entries.iter().find(|(found, _)| found == name)?.1;
     let (index, below) = rest.split_once(']').unwrap_or((rest, ""));
     let entry = match &node.tree {
-        Tree::List(items) => index
-            .parse::<usize>()
-            .ok()
-            .and_then(|index| items.get(index)),
+        Tree::List(items) => index.parse::<usize>().ok().and_then(|index| items.get(index)),
         _ => None,
     };
     let deeper = entry.and_then(|entry| match &entry.tree {
@@ -287,10 +224,7 @@ mod tests {
     fn all_mistakes_of_a_mapping_are_collected_with_their_lines() {
         let node = Node::parse("size: x\nnmae: a\nlist: [1, b, c]\nother: {}\n").unwrap();
         let mistakes = Mistakes::default();
-        let number = |text: &str| {
-            text.parse::<u8>()
-                .map_err(|_| Refusal::new("no number", "write one"))
-        };
+        let number = |text: &str| text.parse::<u8>().map_err(|_| Refusal::new("no number", "write one"));
         let reader = Reader::open(&mistakes, "top", &node).unwrap();
         assert_eq!(reader.required("size", number, ""), None);
         assert_eq!(reader.required("name", number, "write it"), None);
@@ -298,11 +232,7 @@ mod tests {
         assert_eq!(reader.or_default("absent", number, 7), Some(7));
         assert_eq!(reader.optional("other", number), None);
         reader.finish();
-        let texts: Vec<String> = mistakes
-            .into_list()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let texts: Vec<String> = mistakes.into_list().iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
@@ -321,9 +251,6 @@ mod tests {
         assert_eq!(distance("nmae", "name"), 2);
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("bind", "bind"), 0);
-        assert_eq!(
-            without_indices("listeners[12].tls.crls[0]"),
-            "listeners[].tls.crls[]"
-        );
+        assert_eq!(without_indices("listeners[12].tls.crls[0]"), "listeners[].tls.crls[]");
     }
 }

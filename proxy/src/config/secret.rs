@@ -34,9 +34,8 @@ impl SecretRef {
                 Zeroizing::new(std::env::var(name).map_err(absent)?)
             }
             Self::File(path) => {
-                let named = |error: std::io::Error| {
-                    std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-                };
+                let named =
+                    |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
                 Zeroizing::new(std::fs::read_to_string(path).map_err(named)?)
             }
         };
@@ -50,8 +49,7 @@ impl SecretRef {
     pub(crate) fn parse(reader: &Reader<'_>, key: &str, places: &Places<'_>) -> Option<Self> {
         let node = reader.node(key)?;
         if matches!(node.tree, super::node::Tree::Scalar(_)) {
-            let remedy =
-                "write { file: path } or { env: NAME }: a configuration file holds no secrets";
+            let remedy = "write { file: path } or { env: NAME }: a configuration file holds no secrets";
             reader.refuse(key, Refusal::new("a secret is written out", remedy));
             return None;
         }

@@ -53,9 +53,7 @@ impl Steward {
 }
 
 fn public_key(text: &str) -> Result<[u8; 32], Refusal> {
-    let bytes = hex::decode(text)
-        .ok()
-        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let bytes = hex::decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     bytes.ok_or_else(|| {
         let remedy = "write the 64 hexadecimal digits that `barnabas init` printed";
         Refusal::new("`root_public_key` is not an Ed25519 public key", remedy)
@@ -68,12 +66,7 @@ const RUNS: &[(&str, StewardRun)] = &[("embedded", StewardRun::Embedded), ("off"
 pub const DEFAULT_EPOCH_LIFETIME: Duration = Duration::from_secs(86_400);
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "steward",
-        Kind::Section,
-        "its defaults",
-        "The authority over clients, epochs and grants.",
-    ),
+    key("steward", Kind::Section, "its defaults", "The authority over clients, epochs and grants."),
     key(
         "steward.root_public_key",
         Kind::Text,

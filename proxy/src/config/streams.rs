@@ -118,21 +118,16 @@ impl Streams {
             writers: Vec::new(),
             readers: Vec::new(),
         };
-        let remedy = "write pass, refuse or seal: what happens to a topic that no rule names is for the operator to say";
+        let remedy =
+            "write pass, refuse or seal: what happens to a topic that no rule names is for the operator to say";
         let default = reader.required("default", values::choice(DEFAULTS), remedy);
-        let settings = reader
-            .section_or_empty("settings", nothing)
-            .and_then(|section| {
-                let settings = parse_seal(&section, &built_in);
-                section.finish();
-                settings
-            });
+        let settings = reader.section_or_empty("settings", nothing).and_then(|section| {
+            let settings = parse_seal(&section, &built_in);
+            section.finish();
+            settings
+        });
         let base = settings.as_ref().unwrap_or(&built_in);
-        let rules: Vec<_> = reader
-            .sections("rules")
-            .into_iter()
-            .map(|rule| parse_rule(rule, base))
-            .collect();
+        let rules: Vec<_> = reader.sections("rules").into_iter().map(|rule| parse_rule(rule, base)).collect();
         refuse_shadowed(&reader, &rules);
         reader.finish();
         let default = match default? {
@@ -141,10 +136,7 @@ impl Streams {
             DefaultRule::Seal => StreamRule::Seal(Arc::new(settings.clone()?)),
         };
         settings?;
-        Some(Self {
-            default,
-            rules: rules.into_iter().collect::<Option<_>>()?,
-        })
+        Some(Self { default, rules: rules.into_iter().collect::<Option<_>>()? })
     }
 
     /// Whether any topic can be sealed, so that keys are needed.
@@ -161,27 +153,18 @@ fn parse_rule(reader: Reader<'_>, base: &SealRule) -> Option<(TopicSelector, Str
         (Some(Some(topic)), Some(None)) => Some(TopicSelector::Name(topic)),
         (Some(None), Some(Some(pattern))) => Some(TopicSelector::Pattern(pattern)),
         (Some(_), Some(_)) => {
-            let refusal = Refusal::new(
-                "a rule names its topics in exactly one way",
-                "write `topic` or `pattern`",
-            );
+            let refusal = Refusal::new("a rule names its topics in exactly one way", "write `topic` or `pattern`");
             reader.refuse_here(refusal);
             None
         }
         _ => None,
     };
-    let seal = reader.required(
-        "seal",
-        values::truth,
-        "write true, or false to let these topics pass",
-    );
+    let seal = reader.required("seal", values::truth, "write true, or false to let these topics pass");
     let settings = parse_seal(&reader, base);
     if seal == Some(false) {
         for key in SEAL_KEYS.iter().filter(|key| reader.node(key).is_some()) {
-            let refusal = Refusal::new(
-                format!("`{key}` has no effect with `seal: false`"),
-                "remove it, or seal these topics",
-            );
+            let refusal =
+                Refusal::new(format!("`{key}` has no effect with `seal: false`"), "remove it, or seal these topics");
             reader.refuse(key, refusal);
         }
     }
@@ -192,22 +175,14 @@ fn parse_rule(reader: Reader<'_>, base: &SealRule) -> Option<(TopicSelector, Str
         reader.refuse_here(Refusal::new(text, "remove the rule"));
     }
     reader.finish();
-    let rule = if seal? {
-        StreamRule::Seal(Arc::new(settings?))
-    } else {
-        StreamRule::Pass
-    };
+    let rule = if seal? { StreamRule::Seal(Arc::new(settings?)) } else { StreamRule::Pass };
     Some((selector?, rule))
 }
 
 fn parse_seal(reader: &Reader<'_>, base: &SealRule) -> Option<SealRule> {
     let suite = reader.or_default("suite", values::choice(SUITES), base.suite);
     let kem = reader.or_default("kem", values::choice(KEMS), base.kem);
-    let on_unreadable = reader.or_default(
-        "on_unreadable",
-        values::choice(UNREADABLE),
-        base.on_unreadable,
-    );
+    let on_unreadable = reader.or_default("on_unreadable", values::choice(UNREADABLE), base.on_unreadable);
     let compress = reader.or_default("compress", values::choice(COMPRESS), base.compress);
     let principals = |key: &str, inherited: &[PrincipalPattern]| match reader.node(key) {
         Some(_) => reader.list(key, PrincipalPattern::parse),
@@ -237,12 +212,8 @@ fn refuse_shadowed(reader: &Reader<'_>, rules: &[Option<(TopicSelector, StreamRu
             None => false,
         });
         if let Some(earlier) = earlier {
-            let text =
-                format!("rules[{earlier}] already decides about `{topic}`: the first match wins");
-            reader.refuse(
-                &format!("rules[{index}]"),
-                Refusal::new(text, "move this rule up, or remove it"),
-            );
+            let text = format!("rules[{earlier}] already decides about `{topic}`: the first match wins");
+            reader.refuse(&format!("rules[{index}]"), Refusal::new(text, "move this rule up, or remove it"));
         }
     }
 }
@@ -254,75 +225,36 @@ enum DefaultRule {
     Seal,
 }
 
-const DEFAULTS: &[(&str, DefaultRule)] = &[
-    ("pass", DefaultRule::Pass),
-    ("refuse", DefaultRule::Refuse),
-    ("seal", DefaultRule::Seal),
-];
+const DEFAULTS: &[(&str, DefaultRule)] =
+    &[("pass", DefaultRule::Pass), ("refuse", DefaultRule::Refuse), ("seal", DefaultRule::Seal)];
 
-const SUITES: &[(&str, RecordSuite)] = &[
-    ("aes-256-gcm", RecordSuite::Aes256Gcm),
-    ("chacha20-poly1305", RecordSuite::ChaCha20Poly1305),
-];
+const SUITES: &[(&str, RecordSuite)] =
+    &[("aes-256-gcm", RecordSuite::Aes256Gcm), ("chacha20-poly1305", RecordSuite::ChaCha20Poly1305)];
 
 const KEMS: &[(&str, Kem)] = &[("x-wing", Kem::XWing), ("x25519", Kem::X25519)];
 
-const UNREADABLE: &[(&str, OnUnreadable)] = &[
-    ("fail", OnUnreadable::Fail),
-    ("skip", OnUnreadable::Skip),
-    ("opaque", OnUnreadable::Opaque),
-];
+const UNREADABLE: &[(&str, OnUnreadable)] =
+    &[("fail", OnUnreadable::Fail), ("skip", OnUnreadable::Skip), ("opaque", OnUnreadable::Opaque)];
 
 const COMPRESS: &[(&str, Compress)] = &[("none", Compress::None), ("record", Compress::Record)];
 
-const SEAL_KEYS: &[&str] = &[
-    "suite",
-    "kem",
-    "on_unreadable",
-    "compress",
-    "writers",
-    "readers",
-];
+const SEAL_KEYS: &[&str] = &["suite", "kem", "on_unreadable", "compress", "writers", "readers"];
 
 /// The topics that Kafka's brokers write themselves: nothing in them is an application's record.
-pub const INTERNAL_TOPICS: &[&str] = &[
-    "__consumer_offsets",
-    "__transaction_state",
-    "__share_group_state",
-    "__cluster_metadata",
-];
+pub const INTERNAL_TOPICS: &[&str] =
+    &["__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"];
 
 pub(super) const KEYS: &[Key] = &[
-    key(
-        "streams",
-        Kind::Section,
-        "required",
-        "Which topics are sealed, how, and for whom.",
-    ),
+    key("streams", Kind::Section, "required", "Which topics are sealed, how, and for whom."),
     key(
         "streams.default",
         Kind::Choice,
         "required: there is no default",
         "For a topic that no rule names: `pass`, `refuse` or `seal`.",
     ),
-    key(
-        "streams.settings",
-        Kind::Section,
-        "its defaults",
-        "What rules inherit, and what `default: seal` uses.",
-    ),
-    key(
-        "streams.settings.suite",
-        Kind::Choice,
-        "`aes-256-gcm`",
-        "`aes-256-gcm` or `chacha20-poly1305`.",
-    ),
-    key(
-        "streams.settings.kem",
-        Kind::Choice,
-        "`x-wing`",
-        "`x-wing` (X25519 with ML-KEM-768) or `x25519`.",
-    ),
+    key("streams.settings", Kind::Section, "its defaults", "What rules inherit, and what `default: seal` uses."),
+    key("streams.settings.suite", Kind::Choice, "`aes-256-gcm`", "`aes-256-gcm` or `chacha20-poly1305`."),
+    key("streams.settings.kem", Kind::Choice, "`x-wing`", "`x-wing` (X25519 with ML-KEM-768) or `x25519`."),
     key(
         "streams.settings.on_unreadable",
         Kind::Choice,
@@ -335,71 +267,16 @@ pub(super) const KEYS: &[Key] = &[
         "`none`",
         "`none` or `record`: compress each record before it is sealed.",
     ),
-    key(
-        "streams.settings.writers",
-        Kind::List,
-        "nobody",
-        "Principals or patterns of them that may write.",
-    ),
-    key(
-        "streams.settings.readers",
-        Kind::List,
-        "nobody",
-        "Principals or patterns of them that may read.",
-    ),
+    key("streams.settings.writers", Kind::List, "nobody", "Principals or patterns of them that may write."),
+    key("streams.settings.readers", Kind::List, "nobody", "Principals or patterns of them that may read."),
     key("streams.rules", Kind::Entries, "none", "First match wins."),
-    key(
-        "streams.rules[].topic",
-        Kind::Text,
-        "this or `pattern`",
-        "One topic.",
-    ),
-    key(
-        "streams.rules[].pattern",
-        Kind::Text,
-        "this or `topic`",
-        "A regular expression over whole topic names.",
-    ),
-    key(
-        "streams.rules[].seal",
-        Kind::Choice,
-        "required",
-        "`true`, or `false` to let these topics pass.",
-    ),
-    key(
-        "streams.rules[].suite",
-        Kind::Choice,
-        "from `settings`",
-        "As in `settings`.",
-    ),
-    key(
-        "streams.rules[].kem",
-        Kind::Choice,
-        "from `settings`",
-        "As in `settings`.",
-    ),
-    key(
-        "streams.rules[].on_unreadable",
-        Kind::Choice,
-        "from `settings`",
-        "As in `settings`.",
-    ),
-    key(
-        "streams.rules[].compress",
-        Kind::Choice,
-        "from `settings`",
-        "As in `settings`.",
-    ),
-    key(
-        "streams.rules[].writers",
-        Kind::List,
-        "from `settings`",
-        "As in `settings`; replaces, does not add.",
-    ),
-    key(
-        "streams.rules[].readers",
-        Kind::List,
-        "from `settings`",
-        "As in `settings`; replaces, does not add.",
-    ),
+    key("streams.rules[].topic", Kind::Text, "this or `pattern`", "One topic."),
+    key("streams.rules[].pattern", Kind::Text, "this or `topic`", "A regular expression over whole topic names."),
+    key("streams.rules[].seal", Kind::Choice, "required", "`true`, or `false` to let these topics pass."),
+    key("streams.rules[].suite", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].kem", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].on_unreadable", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].compress", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].writers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),
+    key("streams.rules[].readers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),
 ];

@@ -41,7 +41,7 @@ clusters:
     client: { sasl.mechanism: SCRAM-SHA-512, sasl.username: barnabas, sasl.password: { file: file } }
 keyring: { cluster: second, topic: _keys, replication_factor: 3, max_head_age: 2h, head_interval: 30s }
 keystore: { type: local, path: folder, unlock: { passphrase: { env: PASSPHRASE } }, max_custody_age: 10m }
-steward: { root_public_key: "0101010101010101010101010101010101010101010101010101010101010101", run: embedded, epoch_lifetime: 7d }
+steward: { root_public_key: "0101010101010101010101010101010101010101010101010101010101010101", run: embedded, epoch_lifetime: 7d, certificate: file }
 streams:
   default: refuse
   settings: { suite: aes-256-gcm, kem: x25519, on_unreadable: skip, compress: record, writers: ["User:*"], readers: ["User:audit"] }
@@ -75,103 +75,54 @@ fn env() -> Vec<(String, String)> {
 }
 
 fn mistakes(text: &str, dir: &Path) -> Vec<String> {
-    Config::parse(text, dir, &env())
-        .unwrap_err()
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Config::parse(text, dir, &env()).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn every_key_is_read_into_its_type() {
     let dir = folder();
     let config = Config::parse(EVERYTHING, dir.path(), &env()).unwrap_or_else(|m| panic!("{m:#?}"));
-    let [ports, names] = config.listeners.as_slice() else {
-        panic!("two listeners")
-    };
+    let [ports, names] = config.listeners.as_slice() else { panic!("two listeners") };
     assert_eq!(ports.tls, None);
-    assert_eq!(
-        ports.brokers,
-        Brokers::Port(PortRange::new(9193, 1, 64).unwrap())
-    );
+    assert_eq!(ports.brokers, Brokers::Port(PortRange::new(9193, 1, 64).unwrap()));
     assert_eq!(names.advertised_host, "::1");
     let tls = names.tls.as_ref().unwrap();
     assert_eq!(tls.min_version, TlsVersion::Tls13);
     assert_eq!(tls.handshake_timeout, Duration::from_secs(5));
-    let ClientAuth::Required(trust) = &tls.client_auth else {
-        panic!("required")
-    };
+    let ClientAuth::Required(trust) = &tls.client_auth else { panic!("required") };
     assert_eq!(trust.crls, [dir.path().join("file")]);
-    assert_eq!(
-        names.principal.mapping_rules.apply("CN=Bob,O=x").as_deref(),
-        Some("bob")
-    );
+    assert_eq!(names.principal.mapping_rules.apply("CN=Bob,O=x").as_deref(), Some("bob"));
     let second = config.keyring_cluster().unwrap();
-    assert_eq!(
-        second.bootstrap_servers.last().unwrap().to_string(),
-        "[::1]:9093"
-    );
+    assert_eq!(second.bootstrap_servers.last().unwrap().to_string(), "[::1]:9093");
     assert_eq!(second.client.len(), 3);
-    let ClientProperty::Secret(password) = &second.client.last().unwrap().1 else {
-        panic!("secret")
-    };
+    let ClientProperty::Secret(password) = &second.client.last().unwrap().1 else { panic!("secret") };
     assert_eq!(password.read().unwrap().as_str(), "secret");
     assert_eq!(config.keyring.replication_factor, Some(3));
     assert_eq!(config.steward.root_public_key, Some([1; 32]));
-    assert_eq!(
-        config.steward.epoch_lifetime,
-        Duration::from_secs(7 * 86_400)
-    );
+    assert_eq!(config.steward.epoch_lifetime, Duration::from_secs(7 * 86_400));
     assert_eq!(config.limits.max_frame_bytes, 50 << 20);
     assert_eq!(config.limits.drain_timeout, Duration::ZERO);
     assert_eq!(config.log.level, LogLevel::Debug);
-    let Keystore {
-        backend: KeystoreBackend::Local { unlock, .. },
-        ..
-    } = config.keystore.unwrap();
-    assert_eq!(
-        unlock,
-        Unlock::Passphrase(SecretRef::Env("PASSPHRASE".to_owned()))
-    );
+    let Keystore { backend: KeystoreBackend::Local { unlock, .. }, .. } = config.keystore.unwrap();
+    assert_eq!(unlock, Unlock::Passphrase(SecretRef::Env("PASSPHRASE".to_owned())));
 }
 
 #[test]
 fn the_policy_answers_by_the_first_match() {
     let dir = folder();
-    let policy = Config::parse(EVERYTHING, dir.path(), &env())
-        .unwrap()
-        .policy;
-    let StreamRule::Seal(orders) = policy.stream("orders") else {
-        panic!("sealed")
-    };
+    let policy = Config::parse(EVERYTHING, dir.path(), &env()).unwrap().policy;
+    let StreamRule::Seal(orders) = policy.stream("orders") else { panic!("sealed") };
     assert_eq!(orders.suite, RecordSuite::ChaCha20Poly1305);
-    assert!(
-        orders.may_write(&Principal::user("CN=alice"))
-            && !orders.may_write(&Principal::user("CN=bob"))
-    );
-    assert!(
-        orders.may_read(&Principal::user("CN=carol"))
-            && !orders.may_read(&Principal::user("audit"))
-    );
-    let StreamRule::Seal(pay) = policy.stream("pay.eu") else {
-        panic!("sealed")
-    };
-    assert_eq!(
-        (pay.kem, pay.on_unreadable, pay.compress),
-        (Kem::X25519, OnUnreadable::Skip, Compress::Record)
-    );
+    assert!(orders.may_write(&Principal::user("CN=alice")) && !orders.may_write(&Principal::user("CN=bob")));
+    assert!(orders.may_read(&Principal::user("CN=carol")) && !orders.may_read(&Principal::user("audit")));
+    let StreamRule::Seal(pay) = policy.stream("pay.eu") else { panic!("sealed") };
+    assert_eq!((pay.kem, pay.on_unreadable, pay.compress), (Kem::X25519, OnUnreadable::Skip, Compress::Record));
     assert!(pay.may_read(&Principal::user("audit")) && pay.may_write(&Principal::anonymous()));
     assert_eq!(policy.stream("logs"), &StreamRule::Pass);
     assert_eq!(policy.stream("xpay.eu"), &StreamRule::Refuse);
     assert_eq!(policy.stream("_keys"), &StreamRule::Pass);
-    assert_eq!(
-        policy.enrolment(&Principal::user("svc-1")),
-        Some(Custody::Gateway)
-    );
-    assert_eq!(
-        policy.enrolment(&Principal::user("lib")),
-        Some(Custody::Client)
-    );
+    assert_eq!(policy.enrolment(&Principal::user("svc-1")), Some(Custody::Gateway));
+    assert_eq!(policy.enrolment(&Principal::user("lib")), Some(Custody::Client));
     assert_eq!(policy.enrolment(&Principal::user("other")), None);
 }
 
@@ -182,9 +133,7 @@ fn rules_are_tried_in_order_and_brokers_own_topics_are_never_sealed() {
         let at = EVERYTHING.find("streams:").unwrap();
         let after = EVERYTHING.find("clients:").unwrap();
         let text = format!("{}{streams}\n{}", &EVERYTHING[..at], &EVERYTHING[after..]);
-        Config::parse(&text, dir.path(), &env())
-            .unwrap_or_else(|m| panic!("{m:#?}"))
-            .policy
+        Config::parse(&text, dir.path(), &env()).unwrap_or_else(|m| panic!("{m:#?}")).policy
     };
     let policy = with(
         "streams: { default: pass, rules: [{pattern: 'a.*', seal: false}, {pattern: 'ab.*', seal: true}, {topic: b, seal: true}, {pattern: '.*b', seal: false}] }",
@@ -195,9 +144,7 @@ fn rules_are_tried_in_order_and_brokers_own_topics_are_never_sealed() {
     assert_eq!(policy.stream("__consumer_offsets"), &StreamRule::Pass);
     let policy = with("streams: { default: seal }");
     assert_eq!(policy.stream("__consumer_offsets"), &StreamRule::Refuse);
-    assert!(
-        matches!(policy.stream("anything"), StreamRule::Seal(rule) if !rule.may_write(&Principal::user("x")))
-    );
+    assert!(matches!(policy.stream("anything"), StreamRule::Seal(rule) if !rule.may_write(&Principal::user("x"))));
     assert!(policy.may_seal());
     let policy = with("streams: { default: seal, rules: [{pattern: '__.*', seal: false}] }");
     assert_eq!(policy.stream("__consumer_offsets"), &StreamRule::Pass);
@@ -208,19 +155,11 @@ fn an_empty_file_names_everything_that_must_be_written() {
     let dir = folder();
     let found = mistakes("", dir.path());
     assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found.iter().any(|m| m.starts_with("listeners: there is no listener")));
+    assert!(found.iter().any(|m| m.starts_with("clusters: there is no cluster")));
     assert!(
-        found
-            .iter()
-            .any(|m| m.starts_with("listeners: there is no listener"))
+        found.iter().any(|m| { m.starts_with("streams.default: `default` is missing; write pass, refuse or seal") })
     );
-    assert!(
-        found
-            .iter()
-            .any(|m| m.starts_with("clusters: there is no cluster"))
-    );
-    assert!(found.iter().any(|m| {
-        m.starts_with("streams.default: `default` is missing; write pass, refuse or seal")
-    }));
 }
 
 #[test]
@@ -298,15 +237,9 @@ extra: 1
         "extra (line 29): unknown key `extra`",
     ] {
         let met = found.iter().any(|mistake| mistake.starts_with(expected));
-        assert!(
-            met || is_cross_check(expected),
-            "missing: {expected}\n{found:#?}"
-        );
+        assert!(met || is_cross_check(expected), "missing: {expected}\n{found:#?}");
     }
-    assert!(
-        !found.iter().any(|mistake| mistake.contains("hunter2")),
-        "a secret is repeated: {found:#?}"
-    );
+    assert!(!found.iter().any(|mistake| mistake.contains("hunter2")), "a secret is repeated: {found:#?}");
 }
 
 /// Checks between sections need both sides to be sound; they have their own test.
@@ -337,17 +270,14 @@ admin: { bind: 127.0.0.1:9300 }
         "listeners[1].bind (line 4): port 9300 is also claimed by admin.bind",
         "listeners[1].brokers (line 4): ports 9196 to 9203 are also claimed by listeners[0].brokers",
         "listeners[2].advertised_host (line 5): `advertised_host` is missing and `bind` is every address",
-        "listeners[2].principal (line 5): this listener asks for no client certificate",
+        "listeners[2].principal (line 5): a plaintext listener sees no client certificate",
         "clusters[1].name (line 6): the name `one` is taken",
         "keyring.cluster (line 7): no cluster is named `two`",
         "keystore: streams may be sealed but there is no keystore",
         "steward.root_public_key: streams may be sealed but no root key is pinned",
         "streams.rules[1] (line 8): rules[0] already decides about `orders`",
     ] {
-        assert!(
-            found.iter().any(|mistake| mistake.starts_with(expected)),
-            "missing: {expected}\n{found:#?}"
-        );
+        assert!(found.iter().any(|mistake| mistake.starts_with(expected)), "missing: {expected}\n{found:#?}");
     }
     assert_eq!(found.len(), 12, "{found:#?}");
 }
@@ -356,51 +286,26 @@ admin: { bind: 127.0.0.1:9300 }
 fn the_environment_overrides_the_file() {
     let dir = folder();
     let mut env = env();
-    env.push((
-        "BARNABAS__LISTENERS__0__BIND".to_owned(),
-        "127.0.0.2:7000".to_owned(),
-    ));
+    env.push(("BARNABAS__LISTENERS__0__BIND".to_owned(), "127.0.0.2:7000".to_owned()));
     env.push(("BARNABAS__STREAMS__DEFAULT".to_owned(), "pass".to_owned()));
     let config = Config::parse(EVERYTHING, dir.path(), &env).unwrap_or_else(|m| panic!("{m:#?}"));
-    assert_eq!(
-        config.listeners.first().unwrap().bind.to_string(),
-        "127.0.0.2:7000"
-    );
+    assert_eq!(config.listeners.first().unwrap().bind.to_string(), "127.0.0.2:7000");
     assert_eq!(config.policy.stream("unknown"), &StreamRule::Pass);
     env.push(("BARNABAS__LOG__LEVEL".to_owned(), "loud".to_owned()));
     let found = Config::parse(EVERYTHING, dir.path(), &env).unwrap_err();
-    assert_eq!(
-        found.iter().map(|m| m.path.as_str()).collect::<Vec<_>>(),
-        ["log.level"]
-    );
+    assert_eq!(found.iter().map(|m| m.path.as_str()).collect::<Vec<_>>(), ["log.level"]);
 }
 
 #[test]
 fn the_table_of_keys_and_the_code_know_the_same_keys() {
     let dir = folder();
     let (env, mistakes) = (env(), Mistakes::default());
-    parse_all(
-        EVERYTHING,
-        &Places {
-            base: dir.path().to_path_buf(),
-            env: &env,
-        },
-        &mistakes,
-    )
-    .unwrap();
-    let free: Vec<&str> = key::all()
-        .filter(|key| key.kind == key::Kind::Free)
-        .map(|key| key.path)
-        .collect();
+    parse_all(EVERYTHING, &Places { base: dir.path().to_path_buf(), env: &env }, &mistakes).unwrap();
+    let free: Vec<&str> = key::all().filter(|key| key.kind == key::Kind::Free).map(|key| key.path).collect();
     let in_code: BTreeSet<String> = mistakes
         .asked()
         .into_iter()
-        .filter(|path| {
-            !free.iter().any(|free| {
-                path.strip_prefix(free)
-                    .is_some_and(|rest| rest.starts_with('.'))
-            })
-        })
+        .filter(|path| !free.iter().any(|free| path.strip_prefix(free).is_some_and(|rest| rest.starts_with('.'))))
         .collect();
     let in_table: BTreeSet<String> = key::all().map(|key| key.path.to_owned()).collect();
     assert_eq!(in_code, in_table);
@@ -409,15 +314,7 @@ fn the_table_of_keys_and_the_code_know_the_same_keys() {
 #[test]
 fn the_documentation_holds_the_table_of_keys() {
     let rows: Vec<String> = key::all()
-        .map(|key| {
-            format!(
-                "| `{}` | {} | {} | {} |",
-                key.path,
-                key.kind.name(),
-                key.default,
-                key.meaning
-            )
-        })
+        .map(|key| format!("| `{}` | {} | {} | {} |", key.path, key.kind.name(), key.default, key.meaning))
         .collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/README.md");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -443,34 +340,17 @@ fn the_defaults_in_the_table_are_the_defaults_in_the_code() {
     let config = Config::parse(bare, dir.path(), &[]).unwrap_or_else(|m| panic!("{m:#?}"));
     let written: String = key::all()
         .filter(|key| {
-            matches!(
-                key.path.split_once('.'),
-                Some(("limits" | "log" | "keyring", _))
-            ) && key.default.starts_with('`')
+            matches!(key.path.split_once('.'), Some(("limits" | "log" | "keyring", _))) && key.default.starts_with('`')
         })
         .map(|key| {
             let (section, name) = key.path.split_once('.').unwrap();
-            format!(
-                "BARNABAS__{}__{}={}\n",
-                section.to_uppercase(),
-                name.to_uppercase(),
-                key.default.trim_matches('`')
-            )
+            format!("BARNABAS__{}__{}={}\n", section.to_uppercase(), name.to_uppercase(), key.default.trim_matches('`'))
         })
         .collect();
-    let env: Vec<(String, String)> = written
-        .lines()
-        .map(|line| {
-            line.split_once('=')
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .unwrap()
-        })
-        .collect();
+    let env: Vec<(String, String)> =
+        written.lines().map(|line| line.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).unwrap()).collect();
     assert!(env.len() > 10);
-    assert_eq!(
-        Config::parse(bare, dir.path(), &env).unwrap_or_else(|m| panic!("{m:#?}")),
-        config
-    );
+    assert_eq!(Config::parse(bare, dir.path(), &env).unwrap_or_else(|m| panic!("{m:#?}")), config);
 }
 
 #[test]
@@ -491,6 +371,7 @@ fn every_example_loads() {
             "tls/brokers-ca.pem",
             "secrets/kafka-password",
             "keystore.key",
+            "delegate.certificate",
             "keystore",
         ] {
             let file = dir.path().join(file);

@@ -36,10 +36,7 @@ impl Places<'_> {
     /// The path, made absolute against the folder of the configuration file.
     pub(crate) fn path(&self, text: &str) -> Result<PathBuf, Refusal> {
         if text.is_empty() {
-            return Err(Refusal::new(
-                "the path is empty",
-                "write the path of a file",
-            ));
+            return Err(Refusal::new("the path is empty", "write the path of a file"));
         }
         Ok(self.base.join(text))
     }
@@ -49,10 +46,7 @@ impl Places<'_> {
         let path = self.path(text)?;
         match std::fs::metadata(&path) {
             Ok(found) if found.is_file() => Ok(path),
-            Ok(_) => Err(Refusal::new(
-                format!("`{}` is not a file", path.display()),
-                "name a file",
-            )),
+            Ok(_) => Err(Refusal::new(format!("`{}` is not a file", path.display()), "name a file")),
             Err(error) => Err(absent(&path, &error)),
         }
     }
@@ -69,10 +63,7 @@ impl Places<'_> {
 
 fn absent(path: &Path, error: &std::io::Error) -> Refusal {
     let text = format!("`{}` cannot be opened: {error}", path.display());
-    Refusal::new(
-        text,
-        "create it, correct the path (relative paths start at the configuration file) or its mode",
-    )
+    Refusal::new(text, "create it, correct the path (relative paths start at the configuration file) or its mode")
 }
 
 /// Any text but an empty one.
@@ -96,12 +87,7 @@ pub(crate) fn name(text: &str) -> Result<String, Refusal> {
 /// A topic name as Kafka accepts it (`Topic.validate`: at most 249 of letters, digits, `.`, `_`, `-`; not `.` or `..`).
 pub(crate) fn topic(text: &str) -> Result<String, Refusal> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if text.is_empty()
-        || text.len() > 249
-        || text == "."
-        || text == ".."
-        || !text.chars().all(plain)
-    {
+    if text.is_empty() || text.len() > 249 || text == "." || text == ".." || !text.chars().all(plain) {
         let text = format!("`{text}` is not a topic name");
         return Err(Refusal::new(
             text,
@@ -117,9 +103,7 @@ pub(crate) fn host(text: &str) -> Result<String, Refusal> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
     if !address && (text.len() > 253 || !text.split('.').all(label)) {
         return Err(Refusal::new(
@@ -132,35 +116,19 @@ pub(crate) fn host(text: &str) -> Result<String, Refusal> {
 
 /// An IP address with a port to listen on; port 0 is refused because clients must be told the port beforehand.
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Refusal> {
-    let remedy =
-        "write an IP address and a port, such as 127.0.0.1:9192, 0.0.0.0:9192 or [::]:9192";
+    let remedy = "write an IP address and a port, such as 127.0.0.1:9192, 0.0.0.0:9192 or [::]:9192";
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() != 0 => Ok(address),
-        _ => Err(Refusal::new(
-            format!("`{text}` is not an address to listen on"),
-            remedy,
-        )),
+        _ => Err(Refusal::new(format!("`{text}` is not an address to listen on"), remedy)),
     }
 }
 
 /// `host:port`, also `[v6]:port`.
 pub(crate) fn host_port(text: &str) -> Result<HostPort, Refusal> {
-    let refusal = || {
-        Refusal::new(
-            format!("`{text}` is not a host and port"),
-            "write host:port, such as kafka-1:9092",
-        )
-    };
+    let refusal = || Refusal::new(format!("`{text}` is not a host and port"), "write host:port, such as kafka-1:9092");
     let (name, port) = text.rsplit_once(':').ok_or_else(refusal)?;
-    let name = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    let port = port
-        .parse::<u16>()
-        .ok()
-        .filter(|port| *port != 0)
-        .ok_or_else(refusal)?;
+    let name = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(refusal)?;
     let name = host(name).map_err(|_| refusal())?;
     Ok(HostPort { host: name, port })
 }
@@ -168,21 +136,10 @@ pub(crate) fn host_port(text: &str) -> Result<HostPort, Refusal> {
 /// A whole number within bounds.
 pub(crate) fn number(low: i64, high: i64) -> impl Fn(&str) -> Result<i64, Refusal> {
     move |text| {
-        let refusal = || {
-            Refusal::new(
-                format!("`{text}` is not a whole number"),
-                format!("write {low} to {high}"),
-            )
-        };
-        let value = text
-            .replace('_', "")
-            .parse::<i64>()
-            .map_err(|_| refusal())?;
+        let refusal = || Refusal::new(format!("`{text}` is not a whole number"), format!("write {low} to {high}"));
+        let value = text.replace('_', "").parse::<i64>().map_err(|_| refusal())?;
         if !(low..=high).contains(&value) {
-            return Err(Refusal::new(
-                format!("{value} is out of bounds"),
-                format!("write {low} to {high}"),
-            ));
+            return Err(Refusal::new(format!("{value} is out of bounds"), format!("write {low} to {high}")));
         }
         Ok(value)
     }
@@ -201,26 +158,16 @@ pub(crate) fn bytes(low: u64, high: u64) -> impl Fn(&str) -> Result<usize, Refus
             "GiB" => 1 << 30,
             _ => return Err(refusal()),
         };
-        let value = digits
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(factor))
-            .ok_or_else(refusal)?;
+        let value = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refusal)?;
         if !(low..=high).contains(&value) {
-            return Err(Refusal::new(
-                format!("{value} bytes is out of bounds"),
-                remedy.clone(),
-            ));
+            return Err(Refusal::new(format!("{value} bytes is out of bounds"), remedy.clone()));
         }
         usize::try_from(value).map_err(|_| refusal())
     }
 }
 
 /// A duration with its unit: ms, s, m, h or d.
-pub(crate) fn duration(
-    low: Duration,
-    high: Duration,
-) -> impl Fn(&str) -> Result<Duration, Refusal> {
+pub(crate) fn duration(low: Duration, high: Duration) -> impl Fn(&str) -> Result<Duration, Refusal> {
     move |text| {
         let remedy = format!("write a number with ms, s, m, h or d, from {low:?} to {high:?}");
         let refusal = || Refusal::new(format!("`{text}` is not a duration"), remedy.clone());
@@ -233,34 +180,22 @@ pub(crate) fn duration(
             "d" => 86_400_000,
             _ => return Err(refusal()),
         };
-        let value = digits
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(millis))
-            .ok_or_else(refusal)?;
+        let value = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(millis)).ok_or_else(refusal)?;
         let value = Duration::from_millis(value);
         if value < low || value > high {
-            return Err(Refusal::new(
-                format!("`{text}` is out of bounds"),
-                remedy.clone(),
-            ));
+            return Err(Refusal::new(format!("`{text}` is out of bounds"), remedy.clone()));
         }
         Ok(value)
     }
 }
 
 /// One word of a closed list.
-pub(crate) fn choice<T: Copy>(
-    choices: &'static [(&'static str, T)],
-) -> impl Fn(&str) -> Result<T, Refusal> {
+pub(crate) fn choice<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, Refusal> {
     move |text| match choices.iter().find(|(word, _)| *word == text) {
         Some((_, value)) => Ok(*value),
         None => {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            Err(Refusal::new(
-                format!("`{text}` is not a choice here"),
-                format!("write one of {}", words.join(", ")),
-            ))
+            Err(Refusal::new(format!("`{text}` is not a choice here"), format!("write one of {}", words.join(", "))))
         }
     }
 }
@@ -271,9 +206,7 @@ pub(crate) fn truth(text: &str) -> Result<bool, Refusal> {
 }
 
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     (digits, unit.trim())
 }
@@ -296,10 +229,7 @@ mod tests {
         assert!(bytes(1, 1 << 30)("99999999999999999999 GiB").is_err());
         let hour = Duration::from_secs(3600);
         assert_eq!(duration(Duration::ZERO, hour)("1h").unwrap(), hour);
-        assert_eq!(
-            duration(Duration::ZERO, hour)("250ms").unwrap(),
-            Duration::from_millis(250)
-        );
+        assert_eq!(duration(Duration::ZERO, hour)("250ms").unwrap(), Duration::from_millis(250));
         assert!(duration(Duration::ZERO, hour)("61m").is_err());
         assert!(duration(Duration::ZERO, hour)("10").is_err());
         assert_eq!(number(0, 10_000)("9_192").unwrap(), 9192);
@@ -308,10 +238,7 @@ mod tests {
 
     #[test]
     fn addresses_and_names() {
-        assert_eq!(
-            host_port("kafka-1:9092").unwrap().to_string(),
-            "kafka-1:9092"
-        );
+        assert_eq!(host_port("kafka-1:9092").unwrap().to_string(), "kafka-1:9092");
         assert_eq!(host_port("[::1]:9092").unwrap().to_string(), "[::1]:9092");
         assert!(host_port("kafka").is_err());
         assert!(host_port("kafka:0").is_err());

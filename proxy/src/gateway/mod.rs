@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use barnabas_crypto::{ExpiringCache, VerifyingKey};
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
@@ -26,7 +27,7 @@ use crate::connection::Shared;
 use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
-use crate::router::{Cluster, ListenerBook};
+use crate::router::{Cluster, ListenerBook, discovery};
 use crate::steward::{NoSteward, PublishError, Steward};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
 
@@ -196,6 +197,9 @@ impl Gateway {
             background.spawn(delegate.clone().run());
         }
         let mut listeners = JoinSet::new();
+        for (serving, _) in &self.listeners {
+            background.spawn(discovery::follow(serving.cluster.clone(), serving.upstream_tls.clone()));
+        }
         for (serving, sockets) in self.listeners {
             listeners.spawn(listener::accept_all(serving, sockets));
         }
@@ -255,6 +259,8 @@ impl KeyParts {
             topic: keyring.topic.name().to_owned(),
             steward,
             max_session_age: age,
+            max_head_age: config.keyring.max_head_age,
+            started: Instant::now(),
             max_cached_sessions: config.limits.max_cached_sessions,
             sessions: WriterSessions::default(),
             readers: Mutex::new(ExpiringCache::new(config.limits.max_cached_sessions, age_millis)),

@@ -33,18 +33,12 @@ pub enum PrincipalSource {
 impl PrincipalRule {
     /// The principal of a certificate (DER).
     pub fn principal(&self, certificate: &[u8]) -> Result<Principal, NameRefusal> {
-        let (_, certificate) =
-            X509Certificate::from_der(certificate).map_err(|_| NameRefusal::Malformed)?;
+        let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| NameRefusal::Malformed)?;
         let name = match self.from {
-            PrincipalSource::Subject => {
-                subject::print(certificate.subject()).ok_or(NameRefusal::Malformed)?
-            }
+            PrincipalSource::Subject => subject::print(certificate.subject()).ok_or(NameRefusal::Malformed)?,
             source => alternative_name(&certificate, source)?,
         };
-        let mapped = self
-            .mapping_rules
-            .apply(&name)
-            .ok_or(NameRefusal::Unmapped(name))?;
+        let mapped = self.mapping_rules.apply(&name).ok_or(NameRefusal::Unmapped(name))?;
         match mapped.as_str() {
             "" => Err(NameRefusal::Empty),
             "ANONYMOUS" => Err(NameRefusal::Reserved),
@@ -78,16 +72,9 @@ pub enum NameRefusal {
     Unmapped(String),
 }
 
-fn alternative_name(
-    certificate: &X509Certificate<'_>,
-    source: PrincipalSource,
-) -> Result<String, NameRefusal> {
-    let extension = certificate
-        .subject_alternative_name()
-        .map_err(|_| NameRefusal::Malformed)?;
-    let names = extension
-        .map(|extension| extension.value.general_names.as_slice())
-        .unwrap_or_default();
+fn alternative_name(certificate: &X509Certificate<'_>, source: PrincipalSource) -> Result<String, NameRefusal> {
+    let extension = certificate.subject_alternative_name().map_err(|_| NameRefusal::Malformed)?;
+    let names = extension.map(|extension| extension.value.general_names.as_slice()).unwrap_or_default();
     let mut found = names.iter().filter_map(|name| match (source, name) {
         (PrincipalSource::SanDns, GeneralName::DNSName(name)) => Some(*name),
         (PrincipalSource::SanEmail, GeneralName::RFC822Name(name)) => Some(*name),
@@ -111,22 +98,15 @@ mod tests {
     fn certificate(common_name: &str, names: &[SanType]) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, "Example");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
+        params.distinguished_name.push(DnType::OrganizationName, "Example");
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.subject_alt_names = names.to_vec();
         let key = KeyPair::generate().unwrap();
         params.self_signed(&key).unwrap().der().to_vec()
     }
 
     fn rule(from: PrincipalSource, rules: &str) -> PrincipalRule {
-        PrincipalRule {
-            from,
-            mapping_rules: MappingRules::parse(rules).unwrap(),
-        }
+        PrincipalRule { from, mapping_rules: MappingRules::parse(rules).unwrap() }
     }
 
     #[test]
@@ -134,15 +114,10 @@ mod tests {
         let alice = certificate("Alice", &[]);
         let whole = PrincipalRule::default().principal(&alice);
         assert_eq!(whole, Ok(Principal::user("CN=Alice,O=Example")));
-        let mapped =
-            rule(PrincipalSource::Subject, "RULE:^CN=(.*?),O=Example$/$1/L").principal(&alice);
+        let mapped = rule(PrincipalSource::Subject, "RULE:^CN=(.*?),O=Example$/$1/L").principal(&alice);
         assert_eq!(mapped, Ok(Principal::user("alice")));
-        let unmapped =
-            rule(PrincipalSource::Subject, "RULE:^CN=(.*?),O=Other$/$1/").principal(&alice);
-        assert_eq!(
-            unmapped,
-            Err(NameRefusal::Unmapped("CN=Alice,O=Example".to_owned()))
-        );
+        let unmapped = rule(PrincipalSource::Subject, "RULE:^CN=(.*?),O=Other$/$1/").principal(&alice);
+        assert_eq!(unmapped, Err(NameRefusal::Unmapped("CN=Alice,O=Example".to_owned())));
     }
 
     #[test]
@@ -155,54 +130,28 @@ mod tests {
         ];
         let shop = certificate("x", &names);
         let by = |from| rule(from, "DEFAULT").principal(&shop);
-        assert_eq!(
-            by(PrincipalSource::SanUri),
-            Ok(Principal::user("spiffe://example.com/shop"))
-        );
-        assert_eq!(
-            by(PrincipalSource::SanEmail),
-            Ok(Principal::user("a@example.com"))
-        );
+        assert_eq!(by(PrincipalSource::SanUri), Ok(Principal::user("spiffe://example.com/shop")));
+        assert_eq!(by(PrincipalSource::SanEmail), Ok(Principal::user("a@example.com")));
         assert_eq!(by(PrincipalSource::SanDns), Err(NameRefusal::Ambiguous(2)));
         let bare = certificate("x", &[]);
-        assert_eq!(
-            rule(PrincipalSource::SanUri, "").principal(&bare),
-            Err(NameRefusal::Missing)
-        );
-        let mapped = rule(
-            PrincipalSource::SanUri,
-            r"RULE:^spiffe:\/\/example\.com\/(.*)$/$1/",
-        )
-        .principal(&shop);
+        assert_eq!(rule(PrincipalSource::SanUri, "").principal(&bare), Err(NameRefusal::Missing));
+        let mapped = rule(PrincipalSource::SanUri, r"RULE:^spiffe:\/\/example\.com\/(.*)$/$1/").principal(&shop);
         assert_eq!(mapped, Ok(Principal::user("shop")));
     }
 
     #[test]
     fn a_certificate_never_becomes_anonymous_or_nobody() {
         let rules = rule(PrincipalSource::Subject, "RULE:^CN=(.*?),.*$/$1/");
-        assert_eq!(
-            rules.principal(&certificate("ANONYMOUS", &[])),
-            Err(NameRefusal::Reserved)
-        );
-        assert_eq!(
-            rules.principal(&certificate("", &[])),
-            Err(NameRefusal::Empty)
-        );
-        assert_eq!(
-            rules.principal(b"no certificate"),
-            Err(NameRefusal::Malformed)
-        );
+        assert_eq!(rules.principal(&certificate("ANONYMOUS", &[])), Err(NameRefusal::Reserved));
+        assert_eq!(rules.principal(&certificate("", &[])), Err(NameRefusal::Empty));
+        assert_eq!(rules.principal(b"no certificate"), Err(NameRefusal::Malformed));
     }
 
     #[test]
     fn a_truncated_certificate_is_refused_at_every_length() {
         let whole = certificate("alice", &[]);
         for length in 0..whole.len() {
-            assert!(
-                PrincipalRule::default()
-                    .principal(whole.get(..length).unwrap())
-                    .is_err()
-            );
+            assert!(PrincipalRule::default().principal(whole.get(..length).unwrap()).is_err());
         }
     }
 }

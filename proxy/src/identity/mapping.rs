@@ -35,11 +35,7 @@ impl MappingRules {
     /// Joins rules that were written one by one.
     pub fn join(parts: Vec<Self>) -> Self {
         let rules: Vec<Rule> = parts.into_iter().flat_map(|part| part.0).collect();
-        if rules.is_empty() {
-            Self::default()
-        } else {
-            Self(rules)
-        }
+        if rules.is_empty() { Self::default() } else { Self(rules) }
     }
 
     /// The principal's name for a subject, or `None` when no rule matches.
@@ -75,25 +71,14 @@ pub enum RuleRefusal {
 #[derive(Clone)]
 enum Rule {
     Default,
-    Replace {
-        whole: Regex,
-        part: Regex,
-        replacement: Vec<Piece>,
-        case: Case,
-    },
+    Replace { whole: Regex, part: Regex, replacement: Vec<Piece>, case: Case },
 }
 
 impl Rule {
     /// A rule applies when its pattern matches the whole subject; then each match of the pattern is replaced, which is
     /// how Kafka's own code does it, so that existing rules give the names that existing ACLs hold.
     fn apply(&self, subject: &str) -> Option<String> {
-        let Self::Replace {
-            whole,
-            part,
-            replacement,
-            case,
-        } = self
-        else {
+        let Self::Replace { whole, part, replacement, case } = self else {
             return Some(subject.to_owned());
         };
         if !whole.is_match(subject) {
@@ -114,23 +99,9 @@ impl PartialEq for Rule {
         match (self, other) {
             (Self::Default, Self::Default) => true,
             (
-                Self::Replace {
-                    part,
-                    replacement,
-                    case,
-                    ..
-                },
-                Self::Replace {
-                    part: other_part,
-                    replacement: other_replacement,
-                    case: other_case,
-                    ..
-                },
-            ) => {
-                part.as_str() == other_part.as_str()
-                    && replacement == other_replacement
-                    && case == other_case
-            }
+                Self::Replace { part, replacement, case, .. },
+                Self::Replace { part: other_part, replacement: other_replacement, case: other_case, .. },
+            ) => part.as_str() == other_part.as_str() && replacement == other_replacement && case == other_case,
             _ => false,
         }
     }
@@ -176,15 +147,7 @@ fn parse_rule(text: &str) -> Result<(Rule, &str), RuleRefusal> {
     let whole = compile(&format!("^(?:{pattern})$"), pattern)?;
     let part = compile(pattern, pattern)?;
     let replacement = parse_replacement(replacement, part.captures_len() - 1)?;
-    Ok((
-        Rule::Replace {
-            whole,
-            part,
-            replacement,
-            case,
-        },
-        after,
-    ))
+    Ok((Rule::Replace { whole, part, replacement, case }, after))
 }
 
 /// Splits at the first slash that no backslash precedes.
@@ -202,17 +165,11 @@ fn until_slash(text: &str) -> Option<(&str, &str)> {
 }
 
 fn compile(full: &str, shown: &str) -> Result<Regex, RuleRefusal> {
-    RegexBuilder::new(full)
-        .size_limit(PATTERN_MEMORY_BYTES)
-        .build()
-        .map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or("not parsed").trim();
-            RuleRefusal::Pattern(
-                shown.to_owned(),
-                reason.strip_prefix("error: ").unwrap_or(reason).to_owned(),
-            )
-        })
+    RegexBuilder::new(full).size_limit(PATTERN_MEMORY_BYTES).build().map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or("not parsed").trim();
+        RuleRefusal::Pattern(shown.to_owned(), reason.strip_prefix("error: ").unwrap_or(reason).to_owned())
+    })
 }
 
 /// `$N` takes as many digits as still name a group; a backslash makes the next character plain.
@@ -266,11 +223,7 @@ fn replace_every(part: &Regex, subject: &str, replacement: &[Piece]) -> String {
         out.push_str(subject.get(copied..all.start()).unwrap_or_default());
         append(&mut out, &found, replacement);
         copied = all.end();
-        search = if all.is_empty() {
-            next_character(subject, all.end())
-        } else {
-            all.end()
-        };
+        search = if all.is_empty() { next_character(subject, all.end()) } else { all.end() };
     }
     out.push_str(subject.get(copied..).unwrap_or_default());
     out
@@ -286,10 +239,7 @@ fn append(out: &mut String, found: &Captures<'_>, replacement: &[Piece]) {
 }
 
 fn next_character(text: &str, at: usize) -> usize {
-    at + text
-        .get(at..)
-        .and_then(|rest| rest.chars().next())
-        .map_or(1, char::len_utf8)
+    at + text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
 }
 
 /// A compiled pattern larger than this is a mistake or an attack on the memory: real rules need a few kilobytes.
@@ -308,24 +258,15 @@ mod tests {
     fn no_rule_and_default_keep_the_subject() {
         assert_eq!(name("", "CN=a,O=b").as_deref(), Some("CN=a,O=b"));
         assert_eq!(name("DEFAULT", "CN=a,O=b").as_deref(), Some("CN=a,O=b"));
-        assert_eq!(
-            MappingRules::join(Vec::new()).apply("CN=a").as_deref(),
-            Some("CN=a")
-        );
+        assert_eq!(MappingRules::join(Vec::new()).apply("CN=a").as_deref(), Some("CN=a"));
     }
 
     #[test]
     fn the_first_matching_rule_wins_and_commas_in_patterns_need_no_escape() {
         let rules = "RULE:^CN=(.*?),OU=ServiceUsers.*$/$1/, RULE:^CN=(.*?),OU=(.*?),O=(.*?),L=(.*?),ST=(.*?),C=(.*?)$/$1@$2/L,\
                      RULE:^.*[Cc][Nn]=([a-zA-Z0-9.]*).*$/$1/U,DEFAULT";
-        assert_eq!(
-            name(rules, "CN=kafka,OU=ServiceUsers,O=X").as_deref(),
-            Some("kafka")
-        );
-        assert_eq!(
-            name(rules, "CN=Adm,OU=Ops,O=U,L=M,ST=Kari,C=ID").as_deref(),
-            Some("adm@ops")
-        );
+        assert_eq!(name(rules, "CN=kafka,OU=ServiceUsers,O=X").as_deref(), Some("kafka"));
+        assert_eq!(name(rules, "CN=Adm,OU=Ops,O=U,L=M,ST=Kari,C=ID").as_deref(), Some("adm@ops"));
         assert_eq!(name(rules, "cn=bob.x,dc=a").as_deref(), Some("BOB.X"));
         assert_eq!(name(rules, "O=none").as_deref(), Some("O=none"));
     }
@@ -343,10 +284,7 @@ mod tests {
 
     #[test]
     fn escaped_slashes_are_part_of_pattern_and_replacement() {
-        assert_eq!(
-            name(r"RULE:^CN=(.*)\/(.*)$/$1\/$2/", "CN=svc/host").as_deref(),
-            Some("svc/host")
-        );
+        assert_eq!(name(r"RULE:^CN=(.*)\/(.*)$/$1\/$2/", "CN=svc/host").as_deref(), Some("svc/host"));
     }
 
     #[test]
@@ -360,21 +298,12 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused_with_the_reason() {
         let refusal = |text: &str| MappingRules::parse(text).unwrap_err();
-        assert!(matches!(
-            refusal("RULE:^CN=(.*)$/$1"),
-            RuleRefusal::Shape(_)
-        ));
+        assert!(matches!(refusal("RULE:^CN=(.*)$/$1"), RuleRefusal::Shape(_)));
         assert!(matches!(refusal("default"), RuleRefusal::Shape(_)));
         assert!(matches!(refusal("DEFAULT/L"), RuleRefusal::Trailing(_)));
         assert!(matches!(refusal("RULE:(/x/"), RuleRefusal::Pattern(..)));
-        assert!(matches!(
-            refusal("RULE:(?=a)b/x/"),
-            RuleRefusal::Pattern(..)
-        ));
+        assert!(matches!(refusal("RULE:(?=a)b/x/"), RuleRefusal::Pattern(..)));
         assert!(matches!(refusal("RULE:^CN=.*$/$1/"), RuleRefusal::Group(_)));
-        assert!(matches!(
-            refusal("RULE:^CN=(.*)$/${x}/"),
-            RuleRefusal::Group(_)
-        ));
+        assert!(matches!(refusal("RULE:^CN=(.*)$/${x}/"), RuleRefusal::Group(_)));
     }
 }

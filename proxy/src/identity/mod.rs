@@ -30,9 +30,7 @@ impl Principal {
 
     /// Reads `User:NAME`; `None` when the prefix is missing or the name is empty.
     pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix(USER)
-            .filter(|name| !name.is_empty())
-            .map(Self::user)
+        text.strip_prefix(USER).filter(|name| !name.is_empty()).map(Self::user)
     }
 
     /// The whole text, `User:NAME`.
@@ -76,12 +74,7 @@ mod tests {
         assert_eq!(Principal::anonymous().to_string(), "User:ANONYMOUS");
         assert!(Principal::anonymous().is_anonymous());
         assert_eq!(Principal::parse("User:bob"), Some(Principal::user("bob")));
-        assert_eq!(
-            Principal::parse("User:bob")
-                .map(|p| p.name().to_owned())
-                .as_deref(),
-            Some("bob")
-        );
+        assert_eq!(Principal::parse("User:bob").map(|p| p.name().to_owned()).as_deref(), Some("bob"));
         assert_eq!(Principal::parse("Group:bob"), None);
         assert_eq!(Principal::parse("User:"), None);
     }

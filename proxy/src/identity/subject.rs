@@ -20,10 +20,7 @@ pub(super) fn print(name: &X509Name<'_>) -> Option<String> {
 fn print_one(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     let oid = attribute.attr_type().to_id_string();
     let value = attribute.attr_value();
-    let keyword = KEYWORDS
-        .iter()
-        .find(|(known, _)| *known == oid)
-        .map(|(_, keyword)| *keyword);
+    let keyword = KEYWORDS.iter().find(|(known, _)| *known == oid).map(|(_, keyword)| *keyword);
     match (keyword, is_string(value)) {
         (Some(keyword), true) => Some(format!("{keyword}={}", escape(&decode(value)?))),
         _ => {
@@ -37,12 +34,7 @@ fn print_one(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
 fn is_string(value: &Any<'_>) -> bool {
     matches!(
         value.tag(),
-        Tag::PrintableString
-            | Tag::Utf8String
-            | Tag::Ia5String
-            | Tag::T61String
-            | Tag::GeneralString
-            | Tag::BmpString
+        Tag::PrintableString | Tag::Utf8String | Tag::Ia5String | Tag::T61String | Tag::GeneralString | Tag::BmpString
     )
 }
 
@@ -114,10 +106,7 @@ mod tests {
             subject(include_str!("certificates/multivalued.pem")),
             r"CN=alice,OU=Dev+OU=Ops,O=Acme\, Inc.,L=München,ST=Bayern,C=DE"
         );
-        assert_eq!(
-            subject(include_str!("certificates/components.pem")),
-            r"CN=\#lead,UID=u1,DC=example,DC=com"
-        );
+        assert_eq!(subject(include_str!("certificates/components.pem")), r"CN=\#lead,UID=u1,DC=example,DC=com");
         assert_eq!(
             subject(include_str!("certificates/escaped.pem")),
             r#"O=x\+y\"q\<z\>\;\\w\=e,1.2.840.113549.1.9.1=#16056140622e63,2.5.4.5=#13023737,STREET=Weg 1,CN=\ lead and trail\ \ "#
@@ -126,10 +115,7 @@ mod tests {
             subject(include_str!("certificates/unknown_types.pem")),
             "CN=a/b,2.5.4.4=#0c0142,2.5.4.42=#0c0141,2.5.4.12=#0c024472"
         );
-        assert_eq!(
-            subject(include_str!("certificates/unicode.pem")),
-            r"CN=ü😀\#,O=\ \ "
-        );
+        assert_eq!(subject(include_str!("certificates/unicode.pem")), r"CN=ü😀\#,O=\ \ ");
     }
 
     #[test]

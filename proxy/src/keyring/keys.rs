@@ -7,11 +7,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, ExpiringCache, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
+    Custodian, Error as CryptoError, ExpiringCache, HeadState, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
     SessionReader, Stream, StreamId, Writer,
 };
 use rdkafka::producer::FutureRecord;
@@ -48,6 +48,10 @@ pub struct Sealing {
     pub steward: Arc<dyn Steward>,
     /// The longest use of one session key.
     pub max_session_age: Duration,
+    /// Writers stop when the newest head is older.
+    pub max_head_age: Duration,
+    /// When the gateway began: a keyring that never had a head is given the same time to get one.
+    pub started: Instant,
     /// Opened sessions that are kept.
     pub max_cached_sessions: usize,
     /// Sessions of the clients that write through this gateway.
@@ -278,6 +282,7 @@ impl Keys {
         {
             return Ok(session.clone());
         }
+        self.check_head(sealing)?;
         let secret = sealing.custody.secret(identity).await?;
         let plan = SessionPlan {
             max_age_millis: u64::try_from(sealing.max_session_age.as_millis()).unwrap_or(u64::MAX),
@@ -303,6 +308,19 @@ impl Keys {
         );
         *held = Some(session.clone());
         Ok(session)
+    }
+
+    /// A broker that serves an old keyring, or part of one, could hide a revocation: no new session is begun then.
+    fn check_head(&self, sealing: &Sealing) -> Result<(), Reason> {
+        let (state, age) = self.live.read(|keyring| (keyring.head_state(), keyring.head_age(now())));
+        if state == HeadState::Differs {
+            return Err(Reason::Unavailable("the keyring is not what its signed head says"));
+        }
+        let age = age.map_or_else(|| sealing.started.elapsed(), Duration::from_millis);
+        if age > sealing.max_head_age {
+            return Err(Reason::Unavailable("the signed head of the keyring is older than keyring.max_head_age"));
+        }
+        Ok(())
     }
 
     fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {

@@ -5,6 +5,7 @@
 //! here: an address of a broker handed out unmapped.
 
 mod address;
+pub mod discovery;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

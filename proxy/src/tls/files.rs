@@ -21,10 +21,7 @@ pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| malformed(path, "certificate chain", &error))?;
     if chain.is_empty() {
-        return Err(TlsError::Empty {
-            path: path.to_owned(),
-            what: "certificate",
-        });
+        return Err(TlsError::Empty { path: path.to_owned(), what: "certificate" });
     }
     Ok(chain)
 }
@@ -41,10 +38,9 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
             what: "private key",
             reason: "its PEM is broken".to_owned(),
         }),
-        None => Err(TlsError::Empty {
-            path: path.to_owned(),
-            what: "private key (PKCS#8, PKCS#1 or SEC1, not encrypted)",
-        }),
+        None => {
+            Err(TlsError::Empty { path: path.to_owned(), what: "private key (PKCS#8, PKCS#1 or SEC1, not encrypted)" })
+        }
     }
 }
 
@@ -52,12 +48,10 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
 pub(super) fn certified_key(files: &CertificateFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = chain(&files.certificate)?;
     let key = private_key(&files.private_key)?;
-    let certified = CertifiedKey::from_der(chain, key, &super::provider()).map_err(|source| {
-        TlsError::Certificate {
-            certificate: files.certificate.clone(),
-            private_key: files.private_key.clone(),
-            source,
-        }
+    let certified = CertifiedKey::from_der(chain, key, &super::provider()).map_err(|source| TlsError::Certificate {
+        certificate: files.certificate.clone(),
+        private_key: files.private_key.clone(),
+        source,
     })?;
     Ok(Arc::new(certified))
 }
@@ -66,9 +60,7 @@ pub(super) fn certified_key(files: &CertificateFiles) -> Result<Arc<CertifiedKey
 pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in chain(path)? {
-        store
-            .add(certificate)
-            .map_err(|error| malformed(path, "trust anchor", &error))?;
+        store.add(certificate).map_err(|error| malformed(path, "trust anchor", &error))?;
     }
     Ok(Arc::new(store))
 }
@@ -81,10 +73,7 @@ pub(super) fn crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'stat
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| malformed(path, "revocation list", &error))?;
         if lists.is_empty() {
-            return Err(TlsError::Empty {
-                path: path.to_owned(),
-                what: "revocation list",
-            });
+            return Err(TlsError::Empty { path: path.to_owned(), what: "revocation list" });
         }
         return parsed(path, lists);
     }
@@ -103,18 +92,11 @@ fn parsed(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 fn malformed(path: &Path, what: &'static str, reason: &dyn std::fmt::Display) -> TlsError {
-    TlsError::Malformed {
-        path: path.to_owned(),
-        what,
-        reason: reason.to_string(),
-    }
+    TlsError::Malformed { path: path.to_owned(), what, reason: reason.to_string() }
 }
 
 /// DER starts with a SEQUENCE (X.690, section 8.9); a PEM file starts with text.

@@ -21,18 +21,11 @@ pub(super) struct CertificateNames {
 impl CertificateNames {
     /// Where two certificates carry the same name, the one that comes first in the configuration is served.
     pub(super) fn new(first: Arc<CertifiedKey>, more: Vec<Arc<CertifiedKey>>) -> Self {
-        let mut names = Self {
-            first: first.clone(),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-        };
+        let mut names = Self { first: first.clone(), exact: HashMap::new(), wildcard: HashMap::new() };
         for key in std::iter::once(first).chain(more) {
             for name in names_of(&key) {
                 match name.strip_prefix("*.") {
-                    Some(domain) => names
-                        .wildcard
-                        .entry(domain.to_owned())
-                        .or_insert_with(|| key.clone()),
+                    Some(domain) => names.wildcard.entry(domain.to_owned()).or_insert_with(|| key.clone()),
                     None => names.exact.entry(name).or_insert_with(|| key.clone()),
                 };
             }
@@ -43,10 +36,7 @@ impl CertificateNames {
     /// The certificate that carries a name.
     pub(super) fn find(&self, host: &str) -> Option<&Arc<CertifiedKey>> {
         let host = host.to_ascii_lowercase();
-        let by_wildcard = || {
-            host.split_once('.')
-                .and_then(|(_, domain)| self.wildcard.get(domain))
-        };
+        let by_wildcard = || host.split_once('.').and_then(|(_, domain)| self.wildcard.get(domain));
         self.exact.get(&host).or_else(by_wildcard)
     }
 }
@@ -59,8 +49,7 @@ impl ResolvesServerCert for CertificateNames {
 }
 
 fn names_of(key: &CertifiedKey) -> Vec<String> {
-    let Some(Ok((_, certificate))) = key.cert.first().map(|der| X509Certificate::from_der(der))
-    else {
+    let Some(Ok((_, certificate))) = key.cert.first().map(|der| X509Certificate::from_der(der)) else {
         return Vec::new();
     };
     let Ok(Some(extension)) = certificate.subject_alternative_name() else {

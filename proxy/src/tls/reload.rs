@@ -30,10 +30,7 @@ impl<T: Load> Reloadable<T> {
     /// Loads for the first time; at the start a broken file is an error.
     pub(super) fn new(settings: T::Settings) -> Result<Self, TlsError> {
         let first = Arc::new(T::load(&settings)?);
-        Ok(Self {
-            loading: Mutex::new(()),
-            current: watch::Sender::new(first),
-        })
+        Ok(Self { loading: Mutex::new(()), current: watch::Sender::new(first) })
     }
 
     /// What the next connection uses.

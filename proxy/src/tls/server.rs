@@ -38,10 +38,7 @@ impl ServerTls {
     }
 
     /// Who a client is, by what TLS has verified; `None` is a client without a certificate.
-    pub fn principal(
-        &self,
-        chain: Option<&[CertificateDer<'_>]>,
-    ) -> Result<Principal, NameRefusal> {
+    pub fn principal(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Principal, NameRefusal> {
         match chain.and_then(<[_]>::first) {
             Some(certificate) => self.0.current().principal.principal(certificate),
             None => Ok(Principal::anonymous()),
@@ -90,24 +87,17 @@ impl ServerSnapshot {
 
     /// Whether a connection that was accepted earlier would be accepted now: to be asked for live connections after a
     /// reload. `chain` is what the client sent (`peer_certificates`), empty when it sent none.
-    pub fn still_accepts(
-        &self,
-        chain: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
+    pub fn still_accepts(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
         match chain.split_first() {
-            None if self.verifier.client_auth_mandatory() => Err(rustls::Error::General(
-                "a client certificate is required now".to_owned(),
-            )),
+            None if self.verifier.client_auth_mandatory() => {
+                Err(rustls::Error::General("a client certificate is required now".to_owned()))
+            }
             // A listener that no longer asks has no authority left to judge what it once accepted.
-            Some(_) if !self.asks => Err(rustls::Error::General(
-                "client certificates are no longer accepted".to_owned(),
-            )),
+            Some(_) if !self.asks => {
+                Err(rustls::Error::General("client certificates are no longer accepted".to_owned()))
+            }
             None => Ok(()),
-            Some((own, intermediates)) => self
-                .verifier
-                .verify_client_cert(own, intermediates, now)
-                .map(|_| ()),
+            Some((own, intermediates)) => self.verifier.verify_client_cert(own, intermediates, now).map(|_| ()),
         }
     }
 }
@@ -117,11 +107,7 @@ impl Load for ServerSnapshot {
 
     fn load((settings, principal): &(ListenerTls, PrincipalRule)) -> Result<Self, TlsError> {
         let first = files::certified_key(&settings.certificate)?;
-        let more = settings
-            .more_certificates
-            .iter()
-            .map(files::certified_key)
-            .collect::<Result<Vec<_>, _>>()?;
+        let more = settings.more_certificates.iter().map(files::certified_key).collect::<Result<Vec<_>, _>>()?;
         let names = Arc::new(CertificateNames::new(first, more));
         let (verifier, asks) = match &settings.client_auth {
             ClientAuth::Off => (WebPkiClientVerifier::no_client_auth(), false),
@@ -161,8 +147,5 @@ fn verifier(trust: &ClientTrust, anonymous: bool) -> Result<Arc<dyn ClientCertVe
     if anonymous {
         builder = builder.allow_unauthenticated();
     }
-    builder.build().map_err(|error| TlsError::Verifier {
-        path: trust.client_ca.clone(),
-        reason: error.to_string(),
-    })
+    builder.build().map_err(|error| TlsError::Verifier { path: trust.client_ca.clone(), reason: error.to_string() })
 }

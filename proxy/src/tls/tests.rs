@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConnection, ServerConnection};
 
 use super::*;
-use crate::config::{
-    CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion, UpstreamTls,
-};
+use crate::config::{CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion, UpstreamTls};
 use crate::identity::{MappingRules, Principal, PrincipalRule, PrincipalSource};
 
 struct Authority {
@@ -33,16 +31,11 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(dir.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        Self {
-            dir: dir.to_owned(),
-            issuer: Issuer::new(params, key),
-        }
+        Self { dir: dir.to_owned(), issuer: Issuer::new(params, key) }
     }
 
     fn issue(&self, name: &str, hosts: &[&str], serial: u64) -> CertificateFiles {
-        let mut params =
-            CertificateParams::new(hosts.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>())
-                .unwrap();
+        let mut params = CertificateParams::new(hosts.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(SerialNumber::from(serial));
@@ -73,11 +66,7 @@ impl Authority {
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let path = self.dir.join("clients.crl");
-        std::fs::write(
-            &path,
-            params.signed_by(&self.issuer).unwrap().pem().unwrap(),
-        )
-        .unwrap();
+        std::fs::write(&path, params.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
         path
     }
 }
@@ -94,37 +83,22 @@ fn scene() -> Scene {
     let settings = ListenerTls {
         certificate: authority.issue("gateway", &["kafka.example.com"], 1),
         more_certificates: vec![authority.issue("brokers", &["*.kafka.example.com"], 2)],
-        client_auth: ClientAuth::Required(ClientTrust {
-            client_ca: dir.path().join("ca.pem"),
-            crls: Vec::new(),
-        }),
+        client_auth: ClientAuth::Required(ClientTrust { client_ca: dir.path().join("ca.pem"), crls: Vec::new() }),
         min_version: TlsVersion::Tls12,
         handshake_timeout: Duration::from_secs(10),
     };
-    Scene {
-        dir,
-        authority,
-        settings,
-    }
+    Scene { dir, authority, settings }
 }
 
 impl Scene {
     fn with_crl(&mut self, path: PathBuf) {
-        let trust = ClientTrust {
-            client_ca: self.dir.path().join("ca.pem"),
-            crls: vec![path],
-        };
+        let trust = ClientTrust { client_ca: self.dir.path().join("ca.pem"), crls: vec![path] };
         self.settings.client_auth = ClientAuth::Required(trust);
     }
 
     fn client(&self, certificate: Option<CertificateFiles>) -> UpstreamTlsSource {
         let ca = self.dir.path().join("ca.pem");
-        UpstreamTlsSource::new(UpstreamTls {
-            ca,
-            certificate,
-            server_name: None,
-        })
-        .unwrap()
+        UpstreamTlsSource::new(UpstreamTls { ca, certificate, server_name: None }).unwrap()
     }
 }
 
@@ -137,11 +111,7 @@ fn shake(
     let mut server = ServerConnection::new(server.config())?;
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let mut client = ClientConnection::new(client.current().config, name)?;
-    while client.is_handshaking()
-        || server.is_handshaking()
-        || client.wants_write()
-        || server.wants_write()
-    {
+    while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
         let mut wire = Vec::new();
         while client.wants_write() {
             client.write_tls(&mut wire).unwrap();
@@ -162,10 +132,7 @@ fn shake(
         }
     }
     let seen = client.peer_certificates().unwrap().to_vec();
-    Ok((
-        server,
-        seen.into_iter().map(CertificateDer::into_owned).collect(),
-    ))
+    Ok((server, seen.into_iter().map(CertificateDer::into_owned).collect()))
 }
 
 fn load(settings: &ListenerTls) -> Result<Arc<ServerSnapshot>, TlsError> {
@@ -173,9 +140,7 @@ fn load(settings: &ListenerTls) -> Result<Arc<ServerSnapshot>, TlsError> {
 }
 
 fn common_name(chain: &[CertificateDer<'_>]) -> Principal {
-    PrincipalRule::default()
-        .principal(chain.first().unwrap())
-        .unwrap()
+    PrincipalRule::default().principal(chain.first().unwrap()).unwrap()
 }
 
 #[test]
@@ -184,15 +149,9 @@ fn a_client_with_a_certificate_gets_in_and_has_a_principal() {
     let tls = load(&scene.settings).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let (server, _) = shake(&tls, &client, "kafka.example.com").unwrap();
-    assert_eq!(
-        common_name(server.peer_certificates().unwrap()),
-        Principal::user("CN=alice")
-    );
+    assert_eq!(common_name(server.peer_certificates().unwrap()), Principal::user("CN=alice"));
     assert_eq!(server.alpn_protocol(), None);
-    assert_eq!(
-        server.protocol_version(),
-        Some(rustls::ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!(server.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
 }
 
 #[test]
@@ -202,9 +161,7 @@ fn required_refuses_and_optional_lets_in_a_client_without_a_certificate() {
     let required = load(&scene.settings).unwrap();
     assert!(shake(&required, &nobody, "kafka.example.com").is_err());
     assert!(required.still_accepts(&[], UnixTime::now()).is_err());
-    let ClientAuth::Required(trust) = scene.settings.client_auth.clone() else {
-        panic!("required")
-    };
+    let ClientAuth::Required(trust) = scene.settings.client_auth.clone() else { panic!("required") };
     scene.settings.client_auth = ClientAuth::Optional(trust);
     let optional = load(&scene.settings).unwrap();
     let (server, _) = shake(&optional, &nobody, "kafka.example.com").unwrap();
@@ -221,14 +178,8 @@ fn the_name_that_a_client_asks_for_chooses_the_certificate() {
     let tls = load(&scene.settings).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let seen = |host: &str| shake(&tls, &client, host).map(|(_, chain)| common_name(&chain));
-    assert_eq!(
-        seen("kafka.example.com").unwrap(),
-        Principal::user("CN=gateway")
-    );
-    assert_eq!(
-        seen("b7.kafka.example.com").unwrap(),
-        Principal::user("CN=brokers")
-    );
+    assert_eq!(seen("kafka.example.com").unwrap(), Principal::user("CN=gateway"));
+    assert_eq!(seen("b7.kafka.example.com").unwrap(), Principal::user("CN=brokers"));
     assert!(seen("a.b7.kafka.example.com").is_err());
     assert!(tls.covers("B1.Kafka.example.com") && !tls.covers("example.com"));
 }
@@ -244,16 +195,11 @@ fn a_revoked_certificate_is_refused_after_a_reload_for_new_and_for_live_connecti
     let mut changes = tls.subscribe();
     let (live, _) = shake(&tls.snapshot(), &alice, "kafka.example.com").unwrap();
     let chain = live.peer_certificates().unwrap().to_vec();
-    assert!(
-        tls.snapshot()
-            .still_accepts(&chain, UnixTime::now())
-            .is_ok()
-    );
+    assert!(tls.snapshot().still_accepts(&chain, UnixTime::now()).is_ok());
     assert!(!changes.has_changed().unwrap());
 
     scene.authority.revoke(&[10], (2999, 1, 1));
-    tls.reload(scene.settings.clone(), PrincipalRule::default())
-        .unwrap();
+    tls.reload(scene.settings.clone(), PrincipalRule::default()).unwrap();
     assert!(changes.has_changed().unwrap());
     let now = changes.borrow_and_update().clone();
     assert!(now.still_accepts(&chain, UnixTime::now()).is_err());
@@ -279,25 +225,14 @@ fn broken_files_leave_the_old_configuration_in_use() {
     let files = &scene.settings.certificate;
     let other = KeyPair::generate().unwrap().serialize_pem();
     std::fs::write(&files.private_key, &other).unwrap();
-    assert!(matches!(
-        tls.reload(scene.settings.clone(), PrincipalRule::default()),
-        Err(TlsError::Certificate { .. })
-    ));
+    assert!(matches!(tls.reload(scene.settings.clone(), PrincipalRule::default()), Err(TlsError::Certificate { .. })));
     std::fs::write(&files.private_key, "-----BEGIN PRIVATE KEY-----\nAAAA").unwrap();
-    let refused = tls
-        .reload(scene.settings.clone(), PrincipalRule::default())
-        .unwrap_err();
+    let refused = tls.reload(scene.settings.clone(), PrincipalRule::default()).unwrap_err();
     assert!(refused.to_string().contains("gateway.key"), "{refused}");
     std::fs::write(&files.certificate, "").unwrap();
-    assert!(matches!(
-        tls.reload(scene.settings.clone(), PrincipalRule::default()),
-        Err(TlsError::Empty { .. })
-    ));
+    assert!(matches!(tls.reload(scene.settings.clone(), PrincipalRule::default()), Err(TlsError::Empty { .. })));
     std::fs::remove_file(&files.certificate).unwrap();
-    assert!(matches!(
-        tls.reload(scene.settings.clone(), PrincipalRule::default()),
-        Err(TlsError::Read { .. })
-    ));
+    assert!(matches!(tls.reload(scene.settings.clone(), PrincipalRule::default()), Err(TlsError::Read { .. })));
     assert!(Arc::ptr_eq(&before, &tls.snapshot()));
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     assert!(shake(&tls.snapshot(), &client, "kafka.example.com").is_ok());
@@ -314,11 +249,8 @@ fn the_lowest_version_is_kept() {
         .unwrap()
         .with_root_certificates(files::roots(&scene.dir.path().join("ca.pem")).unwrap())
         .with_no_client_auth();
-    let mut connection = ClientConnection::new(
-        Arc::new(old),
-        ServerName::try_from("kafka.example.com").unwrap(),
-    )
-    .unwrap();
+    let mut connection =
+        ClientConnection::new(Arc::new(old), ServerName::try_from("kafka.example.com").unwrap()).unwrap();
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).unwrap();
     let mut server = ServerConnection::new(tls.config()).unwrap();
@@ -337,17 +269,10 @@ fn the_principal_follows_the_rule_of_the_listener() {
     let tls = ServerTls::new(scene.settings.clone(), rules("RULE:^CN=(.*)$/$1/U")).unwrap();
     let client = scene.client(Some(scene.authority.issue("alice", &[], 10)));
     let (server, _) = shake(&tls.snapshot(), &client, "kafka.example.com").unwrap();
-    assert_eq!(
-        tls.principal(server.peer_certificates()),
-        Ok(Principal::user("ALICE"))
-    );
+    assert_eq!(tls.principal(server.peer_certificates()), Ok(Principal::user("ALICE")));
     assert_eq!(tls.principal(None), Ok(Principal::anonymous()));
-    tls.reload(scene.settings.clone(), rules("RULE:^CN=bob$/bob/"))
-        .unwrap();
-    assert!(matches!(
-        tls.principal(server.peer_certificates()),
-        Err(PrincipalError::Unmapped(_))
-    ));
+    tls.reload(scene.settings.clone(), rules("RULE:^CN=bob$/bob/")).unwrap();
+    assert!(matches!(tls.principal(server.peer_certificates()), Err(PrincipalError::Unmapped(_))));
 }
 
 #[test]
@@ -359,12 +284,6 @@ fn a_name_that_no_certificate_can_carry_is_refused_when_loading() {
         server_name: Some(name.to_owned()),
     };
     let shared = UpstreamTlsSource::new(settings("kafka.internal")).unwrap();
-    assert_eq!(
-        shared.current().server_name.as_deref(),
-        Some("kafka.internal")
-    );
-    assert!(matches!(
-        UpstreamTlsSource::new(settings("a b")),
-        Err(TlsError::Name(_))
-    ));
+    assert_eq!(shared.current().server_name.as_deref(), Some("kafka.internal"));
+    assert!(matches!(UpstreamTlsSource::new(settings("a b")), Err(TlsError::Name(_))));
 }

@@ -24,10 +24,7 @@ impl UpstreamTlsSource {
     /// What the next connection to a broker needs.
     pub fn current(&self) -> UpstreamTls {
         let now = self.0.current();
-        UpstreamTls {
-            config: now.config.clone(),
-            server_name: now.server_name.clone(),
-        }
+        UpstreamTls { config: now.config.clone(), server_name: now.server_name.clone() }
     }
 
     /// Reads the files anew. On an error what is in use stays in use.
@@ -54,19 +51,13 @@ impl Load for Snapshot {
             Some(own) => {
                 // Read together first: the error then names both files.
                 files::certified_key(own)?;
-                builder.with_client_auth_cert(
-                    files::chain(&own.certificate)?,
-                    files::private_key(&own.private_key)?,
-                )?
+                builder.with_client_auth_cert(files::chain(&own.certificate)?, files::private_key(&own.private_key)?)?
             }
             None => builder.with_no_client_auth(),
         };
         if let Some(name) = &settings.server_name {
             ServerName::try_from(name.as_str()).map_err(|_| TlsError::Name(name.clone()))?;
         }
-        Ok(Self {
-            config: Arc::new(config),
-            server_name: settings.server_name.clone(),
-        })
+        Ok(Self { config: Arc::new(config), server_name: settings.server_name.clone() })
     }
 }
