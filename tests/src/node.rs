@@ -169,6 +169,8 @@ impl Plan {
         line("group.initial.rebalance.delay.ms", "0");
         line("num.partitions", "4");
         line("log.cleaner.backoff.ms", "200");
+        // The tests' records have timestamps of their own, long past any retention.
+        line("log.retention.ms", "-1");
         line("auto.create.topics.enable", "true");
         line("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
         line("allow.everyone.if.no.acl.found", "true");

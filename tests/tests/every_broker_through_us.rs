@@ -82,7 +82,7 @@ fn no_answer_names_a_brokers_own_address() {
         let Ok(answer) = connection.call(version, &metadata_request(&topic, version)) else {
             continue;
         };
-        assert_eq!(answer.brokers.len(), 3, "metadata {version}");
+        assert!(answer.brokers.len() >= 3, "metadata {version}");
         answer.brokers.iter().for_each(|broker| is_ours(&broker.host, broker.port));
     }
     for version in 0..=6 {
@@ -102,7 +102,7 @@ fn no_answer_names_a_brokers_own_address() {
         });
     }
     let answer = connection.call(0, &DescribeClusterRequest::default()).expect("an answer");
-    assert_eq!(answer.brokers.len(), 3);
+    assert!(answer.brokers.len() >= 3);
     answer.brokers.iter().for_each(|broker| is_ours(&broker.host, broker.port));
     let versions =
         connection.call(3, &ApiVersionsRequest::default().with_client_software_name(StrBytes::from_static_str("t")));
@@ -150,6 +150,7 @@ fn one_port_is_enough_when_host_names_tell_the_brokers_apart() {
     let cluster = cluster();
     let sni = ("localhost".to_owned(), "b$(node_id).kafka.test".to_owned());
     let mut three = Three::before(&cluster, |settings| Settings { sni: Some(sni), ..settings });
+    three.gateway.expect_in_log("no broker with node id 99");
     let alice = three.authority.client("alice");
     let mut connection = Connection::open_tls(&three.gateway.bootstrap(), &alice).expect("a connection");
     let brokers = connection.metadata(Some(&[])).expect("an answer").brokers;

@@ -185,7 +185,6 @@ fn sasl_of_the_client_passes_to_the_broker_untouched() {
     let change = |settings: Settings| Settings {
         upstream: broker.site().sasl_address.clone(),
         upstream_client: vec![
-            "security.protocol: sasl_plaintext".to_owned(),
             "sasl.mechanism: SCRAM-SHA-256".to_owned(),
             "sasl.username: alice".to_owned(),
             format!("sasl.password: {{ file: {} }}", file.display()),

@@ -266,10 +266,13 @@ impl Settings {
                 if !tls.crls.is_empty() {
                     *text += &format!("      crls: {}\n", list(tls.crls.iter().map(|path| path.display().to_string())));
                 }
-                let from = self.principal_from.as_deref().unwrap_or("subject");
-                *text += &format!("    principal:\n      from: {from}\n");
-                if !self.mapping_rules.is_empty() {
-                    *text += &format!("      mapping_rules: {}\n", list(self.mapping_rules.iter().cloned()));
+                if tls.client_auth != ClientAuth::Off {
+                    let from = self.principal_from.as_deref().unwrap_or("subject");
+                    *text += &format!("    principal:\n      from: {from}\n");
+                    if !self.mapping_rules.is_empty() {
+                        let rules = list(self.mapping_rules.iter().cloned());
+                        *text += &format!("      mapping_rules: {rules}\n");
+                    }
                 }
             }
         }
