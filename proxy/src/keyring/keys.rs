@@ -22,7 +22,7 @@ use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
 use super::topic::KeyringProducer;
 use crate::chain::refusal::Reason;
-use crate::config::{OnUnreadable, Policy, StreamRule};
+use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::steward::{Need, Steward};
@@ -97,7 +97,7 @@ impl Keys {
             return Ok(WriteAccess::SealedByClient(Arc::new(rules)));
         }
         let session = self.session_of(sealing, &identity, &stream, who, None).await?;
-        Ok(WriteAccess::Seal(session))
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// The same after the session `spent` has come to one of its limits.
@@ -107,7 +107,8 @@ impl Keys {
         };
         let identity = self.identity(sealing, who).await?;
         let stream = self.stream(sealing, who, topic).await?;
-        self.session_of(sealing, &identity, &stream, who, Some(spent)).await.map(WriteAccess::Seal)
+        let session = self.session_of(sealing, &identity, &stream, who, Some(spent)).await?;
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// What becomes of records that `who` reads from `topic`.
@@ -192,6 +193,13 @@ impl Keys {
                 Some(sealing) => Ok(Some(sealing)),
                 None => Err(Reason::Unavailable("this gateway has no keystore")),
             },
+        }
+    }
+
+    fn compress(&self, topic: &str) -> Compress {
+        match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) => rule.compress,
+            _ => Compress::None,
         }
     }
 
