@@ -97,6 +97,11 @@ impl ProduceChain {
         }
     }
 
+    /// The keyring's topic, when there is one.
+    pub fn keyring_topic(&self) -> Option<&str> {
+        self.keys.keyring_topic()
+    }
+
     /// The topic ids of a request whose names are not known yet: to be asked for before [`Self::clear`].
     pub fn unknown_ids(&self, request: &ProduceRequest) -> Vec<TopicId> {
         super::unknown_ids(request.topics.iter().map(|topic| &topic.name), &self.topic_ids)
