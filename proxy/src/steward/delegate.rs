@@ -269,7 +269,11 @@ impl Delegate {
                     (StreamRule::Seal(rule), Some(who)) => rule.may_write(&who),
                     _ => false,
                 };
-                if !allowed {
+                // A grant that was revoked by name is not given again by rule.
+                let revoked = self.live.read(|keyring| {
+                    keyring.grants(identity, stream).any(|grant| grant.right == right && grant.revoked_at.is_some())
+                });
+                if !allowed || revoked {
                     return Err(if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter });
                 }
                 // Whom the policy names may read what the stream holds, from its first epoch on.
@@ -301,13 +305,20 @@ impl Delegate {
 impl Steward for Delegate {
     fn ask(&self, need: Need) -> Answer<'_> {
         Box::pin(async move {
-            let change = self.change_for(need.clone())?;
+            self.change_for(need.clone())?;
             let mut publisher = self.publisher.lock().await;
             for _ in 0..MOST_ATTEMPTS {
-                if self.is_met(&need) {
-                    return Ok(());
-                }
-                match self.attempt(&mut publisher, &change).await {
+                // Decided from everything that was written until now: while this waited its turn, the need may have
+                // been met, or the right that it asks for may have been taken away.
+                let written = match publisher.take().await {
+                    Ok(()) if self.is_met(&need) => return Ok(()),
+                    Ok(()) => {
+                        let change = self.change_for(need.clone())?;
+                        self.attempt(&mut publisher, &change).await
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                match written {
                     Ok(()) => {
                         tracing::info!(event = "steward_granted", ?need);
                         return Ok(());
