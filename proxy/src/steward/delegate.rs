@@ -193,10 +193,16 @@ impl Delegate {
             keyring.streams().filter(ends).map(|stream| stream.id).collect()
         });
         for stream in &due {
-            plan.epoch(*stream, &self.terms_of(*stream)).await?;
+            // What stops one stream (its KMS key, the identity of a reader) must not stop the others, nor the heads
+            // without which every writer stops.
+            let before = plan.len();
+            if let Err(error) = plan.epoch(*stream, &self.terms_of(*stream)).await {
+                plan.truncate(before);
+                tracing::error!(event = "steward_epoch_failed", %stream, %error);
+            }
         }
         // A head vouches for what it has read; the new epochs are in the next one.
-        if due.is_empty() { plan.head() } else { Ok(()) }
+        if plan.len() == 0 { plan.head() } else { Ok(()) }
     }
 
     /// Does what is due by time, for ever.

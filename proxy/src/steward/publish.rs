@@ -90,10 +90,17 @@ impl ExclusivePublisher {
 
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
+        // All at once: one after another, the grants of a large stream would outlast the transaction's time, and readers
+        // of committed records see nothing else while it is open.
+        let mut deliveries = Vec::with_capacity(objects.len());
         for object in objects {
             let key = object.record_key();
             let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
-            producer.send(record, ANSWER_TIMEOUT).await.map_err(|(error, _)| self.judge(error))?;
+            deliveries.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
+        }
+        for delivery in deliveries {
+            let delivered = delivery.await.map_err(|_| PublishError::Stopped)?;
+            delivered.map_err(|(error, _)| self.judge(error))?;
         }
         let committing = producer.clone();
         let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
