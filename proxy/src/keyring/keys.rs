@@ -222,7 +222,7 @@ impl Keys {
         if self.policy.load().enrolment(who) != Some(crate::config::Custody::Gateway) {
             return Err(Reason::NoIdentity);
         }
-        sealing.steward.ask(Need::Identity { principal: who.clone() }).await?;
+        sealing.ask(Need::Identity { principal: who.clone() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the steward has not enrolled the client"))
     }
 
@@ -246,7 +246,7 @@ impl Keys {
         if !allowed && !known {
             return Err(Reason::NotWriter);
         }
-        sealing.steward.ask(Need::Stream { topic: topic.to_owned() }).await?;
+        sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
     }
 
@@ -289,7 +289,7 @@ impl Keys {
         if !by_policy || revoked {
             return Err(denied);
         }
-        sealing.steward.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
+        sealing.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
         self.live.wait_for(STEWARD_WAIT, granted).await.ok_or(Reason::Unavailable("the steward has not given the grant"))
     }
 
@@ -387,6 +387,12 @@ impl Keys {
 }
 
 impl Sealing {
+    /// Asks the steward, and waits no longer than a client would.
+    async fn ask(&self, need: Need) -> Result<(), Reason> {
+        let answer = tokio::time::timeout(STEWARD_WAIT, self.steward.clone().ask(need)).await;
+        answer.unwrap_or(Err(Reason::Unavailable("the steward has not answered in time")))
+    }
+
     fn cached(&self, identity: IdentityId, key_id: KeyId) -> Option<Arc<SessionReader>> {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.get(&(identity, key_id), now()).cloned()

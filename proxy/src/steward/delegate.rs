@@ -4,7 +4,8 @@
 //! another delegate was faster, the keyring is read again and the change decided again. What must never happen here:
 //! a change that was decided from an old keyring being written.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -108,6 +109,8 @@ pub struct Delegate {
     key: SigningKey,
     policy: ArcSwap<Policy>,
     publisher: Mutex<ExclusivePublisher>,
+    /// What is being fulfilled now.
+    asked: std::sync::Mutex<HashSet<Need>>,
 }
 
 impl Delegate {
@@ -121,7 +124,7 @@ impl Delegate {
         policy: Policy,
     ) -> Self {
         let publisher = Mutex::new(ExclusivePublisher::new(topic, live.clone()));
-        Self { settings, live, kms, key, policy: ArcSwap::from_pointee(policy), publisher }
+        Self { settings, live, kms, key, policy: ArcSwap::from_pointee(policy), publisher, asked: std::sync::Mutex::default() }
     }
 
     /// Puts another policy in force.
@@ -190,10 +193,16 @@ impl Delegate {
             keyring.streams().filter(ends).map(|stream| stream.id).collect()
         });
         for stream in &due {
-            plan.epoch(*stream, &self.terms_of(*stream)).await?;
+            // What stops one stream (its KMS key, the identity of a reader) must not stop the others, nor the heads
+            // without which every writer stops.
+            let before = plan.len();
+            if let Err(error) = plan.epoch(*stream, &self.terms_of(*stream)).await {
+                plan.truncate(before);
+                tracing::error!(event = "steward_epoch_failed", %stream, %error);
+            }
         }
         // A head vouches for what it has read; the new epochs are in the next one.
-        if due.is_empty() { plan.head() } else { Ok(()) }
+        if plan.len() == 0 { plan.head() } else { Ok(()) }
     }
 
     /// Does what is due by time, for ever.
@@ -269,7 +278,11 @@ impl Delegate {
                     (StreamRule::Seal(rule), Some(who)) => rule.may_write(&who),
                     _ => false,
                 };
-                if !allowed {
+                // A grant that was revoked by name is not given again by rule.
+                let revoked = self.live.read(|keyring| {
+                    keyring.grants(identity, stream).any(|grant| grant.right == right && grant.revoked_at.is_some())
+                });
+                if !allowed || revoked {
                     return Err(if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter });
                 }
                 // Whom the policy names may read what the stream holds, from its first epoch on.
@@ -296,31 +309,71 @@ impl Delegate {
             }
         })
     }
+
+    /// Makes the change that a need asks for, unless it is met.
+    async fn fulfil(&self, need: &Need) -> Result<(), Reason> {
+        let mut publisher = self.publisher.lock().await;
+        for _ in 0..MOST_ATTEMPTS {
+            // Decided from everything that was written until now: while this waited its turn, the need may have
+            // been met, or the right that it asks for may have been taken away.
+            let written = match publisher.take().await {
+                Ok(()) if self.is_met(need) => return Ok(()),
+                Ok(()) => {
+                    let change = self.change_for(need.clone())?;
+                    self.attempt(&mut publisher, &change).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            match written {
+                Ok(()) => {
+                    tracing::info!(event = "steward_granted", ?need);
+                    return Ok(());
+                }
+                Err(ChangeError::Publish(PublishError::Fenced)) => {}
+                Err(error) => {
+                    tracing::warn!(event = "steward_failed", ?need, %error);
+                    return Err(Reason::Unavailable("the steward cannot write to the keyring"));
+                }
+            }
+        }
+        Err(Reason::Unavailable("other stewards are writing to the keyring"))
+    }
 }
 
 impl Steward for Delegate {
-    fn ask(&self, need: Need) -> Answer<'_> {
+    fn ask(self: Arc<Self>, need: Need) -> Answer {
         Box::pin(async move {
-            let change = self.change_for(need.clone())?;
-            let mut publisher = self.publisher.lock().await;
-            for _ in 0..MOST_ATTEMPTS {
-                if self.is_met(&need) {
-                    return Ok(());
-                }
-                match self.attempt(&mut publisher, &change).await {
-                    Ok(()) => {
-                        tracing::info!(event = "steward_granted", ?need);
-                        return Ok(());
-                    }
-                    Err(ChangeError::Publish(PublishError::Fenced)) => {}
-                    Err(error) => {
-                        tracing::warn!(event = "steward_failed", ?need, %error);
-                        return Err(Reason::Unavailable("the steward cannot write to the keyring"));
-                    }
-                }
-            }
-            Err(Reason::Unavailable("other stewards are writing to the keyring"))
+            self.change_for(need.clone())?;
+            // Asked by another connection already: the caller waits for the keyring to have it.
+            let Some(asked) = Asked::begin(&self, &need) else { return Ok(()) };
+            // A task of its own: a client that goes away, or a request that has waited long enough, must neither cut a
+            // transaction in two nor make the next one begin from the start.
+            let work = tokio::spawn(async move {
+                let outcome = asked.delegate.fulfil(&asked.need).await;
+                drop(asked);
+                outcome
+            });
+            work.await.unwrap_or(Err(Reason::Unavailable("the steward has stopped")))
         })
+    }
+}
+
+/// A need that is being fulfilled, once however many connections have it.
+struct Asked {
+    delegate: Arc<Delegate>,
+    need: Need,
+}
+
+impl Asked {
+    fn begin(delegate: &Arc<Delegate>, need: &Need) -> Option<Self> {
+        let first = delegate.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(need.clone());
+        first.then(|| Self { delegate: delegate.clone(), need: need.clone() })
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.delegate.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.need);
     }
 }
 

@@ -50,6 +50,16 @@ impl<'a> Plan<'a> {
         Self { live, kms, key, made: Vec::new() }
     }
 
+    /// How many objects it has made.
+    pub(super) fn len(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Forgets all but its first objects.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.made.truncate(len);
+    }
+
     /// What has to be published.
     pub fn finish(self) -> Vec<SignedObject> {
         self.made

@@ -47,7 +47,8 @@ impl ExclusivePublisher {
         Self { topic, live, producer: None }
     }
 
-    /// Makes sure that this is the one writer and that everything written before has been read.
+    /// Makes sure that this is the one writer and that everything written before has been read. Counts as taken only
+    /// once it has been read: whoever gives up before leaves nothing that the next one could decide from.
     pub async fn take(&mut self) -> Result<(), PublishError> {
         if self.producer.is_none() {
             let topic = self.topic.clone();
@@ -57,43 +58,49 @@ impl ExclusivePublisher {
                 Ok(producer)
             })
             .await?;
-            self.producer = Some(producer);
             let topic = self.topic.clone();
             let from = self.live.applied_to();
             let end = blocking(move || end_of_topic(&topic, from)).await?;
             let read = self.live.wait_for(ANSWER_TIMEOUT, |live| (live.applied_to() >= end).then_some(())).await;
             read.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+            self.producer = Some(producer);
         }
         Ok(())
     }
 
-    /// Writes all objects or none, and waits until the keyring here has them.
+    /// Writes all objects or none, and waits until the keyring here has them. On any other end, also when the caller
+    /// goes away in the middle, the producer is given up: the next one fences it, and reads what became of its
+    /// transaction before anything else is decided.
     pub async fn publish(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
         if objects.is_empty() {
             return Ok(());
         }
-        let producer = self.producer.clone().ok_or(PublishError::Fenced)?;
-        let outcome = self.transact(&producer, objects).await;
-        if outcome.is_err() {
-            // Whatever state the producer is in, the next one starts from a clean one.
-            self.producer = None;
-        }
-        outcome?;
+        let producer = self.producer.take().ok_or(PublishError::Fenced)?;
+        self.transact(&producer, objects).await?;
         let arrived = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let known = |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
                 objects.iter().all(known).then_some(())
             })
         };
-        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))
+        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+        self.producer = Some(producer);
+        Ok(())
     }
 
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
+        // All at once: one after another, the grants of a large stream would outlast the transaction's time, and readers
+        // of committed records see nothing else while it is open.
+        let mut deliveries = Vec::with_capacity(objects.len());
         for object in objects {
             let key = object.record_key();
             let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
-            producer.send(record, ANSWER_TIMEOUT).await.map_err(|(error, _)| self.judge(error))?;
+            deliveries.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
+        }
+        for delivery in deliveries {
+            let delivered = delivery.await.map_err(|_| PublishError::Stopped)?;
+            delivered.map_err(|(error, _)| self.judge(error))?;
         }
         let committing = producer.clone();
         let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
