@@ -25,7 +25,7 @@ use crate::chain::refusal::Reason;
 use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::steward::{Need, Steward};
+use crate::steward::{BY_POLICY, Need, Steward};
 
 /// Keys and policy as the data path sees them.
 pub struct Keys {
@@ -262,6 +262,12 @@ impl Keys {
     ) -> Result<(), Reason> {
         let id = identity.id();
         let denied = if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter };
+        let named = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) if right == Right::Read => Some(rule.may_read(who)),
+            StreamRule::Seal(rule) => Some(rule.may_write(who)),
+            _ => None,
+        };
+        let unnamed = named == Some(false);
         let granted = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let at = now();
@@ -271,17 +277,17 @@ impl Keys {
                     Right::Read => true,
                     Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
                 };
-                keyring.grants(id, stream.id).any(|g| g.right == right && g.is_valid(at) && covers(g)).then_some(())
+                let counts = |grant: &barnabas_crypto::Grant| {
+                    // A grant by policy ends here at once; the steward ends it for everyone a moment later.
+                    grant.right == right && grant.is_valid(at) && !(unnamed && grant.valid_to == BY_POLICY)
+                };
+                keyring.grants(id, stream.id).any(|grant| counts(grant) && covers(grant)).then_some(())
             })
         };
         if granted(&self.live).is_some() {
             return Ok(());
         }
-        let by_policy = match self.policy.load().stream(topic) {
-            StreamRule::Seal(rule) if right == Right::Read => rule.may_read(who),
-            StreamRule::Seal(rule) => rule.may_write(who),
-            _ => false,
-        };
+        let by_policy = named == Some(true);
         // A grant that was revoked by name is not given again by rule.
         let revoked = self.live.read(|keyring| {
             keyring.grants(id, stream.id).any(|grant| grant.right == right && grant.revoked_at.is_some())
