@@ -382,6 +382,7 @@ impl Keys {
                 keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
             });
         });
+        self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
         sealing.sessions.for_each(|session| {
             session.observe_time(at);
