@@ -121,7 +121,13 @@ impl ExclusivePublisher {
         };
         match code {
             Some(
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+                // A fenced producer gives back what it has not sent as purged; nobody else purges.
+                | RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
+                | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
             _ => self.topic.kafka(error).into(),
         }
