@@ -136,6 +136,7 @@ impl FetchChain {
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
         for (name, index, fetch_offset) in note.0 {
             self.take_position(name, index, fetch_offset).await;
         }
@@ -166,6 +167,7 @@ impl FetchChain {
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
         let response = ShareFetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
         for (entry, partition) in response.partitions.iter().enumerate() {

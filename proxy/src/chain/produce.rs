@@ -110,6 +110,7 @@ impl ProduceChain {
         frame: Bytes,
     ) -> Result<Produced, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
         let mut edits = Vec::new();
         let mut refused = Vec::new();
         for (entry, partition) in request.partitions.iter().enumerate() {
