@@ -110,6 +110,8 @@ pub struct Opening<'a> {
     behind: i64,
     /// The batch at `at`, when it waits for a session.
     half: Option<Half>,
+    /// Bound for what the response inflates to.
+    limit: usize,
     opened: Opened,
 }
 
@@ -137,7 +139,7 @@ impl<'a> Opening<'a> {
         scratch: &'a mut Scratch,
         out: &'a mut Vec<u8>,
     ) -> Self {
-        Self { records, order, scratch, out, at: 0, behind: i64::MIN, half: None, opened: Opened::default() }
+        Self { records, order, scratch, out, at: 0, behind: i64::MIN, half: None, limit: 0, opened: Opened::default() }
     }
 
     /// What was opened so far.
@@ -147,6 +149,7 @@ impl<'a> Opening<'a> {
 
     /// Opens entry after entry until the end, a refusal, or a session that is not known yet.
     pub fn run(&mut self, source: &Source<'_>) -> Step {
+        self.limit = source.max_inflated;
         let rest = self.records.get(self.at..).unwrap_or_default();
         let base = self.at;
         for entry in entries(rest) {
@@ -430,6 +433,8 @@ impl<'a> Opening<'a> {
         reader: &SessionReader,
     ) -> Result<(), Reason> {
         self.scratch.value = reader.open(sealed, place)?;
+        // A writer with keys of its own may have compressed it: a batch of small bombs.
+        self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.limit)?;
         let value = &self.scratch.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
         let length =

@@ -82,7 +82,7 @@ impl Budget {
     }
 
     /// Pays for `bytes` that are written besides.
-    fn pay(&mut self, bytes: usize, limit: usize) -> Result<(), BatchError> {
+    pub(super) fn pay(&mut self, bytes: usize, limit: usize) -> Result<(), BatchError> {
         self.spent = self.spent.saturating_add(bytes);
         if self.spent > limit { Err(InflateError::TooLarge.into()) } else { Ok(()) }
     }
