@@ -124,7 +124,7 @@ impl ProduceChain {
         let mut refused = Vec::new();
         for (entry, partition) in request.partitions.iter().enumerate() {
             let topic = request.topic(&frame, partition)?;
-            match self.partition(topic, partition, &frame).await {
+            match self.partition(topic, partition, &frame, request.transactional_id.is_some()).await {
                 Ok(None) => {}
                 Ok(Some(records)) => edits.push((entry, ProduceEdit::Replace(records))),
                 Err(reason) => {
@@ -157,8 +157,13 @@ impl ProduceChain {
         topic: TopicRef<'_>,
         partition: &ProducePartition,
         frame: &Bytes,
+        transactional: bool,
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
+        // An open transaction on the keyring would hide what is written behind it from everyone until it ends.
+        if transactional && self.keys.is_keyring(&name) {
+            return Err(Reason::NotWriter);
+        }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
             let access = timeout_at(self.patience, self.keys.writer(&self.principal, &name)).await;
             self.remember(name.clone(), access.unwrap_or(Err(super::NOT_IN_TIME)));

@@ -85,9 +85,14 @@ impl Keys {
         self.live.bump();
     }
 
+    /// Whether a topic is the keyring.
+    pub fn is_keyring(&self, topic: &str) -> bool {
+        self.sealing.as_ref().is_some_and(|sealing| sealing.topic == topic)
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
-        if let Some(sealing) = self.sealing.as_ref().filter(|sealing| sealing.topic == topic) {
+        if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
             return self.keyring_writer(sealing, who);
         }
         let Some(sealing) = self.sealed(topic)? else {
