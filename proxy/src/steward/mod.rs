@@ -9,6 +9,7 @@ mod mandate;
 mod plan;
 mod publish;
 mod delegate;
+mod request;
 
 use std::pin::Pin;
 
@@ -19,6 +20,7 @@ use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
+pub use request::{Asker, answer_requests};
 pub use publish::{ExclusivePublisher, PublishError};
 
 /// Something that the data path cannot go on without.
@@ -52,13 +54,4 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send + '
 pub trait Steward: Send + Sync {
     /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it.
     fn ask(&self, need: Need) -> Answer<'_>;
-}
-
-/// No delegate runs here, and none was heard of elsewhere: what is missing stays missing until an operator's command.
-pub struct NoSteward;
-
-impl Steward for NoSteward {
-    fn ask(&self, _need: Need) -> Answer<'_> {
-        Box::pin(std::future::ready(Err(Reason::Unavailable("no steward runs in this gateway"))))
-    }
 }
