@@ -280,6 +280,7 @@ async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, ke
     loop {
         ticks.tick().await;
         keys.tick();
+        keys.repair().await;
         if let Some(condition) = &keyring_read {
             if live.is_caught_up() {
                 condition.met();

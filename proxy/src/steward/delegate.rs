@@ -130,7 +130,6 @@ pub struct Delegate {
 
 struct Asked {
     need: Need,
-    change: Change,
     tell: oneshot::Sender<Result<(), Reason>>,
 }
 
@@ -248,10 +247,16 @@ impl Delegate {
             keyring.streams().filter(ends).map(|stream| stream.id).collect()
         });
         for stream in &due {
-            plan.epoch(*stream, &self.terms_of(*stream)).await?;
+            // What stops one stream (its KMS key, the identity of a reader) must not stop the others, nor the heads
+            // without which every writer stops.
+            let mark = plan.mark();
+            if let Err(error) = plan.epoch(*stream, &self.terms_of(*stream)).await {
+                plan.undo_to(mark);
+                tracing::error!(event = "steward_epoch_failed", %stream, %error);
+            }
         }
         // A head vouches for what it has read; the new epochs are in the next one.
-        if due.is_empty() { plan.head() } else { Ok(()) }
+        if plan.mark() == 0 { plan.head() } else { Ok(()) }
     }
 
     /// Does what is due by time and by a change of policy, for ever.
@@ -365,21 +370,11 @@ impl Delegate {
         publisher.take().await?;
         let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
         let mut decided: HashMap<&Need, Result<(), Reason>> = HashMap::new();
-        for Asked { need, change, .. } in batch {
-            if decided.contains_key(need) {
-                continue;
+        for Asked { need, .. } in batch {
+            if !decided.contains_key(need) {
+                let decision = self.decide_need(&mut plan, need).await;
+                decided.insert(need, decision);
             }
-            if self.is_met(need) {
-                decided.insert(need, Ok(()));
-                continue;
-            }
-            let mark = plan.mark();
-            let decision = self.decide(&mut plan, change).await.map_err(|error| {
-                tracing::warn!(event = "steward_failed", ?need, %error);
-                plan.undo_to(mark);
-                Reason::Unavailable("the steward cannot decide this need")
-            });
-            decided.insert(need, decision);
         }
         let objects = plan.finish();
         publisher.publish(&objects).await?;
@@ -391,31 +386,54 @@ impl Delegate {
     }
 }
 
-impl Steward for Delegate {
-    fn ask(&self, need: Need) -> Answer<'_> {
-        Box::pin(async move {
-            for _ in 0..MOST_ATTEMPTS {
-                let change = self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), &need))?;
-                let (tell, mut told) = oneshot::channel();
-                let asked = Asked { need: need.clone(), change, tell };
-                self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
-                loop {
-                    let mut publisher = self.publisher.lock().await;
-                    match told.try_recv() {
-                        Ok(answer) => return answer,
-                        // Whoever had taken it along went away in the middle.
-                        Err(TryRecvError::Closed) => break,
-                        Err(TryRecvError::Empty) => {}
-                    }
-                    let batch = {
-                        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-                        let count = asked.len().min(MOST_NEEDS_AT_ONCE);
-                        asked.drain(..count).collect()
-                    };
-                    self.answer(&mut publisher, batch).await;
+impl Delegate {
+    /// Decided from everything that was written until now: while a need waited its turn it may have been met, or the
+    /// right that it asks for may have been taken away.
+    async fn decide_need(&self, plan: &mut Plan<'_>, need: &Need) -> Result<(), Reason> {
+        if self.is_met(need) {
+            return Ok(());
+        }
+        let change = self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), need))?;
+        let mark = plan.mark();
+        self.decide(plan, &change).await.map_err(|error| {
+            tracing::warn!(event = "steward_failed", ?need, %error);
+            plan.undo_to(mark);
+            Reason::Unavailable("the steward cannot decide this need")
+        })
+    }
+
+    async fn meet(&self, need: Need) -> Result<(), Reason> {
+        for _ in 0..MOST_ATTEMPTS {
+            let (tell, mut told) = oneshot::channel();
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Asked { need: need.clone(), tell });
+            loop {
+                let mut publisher = self.publisher.lock().await;
+                match told.try_recv() {
+                    Ok(answer) => return answer,
+                    // Whoever had taken it along went away in the middle.
+                    Err(TryRecvError::Closed) => break,
+                    Err(TryRecvError::Empty) => {}
                 }
+                let batch = {
+                    let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                    let count = asked.len().min(MOST_NEEDS_AT_ONCE);
+                    asked.drain(..count).collect()
+                };
+                self.answer(&mut publisher, batch).await;
             }
-            Err(Reason::Unavailable("other stewards are writing to the keyring"))
+        }
+        Err(Reason::Unavailable("other stewards are writing to the keyring"))
+    }
+}
+
+impl Steward for Delegate {
+    fn ask(self: Arc<Self>, need: Need) -> Answer {
+        Box::pin(async move {
+            self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), &need))?;
+            // A task of its own: a client that goes away, or a request that has waited long enough, must neither cut a
+            // transaction in two nor make the next one begin from the start.
+            let work = tokio::spawn(async move { self.meet(need).await });
+            work.await.unwrap_or(Err(Reason::Unavailable("the steward has stopped")))
         })
     }
 }

@@ -12,6 +12,7 @@ mod delegate;
 mod request;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use barnabas_crypto::{IdentityId, Right, StreamId};
 
@@ -48,10 +49,11 @@ pub enum Need {
 }
 
 /// An answer that takes a while.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send + 'a>>;
+pub type Answer = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send>>;
 
 /// Whoever fulfils needs: the delegate inside this gateway, or one elsewhere that is asked through the keyring topic.
 pub trait Steward: Send + Sync {
-    /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it.
-    fn ask(&self, need: Need) -> Answer<'_>;
+    /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it. Whoever stops
+    /// waiting for the answer does not stop the work.
+    fn ask(self: Arc<Self>, need: Need) -> Answer;
 }

@@ -47,7 +47,8 @@ impl ExclusivePublisher {
         Self { topic, live, producer: None }
     }
 
-    /// Makes sure that this is the one writer and that everything written before has been read.
+    /// Makes sure that this is the one writer and that everything written before has been read. Counts as taken only
+    /// once it has been read: whoever gives up before leaves nothing that the next one could decide from.
     pub async fn take(&mut self) -> Result<(), PublishError> {
         if self.producer.is_none() {
             let topic = self.topic.clone();
@@ -57,22 +58,24 @@ impl ExclusivePublisher {
                 Ok(producer)
             })
             .await?;
-            self.producer = Some(producer);
             let topic = self.topic.clone();
             let from = self.live.applied_to();
             let end = blocking(move || end_of_topic(&topic, from)).await?;
             let read = self.live.wait_for(ANSWER_TIMEOUT, |live| (live.applied_to() >= end).then_some(())).await;
             read.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+            self.producer = Some(producer);
         }
         Ok(())
     }
 
-    /// Writes all objects or none, and waits until the keyring here has them.
+    /// Writes all objects or none, and waits until the keyring here has them. On any other end, also when the caller
+    /// goes away in the middle, the producer is given up: the next one fences it, and reads what became of its
+    /// transaction before anything else is decided.
     pub async fn publish(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
         if objects.is_empty() {
             return Ok(());
         }
-        self.write(objects).await?;
+        let producer = self.write(objects).await?;
         // The last one first: when it has come, all have.
         let arrived = |live: &LiveKeyring| {
             live.read(|keyring| {
@@ -80,16 +83,17 @@ impl ExclusivePublisher {
                 objects.iter().rev().all(known).then_some(())
             })
         };
-        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))
+        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+        self.producer = Some(producer);
+        Ok(())
     }
 
     /// Writes all objects or none; does not wait until they were read again.
-    pub async fn write(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
+    pub async fn write(&mut self, objects: &[SignedObject]) -> Result<KeyringProducer, PublishError> {
         // A producer that failed, or whose caller went away in the middle, is not used again: the next one starts clean.
         let producer = self.producer.take().ok_or(PublishError::Fenced)?;
         self.transact(&producer, objects).await?;
-        self.producer = Some(producer);
-        Ok(())
+        Ok(producer)
     }
 
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
@@ -119,6 +123,10 @@ impl ExclusivePublisher {
             Some(
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
             ) => PublishError::Fenced,
+            // What a producer that was fenced gives up of what it had queued.
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                PublishError::Fenced
+            }
             _ => self.topic.kafka(error).into(),
         }
     }

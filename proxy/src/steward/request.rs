@@ -50,7 +50,7 @@ impl Asker {
 }
 
 impl Steward for Asker {
-    fn ask(&self, need: Need) -> Answer<'_> {
+    fn ask(self: Arc<Self>, need: Need) -> Answer {
         Box::pin(async move {
             if !self.is_due(&need)? {
                 return Ok(());
@@ -103,12 +103,12 @@ pub async fn answer_requests(delegate: Arc<Delegate>, live: Arc<LiveKeyring>, to
 }
 
 /// True when nothing is left to be done for a request, met or refused.
-async fn answer(delegate: &Delegate, key: &str, value: &[u8]) -> bool {
+async fn answer(delegate: &Arc<Delegate>, key: &str, value: &[u8]) -> bool {
     let Some(need) = read(value) else {
         tracing::warn!(event = "steward_request_refused", key, "not a request that this version knows");
         return true;
     };
-    match delegate.ask(need.clone()).await {
+    match delegate.clone().ask(need.clone()).await {
         Ok(()) => true,
         Err(reason) if reason.is_retriable() => false,
         Err(reason) => {
