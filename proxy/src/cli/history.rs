@@ -102,7 +102,7 @@ async fn read(config: &Config) -> Result<History, Failure> {
         match tokio::time::timeout(desk::READ_LIMIT, consumer.recv()).await {
             Ok(Ok(message)) => {
                 history.take(message.key().unwrap_or_default(), message.payload(), message.offset());
-                if history.records % PROGRESS_EVERY == 0 {
+                if history.records.is_multiple_of(PROGRESS_EVERY) {
                     progress.at(history.records);
                 }
             }
