@@ -16,9 +16,9 @@ use super::{Exit, Failure, serve};
 use crate::config::Config;
 use crate::gateway::{OpenKeyring, open_keystore};
 use crate::identity::Principal;
-use crate::keyring::{CustodyStore, KeyringTopic, now};
+use crate::keyring::{CustodyStore, now};
 use crate::metrics::Metrics;
-use crate::steward::{Change, ChangeError, Delegate, PlanError};
+use crate::steward::{Change, ChangeError, Delegate, ExclusivePublisher, PlanError};
 
 /// The opened keyring, and whoever may change it.
 pub(super) struct Desk {
@@ -32,9 +32,20 @@ pub(super) struct Desk {
 impl Desk {
     /// Opens the keyring to look at it.
     pub(super) fn to_read(config: Config) -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Self::without_secrets(config, false)
+    }
+
+    /// Opens the keyring to put signed objects into it. The topic is made when it is not there; no secret is needed.
+    pub(super) fn to_fill(config: Config) -> Result<Self, Failure> {
+        Self::without_secrets(config, true)
+    }
+
+    fn without_secrets(config: Config, make: bool) -> Result<Self, Failure> {
+        let runtime = runtime()?;
         let opened = runtime.block_on(async {
-            let keyring = OpenKeyring::existing(&config, Arc::new(Metrics::default())).await?;
+            let metrics = Arc::new(Metrics::default());
+            let opening = if make { OpenKeyring::open(&config, metrics).await } else { OpenKeyring::existing(&config, metrics).await };
+            let keyring = opening?;
             caught_up(&keyring).await?;
             Ok(keyring)
         });
@@ -45,7 +56,7 @@ impl Desk {
     /// Opens keystore and keyring to act as the steward's delegate. The keyring topic is made when it is not there.
     pub(super) fn to_change(config: Config) -> Result<Self, Failure> {
         let keystore = config.keystore.clone().ok_or_else(no_keystore)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = runtime()?;
         let kms = open_keystore(&keystore).map_err(serve::failure)?;
         let opened = runtime.block_on(async {
             let keyring = OpenKeyring::open(&config, Arc::new(Metrics::default())).await?;
@@ -79,9 +90,10 @@ impl Desk {
         Ok(keyring.live.read(ask))
     }
 
-    /// The topic of the keyring.
-    pub(super) fn topic(&self) -> Result<Arc<KeyringTopic>, Failure> {
-        self.keyring.as_ref().map(|keyring| keyring.topic.clone()).ok_or_else(closed)
+    /// Who writes to the keyring alone as long as it lives.
+    pub(super) fn publisher(&self) -> Result<ExclusivePublisher, Failure> {
+        let keyring = self.keyring.as_ref().ok_or_else(closed)?;
+        Ok(ExclusivePublisher::new(keyring.topic.clone(), keyring.live.clone()))
     }
 
     /// Clients' secrets; only after [`Self::with_custody`] or [`Self::to_change`].
@@ -126,6 +138,11 @@ impl Drop for Desk {
             runtime.shutdown_timeout(Duration::from_secs(1));
         }
     }
+}
+
+/// A small runtime: a command waits for one thing after the other.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
 }
 
 /// Reads a principal as Kafka writes it.
@@ -214,7 +231,7 @@ fn closed() -> Failure {
 }
 
 /// A keyring of a hundred thousand objects is read in seconds.
-const READ_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// What is faster than this needs no word.
 const FIRST_WORD: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ mod exit;
 mod output;
 mod desk;
 mod moment;
+mod history;
 mod serve;
 mod check;
 mod init;

@@ -28,7 +28,7 @@ use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, Write
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
-use crate::steward::{NoSteward, PublishError, Steward};
+use crate::steward::{Asker, PublishError, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
 
 /// Why a gateway does not start or a command cannot work.
@@ -195,6 +195,9 @@ impl Gateway {
         background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read));
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
+            if let Some(keyring) = &self.keyring {
+                background.spawn(answer_requests(delegate.clone(), keyring.live.clone(), keyring.topic.clone()));
+            }
         }
         let mut listeners = JoinSet::new();
         for (serving, _) in &self.listeners {
@@ -249,7 +252,7 @@ impl KeyParts {
         };
         let steward: Arc<dyn Steward> = match &delegate {
             Some(delegate) => delegate.clone(),
-            None => Arc::new(NoSteward),
+            None => Arc::new(Asker::new(keyring.topic.name().to_owned(), keyring.topic.publish()?)),
         };
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

@@ -14,6 +14,7 @@ use rdkafka::Message;
 use rdkafka::error::KafkaError;
 use tokio::sync::watch;
 
+use super::requests::Requests;
 use super::topic::KeyringConsumer;
 use crate::metrics::Metrics;
 
@@ -26,6 +27,8 @@ pub struct LiveKeyring {
     applied_to: AtomicI64,
     caught_up: AtomicBool,
     changed: watch::Sender<u64>,
+    /// What gateways ask of a steward elsewhere, by record key.
+    requests: Mutex<Requests>,
     /// Keys of refused records: under some of them an accepted object stands, which compaction would drop.
     damaged: Mutex<BTreeSet<Vec<u8>>>,
     metrics: Arc<Metrics>,
@@ -40,6 +43,7 @@ impl LiveKeyring {
             applied_to: AtomicI64::new(0),
             caught_up: AtomicBool::new(false),
             changed: watch::Sender::new(0),
+            requests: Mutex::default(),
             damaged: Mutex::default(),
             metrics,
         }
@@ -88,6 +92,16 @@ impl LiveKeyring {
         }
     }
 
+    /// What is asked of a steward now: record keys and what stands there.
+    pub fn requests(&self) -> Vec<(String, Vec<u8>)> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// Whether a request stands under this record key.
+    pub fn is_requested(&self, key: &str) -> bool {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).has(key)
+    }
+
     /// Waits until the history has been read.
     pub async fn wait_until_caught_up(&self, limit: Duration) -> bool {
         self.wait_for(limit, |live| live.is_caught_up().then_some(())).await.is_some()
@@ -121,6 +135,13 @@ impl LiveKeyring {
 
     /// Applies one record.
     pub fn apply(&self, key: &[u8], value: Option<&[u8]>, offset: i64) {
+        if let Some(key) = Requests::key(key) {
+            // Not an object: nothing that is asked for changes the keyring.
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner).take(key, value);
+            self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);
+            self.changed.send_modify(|count| *count += 1);
+            return;
+        }
         let outcome =
             self.keyring.write().unwrap_or_else(PoisonError::into_inner).apply(key, value, now());
         self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);

@@ -4,6 +4,7 @@
 //! database is needed: whoever has the topic, the pinned root key and the KMS has everything.
 
 mod topic;
+mod requests;
 mod live;
 mod custody;
 mod client_sealed;
@@ -14,4 +15,5 @@ pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
 pub use keys::{Keys, Sealing, WriterSessions};
 pub use live::{LiveKeyring, now};
+pub use requests::REQUEST_PREFIX;
 pub use topic::{ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config};

@@ -9,6 +9,7 @@ mod mandate;
 mod plan;
 mod publish;
 mod delegate;
+mod request;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
+pub use request::{Asker, answer_requests};
 pub use publish::{ExclusivePublisher, PublishError};
 
 /// Something that the data path cannot go on without.
@@ -54,13 +56,4 @@ pub trait Steward: Send + Sync {
     /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it. Whoever stops
     /// waiting for the answer does not stop the work.
     fn ask(self: Arc<Self>, need: Need) -> Answer;
-}
-
-/// No delegate runs here, and none was heard of elsewhere: what is missing stays missing until an operator's command.
-pub struct NoSteward;
-
-impl Steward for NoSteward {
-    fn ask(self: Arc<Self>, _need: Need) -> Answer {
-        Box::pin(std::future::ready(Err(Reason::Unavailable("no steward runs in this gateway"))))
-    }
 }

@@ -88,8 +88,15 @@ impl ExclusivePublisher {
         Ok(())
     }
 
-    /// Writes all objects or none; does not wait until they were read again.
-    pub async fn write(&mut self, objects: &[SignedObject]) -> Result<KeyringProducer, PublishError> {
+    /// Writes all objects or none; does not wait until they were read again, since what is history may be refused by
+    /// those who take it for news.
+    pub async fn append(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
+        let producer = self.write(objects).await?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    async fn write(&mut self, objects: &[SignedObject]) -> Result<KeyringProducer, PublishError> {
         // A producer that failed, or whose caller went away in the middle, is not used again: the next one starts clean.
         let producer = self.producer.take().ok_or(PublishError::Fenced)?;
         self.transact(&producer, objects).await?;
@@ -129,6 +136,10 @@ impl ExclusivePublisher {
                 | RDKafkaErrorCode::PurgeInflight
                 | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
+            // What a producer that was fenced gives up of what it had queued.
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                PublishError::Fenced
+            }
             _ => self.topic.kafka(error).into(),
         }
     }

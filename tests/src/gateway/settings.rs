@@ -104,6 +104,8 @@ pub struct Settings {
     pub enroll: Vec<String>,
     /// `limits`.
     pub limits: Vec<(String, String)>,
+    /// The steward's delegate lives in the gateway; otherwise somewhere else.
+    pub steward_embedded: bool,
     /// Host-name routing on one port instead of a port for each broker.
     pub sni: Option<(String, String)>,
     /// Everything listens here.
@@ -196,6 +198,7 @@ impl Settings {
             default: "pass".to_owned(),
             rules: vec![],
             enroll: vec!["User:.*".to_owned()],
+            steward_embedded: true,
             limits: vec![],
             sni: None,
             ports: Ports::take(),
@@ -222,7 +225,8 @@ impl Settings {
         self.put_cluster(&mut text);
         text += &format!("keyring: {{ cluster: primary, topic: {} }}\n", home.keyring_topic);
         text += &home.block("keystore");
-        text += &home.block("steward");
+        let steward = home.block("steward");
+        text += &if self.steward_embedded { steward } else { steward.replace("run: embedded", "run: \"off\"") };
         self.put_streams(&mut text);
         text += "clients:\n  enroll:\n";
         for pattern in &self.enroll {
