@@ -42,12 +42,7 @@ impl OpenKeyring {
         let topic = Arc::new(topic);
         let prepared = topic.clone();
         // Asked again as long as Kafka does not answer: a gateway that starts before its brokers must come up with them.
-        tokio::task::spawn_blocking(move || {
-            prepared.ensure()?;
-            prepared.check_settings()
-        })
-        .await
-        .map_err(|_| Error::Stopped)??;
+        tokio::task::spawn_blocking(move || prepared.ensure()).await.map_err(|_| Error::Stopped)??;
         let live = Arc::new(LiveKeyring::new(root, metrics));
         let following = tokio::spawn(live.clone().follow(topic.follow()?));
         Ok(Self { live, topic, following })

@@ -122,7 +122,9 @@ impl Ports {
             .step_by(usize::from(BROKERS) + 2)
             .map(|bootstrap| Self { bootstrap })
             .find(|ports| (ports.bootstrap..=ports.admin()).all(free))
-            .ok_or_else(|| Failure::new(Exit::Unavailable, "there is no row of free ports on 127.0.0.1; choose by --port"))
+            .ok_or_else(|| {
+                Failure::new(Exit::Unavailable, "there is no row of free ports on 127.0.0.1; choose by --port")
+            })
     }
 
     /// The port of the first broker; the others follow.
