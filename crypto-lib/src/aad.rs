@@ -31,16 +31,9 @@ impl AadBuffer {
     ///
     /// Layout: u32 header length ‖ header ‖ partition part ‖ record key part ‖ named headers part, where each part is
     /// one byte 0 when its flag is not set, and otherwise: partition 1 ‖ i32; record key 1 (null) or 2 ‖ u32 length ‖ bytes.
-    pub(crate) fn build(
-        &mut self,
-        header: &[u8],
-        flags: Flags,
-        place: &Place<'_>,
-    ) -> Result<&[u8], Error> {
+    pub(crate) fn build(&mut self, header: &[u8], flags: Flags, place: &Place<'_>) -> Result<&[u8], Error> {
         if flags.headers_bound() {
-            return Err(Error::Unsupported(
-                "binding of named record headers (flag b6)",
-            ));
+            return Err(Error::Unsupported("binding of named record headers (flag b6)"));
         }
         let out = &mut self.0;
         if out.capacity() > KEPT_CAPACITY {
@@ -69,8 +62,7 @@ impl AadBuffer {
 }
 
 fn put_prefixed(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Error> {
-    let len = u32::try_from(bytes.len())
-        .map_err(|_| Error::Unsupported("record keys of 4 GiB and more"))?;
+    let len = u32::try_from(bytes.len()).map_err(|_| Error::Unsupported("record keys of 4 GiB and more"))?;
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(bytes);
     Ok(())
@@ -96,26 +88,14 @@ mod tests {
     type Input = (Vec<u8>, u8, i32, Option<Vec<u8>>);
 
     fn build((header, flags, partition, key): &Input) -> Vec<u8> {
-        let place = Place {
-            partition: *partition,
-            record_key: key.as_deref(),
-        };
-        AadBuffer::new()
-            .build(header, Flags::from_byte(*flags), &place)
-            .unwrap()
-            .to_vec()
+        let place = Place { partition: *partition, record_key: key.as_deref() };
+        AadBuffer::new().build(header, Flags::from_byte(*flags), &place).unwrap().to_vec()
     }
 
     /// The input with unbound parts removed: equal inputs in this form may and must give equal bytes.
-    fn bound(
-        (header, flags, partition, key): &Input,
-    ) -> (Vec<u8>, Option<i32>, Option<Option<Vec<u8>>>) {
+    fn bound((header, flags, partition, key): &Input) -> (Vec<u8>, Option<i32>, Option<Option<Vec<u8>>>) {
         let flags = Flags::from_byte(*flags);
-        (
-            header.clone(),
-            flags.partition_bound().then_some(*partition),
-            flags.key_bound().then(|| key.clone()),
-        )
+        (header.clone(), flags.partition_bound().then_some(*partition), flags.key_bound().then(|| key.clone()))
     }
 
     fn input() -> impl Strategy<Value = Input> {
@@ -142,26 +122,8 @@ mod tests {
     fn an_unusually_large_key_is_not_kept() {
         let mut buffer = AadBuffer::new();
         let big = vec![0; KEPT_CAPACITY * 2];
-        buffer
-            .build(
-                &[],
-                Flags::BOUND,
-                &Place {
-                    partition: 0,
-                    record_key: Some(&big),
-                },
-            )
-            .unwrap();
-        buffer
-            .build(
-                &[],
-                Flags::BOUND,
-                &Place {
-                    partition: 0,
-                    record_key: None,
-                },
-            )
-            .unwrap();
+        buffer.build(&[], Flags::BOUND, &Place { partition: 0, record_key: Some(&big) }).unwrap();
+        buffer.build(&[], Flags::BOUND, &Place { partition: 0, record_key: None }).unwrap();
         assert!(buffer.0.capacity() < KEPT_CAPACITY);
     }
 }

@@ -29,11 +29,7 @@ impl Announcement {
     /// An announcement without a wrap.
     #[must_use]
     pub const fn new(terms: AnnouncementTerms, commitment: Commitment) -> Self {
-        Self {
-            terms,
-            commitment,
-            wraps: Vec::new(),
-        }
+        Self { terms, commitment, wraps: Vec::new() }
     }
 
     /// The id that every record header of this session carries.
@@ -49,9 +45,7 @@ impl Announcement {
     pub fn open_with_epoch(&self, epoch: &EpochSecret) -> Result<SessionReader, Error> {
         let wrap = self.wraps.iter().find(|wrap| wrap.kind == WRAP_EPOCH);
         let wrap = wrap.ok_or(Error::Missing("epoch wrap in the announcement"))?;
-        let plain = epoch
-            .kem()
-            .unwrap(SESSION_INFO, &self.context(WRAP_EPOCH), &wrap.bytes)?;
+        let plain = epoch.kem().unwrap(SESSION_INFO, &self.context(WRAP_EPOCH), &wrap.bytes)?;
         self.reader(&plain)
     }
 
@@ -61,14 +55,9 @@ impl Announcement {
     /// `Missing` without such a wrap, `Unwrap`, `CommitmentMismatch`.
     pub fn open_with_identity(&self, identity: &IdentitySecret) -> Result<SessionReader, Error> {
         let id = identity.id();
-        let wrap = self
-            .wraps
-            .iter()
-            .find(|wrap| wrap.kind == WRAP_READER && wrap.recipient == id.as_bytes());
+        let wrap = self.wraps.iter().find(|wrap| wrap.kind == WRAP_READER && wrap.recipient == id.as_bytes());
         let wrap = wrap.ok_or(Error::Missing("direct wrap in the announcement"))?;
-        let plain = identity
-            .kem()
-            .unwrap(SESSION_INFO, &self.context(WRAP_READER), &wrap.bytes)?;
+        let plain = identity.kem().unwrap(SESSION_INFO, &self.context(WRAP_READER), &wrap.bytes)?;
         self.reader(&plain)
     }
 
@@ -80,37 +69,15 @@ impl Announcement {
         self.reader(secret.expose())
     }
 
-    pub(crate) fn add_epoch_wrap(
-        &mut self,
-        epoch: &Epoch,
-        secret: &Secret<32>,
-    ) -> Result<(), Error> {
-        self.add_kem_wrap(
-            WRAP_EPOCH,
-            epoch.number.to_bytes().to_vec(),
-            &epoch.public,
-            secret,
-        )
+    pub(crate) fn add_epoch_wrap(&mut self, epoch: &Epoch, secret: &Secret<32>) -> Result<(), Error> {
+        self.add_kem_wrap(WRAP_EPOCH, epoch.number.to_bytes().to_vec(), &epoch.public, secret)
     }
 
-    pub(crate) fn add_reader_wrap(
-        &mut self,
-        reader: &IdentityPublic,
-        secret: &Secret<32>,
-    ) -> Result<(), Error> {
-        self.add_kem_wrap(
-            WRAP_READER,
-            reader.id().as_bytes().to_vec(),
-            &reader.kem,
-            secret,
-        )
+    pub(crate) fn add_reader_wrap(&mut self, reader: &IdentityPublic, secret: &Secret<32>) -> Result<(), Error> {
+        self.add_kem_wrap(WRAP_READER, reader.id().as_bytes().to_vec(), &reader.kem, secret)
     }
 
-    pub(crate) fn add_escrow_wrap(
-        &mut self,
-        escrow: &KemPublicKey,
-        secret: &Secret<32>,
-    ) -> Result<(), Error> {
+    pub(crate) fn add_escrow_wrap(&mut self, escrow: &KemPublicKey, secret: &Secret<32>) -> Result<(), Error> {
         let id = crate::wire::short_digest(&[ESCROW_LABEL, escrow.as_bytes()]);
         self.add_kem_wrap(WRAP_ESCROW, id.to_vec(), escrow, secret)
     }
@@ -123,29 +90,14 @@ impl Announcement {
         secret: &Secret<32>,
     ) -> Result<(), Error> {
         let bytes = key.wrap(SESSION_INFO, &self.context(kind), secret.expose())?;
-        self.wraps.push(Wrap {
-            kind,
-            recipient,
-            bytes,
-        });
+        self.wraps.push(Wrap { kind, recipient, bytes });
         Ok(())
     }
 
     fn reader(&self, secret: &[u8]) -> Result<SessionReader, Error> {
-        let secret =
-            Secret::from_slice(secret).ok_or(Error::Malformed("a session secret has 32 bytes"))?;
-        let AnnouncementTerms {
-            stream,
-            epoch,
-            suite,
-            ..
-        } = self.terms;
-        SessionReader::from_unwrapped(
-            &secret,
-            &self.commitment,
-            (stream, epoch, suite),
-            self.key_id(),
-        )
+        let secret = Secret::from_slice(secret).ok_or(Error::Malformed("a session secret has 32 bytes"))?;
+        let AnnouncementTerms { stream, epoch, suite, .. } = self.terms;
+        SessionReader::from_unwrapped(&secret, &self.commitment, (stream, epoch, suite), self.key_id())
     }
 
     /// What a wrap is bound to: its kind, and all that the key id is made of.
@@ -178,17 +130,9 @@ impl Announcement {
         for _ in 0..count {
             let kind = take.u8()?;
             let recipient = take.bytes(MAX_RECIPIENT)?.to_vec();
-            wraps.push(Wrap {
-                kind,
-                recipient,
-                bytes: take.bytes(MAX_WRAP)?.to_vec(),
-            });
+            wraps.push(Wrap { kind, recipient, bytes: take.bytes(MAX_WRAP)?.to_vec() });
         }
-        Ok(Self {
-            terms,
-            commitment,
-            wraps,
-        })
+        Ok(Self { terms, commitment, wraps })
     }
 }
 
@@ -219,9 +163,7 @@ impl AnnouncementTerms {
         out.put_raw(self.stream.as_bytes());
         out.put_raw(&self.epoch.to_bytes());
         out.put_raw(self.writer.as_bytes());
-        out.put_option(self.on_behalf_of.as_ref(), |out, name| {
-            out.put_bytes(name.as_bytes())
-        });
+        out.put_option(self.on_behalf_of.as_ref(), |out, name| out.put_bytes(name.as_bytes()));
         out.put_time(self.not_before);
         out.put_time(self.not_after);
         out

@@ -19,12 +19,7 @@ impl<K: Eq + Hash, V> ExpiringCache<K, V> {
     /// Keeps at most `capacity` entries (at least one), each at most `max_age_millis`.
     #[must_use]
     pub fn new(capacity: usize, max_age_millis: u64) -> Self {
-        Self {
-            entries: HashMap::new(),
-            capacity: capacity.max(1),
-            max_age_millis,
-            clock: 0,
-        }
+        Self { entries: HashMap::new(), capacity: capacity.max(1), max_age_millis, clock: 0 }
     }
 
     /// An entry that is not over age. A time before the entry's own counts as over age: the clock was set back.
@@ -48,21 +43,13 @@ impl<K: Eq + Hash, V> ExpiringCache<K, V> {
             self.make_room();
         }
         self.clock += 1;
-        self.entries.insert(
-            key,
-            Cached {
-                value,
-                since: now,
-                used: self.clock,
-            },
-        );
+        self.entries.insert(key, Cached { value, since: now, used: self.clock });
     }
 
     /// Drops what is over age; call it from time to time, so that secrets do not outlive their time in an idle cache.
     pub fn sweep(&mut self, now: UnixMillis) {
         let max_age = self.max_age_millis;
-        self.entries
-            .retain(|_, cached| !cached.is_over(now, max_age));
+        self.entries.retain(|_, cached| !cached.is_over(now, max_age));
     }
 
     /// Drops the entries for which `keep` says no: after a revocation, a disabled key, a removed client.

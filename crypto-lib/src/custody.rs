@@ -94,10 +94,7 @@ impl WrappedSeed {
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            key: take.text(MAX_KEY_NAME)?,
-            blob: take.bytes(MAX_BLOB)?.to_vec(),
-        })
+        Ok(Self { key: take.text(MAX_KEY_NAME)?, blob: take.bytes(MAX_BLOB)?.to_vec() })
     }
 }
 
@@ -114,19 +111,13 @@ impl CustodyError {
     /// An error with its text.
     #[must_use]
     pub fn new(cause: CustodyCause, message: impl Into<String>) -> Self {
-        Self {
-            cause,
-            message: message.into(),
-        }
+        Self { cause, message: message.into() }
     }
 
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self.cause,
-            CustodyCause::Throttled | CustodyCause::Unreachable
-        )
+        matches!(self.cause, CustodyCause::Throttled | CustodyCause::Unreachable)
     }
 }
 
@@ -207,10 +198,7 @@ mod tests {
             CustodyContext::SessionSecret(KeyId::from_bytes(id)),
             CustodyContext::SigningSeed(SignerId::from_bytes(id)),
         ];
-        let distinct: HashSet<_> = contexts
-            .iter()
-            .map(CustodyContext::associated_data)
-            .collect();
+        let distinct: HashSet<_> = contexts.iter().map(CustodyContext::associated_data).collect();
         assert_eq!(distinct.len(), contexts.len());
     }
 

@@ -51,10 +51,7 @@ impl Header {
                 return Err(Error::NotSealed);
             }
             None => {
-                return Err(Error::Truncated {
-                    needed: HEADER_LEN,
-                    found: value.len(),
-                });
+                return Err(Error::Truncated { needed: HEADER_LEN, found: value.len() });
             }
         };
         let [magic, version_and_type, suite, flags, ..] = *fixed;
@@ -67,25 +64,15 @@ impl Header {
         let record_type = RecordType::from_number(version_and_type & 0x0f)?;
         let suite = Suite::from_number(suite)?;
         let len = suite.header_len(Flags::from_byte(flags));
-        let present = value.get(..len).ok_or(Error::Truncated {
-            needed: len,
-            found: value.len(),
-        })?;
+        let present = value.get(..len).ok_or(Error::Truncated { needed: len, found: value.len() })?;
         let mut wire = [0u8; MAX_HEADER_LEN];
         // The common length first, as one copy of known size.
         if let Some((first, rest)) = wire.split_first_chunk_mut() {
             *first = *fixed;
-            rest.iter_mut()
-                .zip(present.iter().skip(HEADER_LEN))
-                .for_each(|(to, from)| *to = *from);
+            rest.iter_mut().zip(present.iter().skip(HEADER_LEN)).for_each(|(to, from)| *to = *from);
         }
         // At most 56, so it fits a byte.
-        Ok(Self {
-            wire,
-            len: len as u8,
-            record_type,
-            suite,
-        })
+        Ok(Self { wire, len: len as u8, record_type, suite })
     }
 
     /// Whether a value claims to be sealed in this version. A peek: policy, not this marker, decides what must be sealed.
@@ -96,33 +83,12 @@ impl Header {
 
     /// Builds a header to be written. `nonce` is for suites with an explicit one and ignored by the others.
     pub(crate) fn build(fields: &HeaderFields, nonce: &[u8; NONCE_LEN]) -> Self {
-        let HeaderFields {
-            record_type,
-            suite,
-            flags,
-            key_id,
-            lane,
-            sequence,
-        } = *fields;
-        let start = [
-            MAGIC,
-            (VERSION << 4) | record_type.number(),
-            suite.number(),
-            flags.byte(),
-        ];
+        let HeaderFields { record_type, suite, flags, key_id, lane, sequence } = *fields;
+        let start = [MAGIC, (VERSION << 4) | record_type.number(), suite.number(), flags.byte()];
         // Lane and sequence are neighbours: 16 and 48 bits of one number.
         let end = (u64::from(lane) << 48 | (sequence & MAX_SEQUENCE)).to_be_bytes();
         let mut wire = [0u8; MAX_HEADER_LEN];
-        let parts = [
-            &start[..],
-            key_id.as_bytes(),
-            &end,
-            if suite.has_explicit_nonce() {
-                nonce
-            } else {
-                &[]
-            },
-        ];
+        let parts = [&start[..], key_id.as_bytes(), &end, if suite.has_explicit_nonce() { nonce } else { &[] }];
         let mut at = 0;
         for part in parts {
             if let Some(place) = wire.get_mut(at..at + part.len()) {
@@ -131,12 +97,7 @@ impl Header {
             at += part.len();
         }
         let len = at as u8;
-        Self {
-            wire,
-            len,
-            record_type,
-            suite,
-        }
+        Self { wire, len, record_type, suite }
     }
 
     /// What kind of record this is.
@@ -179,9 +140,7 @@ impl Header {
     /// The data subject's key, when flag b3 is set.
     #[must_use]
     pub fn subject_key_id(&self) -> Option<SubjectKeyId> {
-        self.flags()
-            .subject_key()
-            .then(|| SubjectKeyId::from_bytes(self.field::<HEADER_LEN, 16>()))
+        self.flags().subject_key().then(|| SubjectKeyId::from_bytes(self.field::<HEADER_LEN, 16>()))
     }
 
     /// Length in bytes of the whole header, where the ciphertext begins: 28; 44 with a subject key; 12 more in suite 2.
@@ -214,11 +173,7 @@ impl Header {
     /// `LEN` bytes from the constant offset `AT`, which lies inside the wire array by construction.
     fn field<const AT: usize, const LEN: usize>(&self) -> [u8; LEN] {
         const { assert!(AT + LEN <= MAX_HEADER_LEN) };
-        self.wire
-            .get(AT..)
-            .and_then(|rest| rest.first_chunk())
-            .copied()
-            .unwrap_or([0; LEN])
+        self.wire.get(AT..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; LEN])
     }
 }
 
@@ -276,11 +231,7 @@ mod tests {
 
     #[test]
     fn built_header_reads_back() {
-        for suite in [
-            Suite::Aes256Gcm,
-            Suite::Aes256GcmRandomNonce,
-            Suite::ChaCha20Poly1305,
-        ] {
+        for suite in [Suite::Aes256Gcm, Suite::Aes256GcmRandomNonce, Suite::ChaCha20Poly1305] {
             let built = example(suite);
             let parsed = Header::parse(built.as_bytes()).unwrap();
             assert!(parsed == built);
@@ -289,10 +240,7 @@ mod tests {
             assert_eq!(parsed.len() + TAG_LEN, suite.overhead());
         }
         assert_eq!(example(Suite::Aes256GcmRandomNonce).nonce(), [7; NONCE_LEN]);
-        assert_eq!(
-            example(Suite::Aes256Gcm).nonce(),
-            [0, 0, 1, 2, 0, 0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6]
-        );
+        assert_eq!(example(Suite::Aes256Gcm).nonce(), [0, 0, 1, 2, 0, 0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6]);
     }
 
     #[test]
@@ -309,20 +257,8 @@ mod tests {
         assert_eq!(with(1, 0x17), Err(Error::UnknownType(7)));
         assert_eq!(with(2, 0), Err(Error::UnknownSuite(0)));
         assert_eq!(with(2, 5), Err(Error::UnknownSuite(5)));
-        assert_eq!(
-            with(3, 0x08),
-            Err(Error::Truncated {
-                needed: 44,
-                found: 28
-            })
-        );
-        assert_eq!(
-            Header::parse(&good.as_bytes()[..27]).err(),
-            Some(Error::Truncated {
-                needed: 28,
-                found: 27
-            })
-        );
+        assert_eq!(with(3, 0x08), Err(Error::Truncated { needed: 44, found: 28 }));
+        assert_eq!(Header::parse(&good.as_bytes()[..27]).err(), Some(Error::Truncated { needed: 28, found: 27 }));
         assert_eq!(Header::parse(b"").err(), Some(Error::NotSealed));
         assert_eq!(Header::parse(b"{}").err(), Some(Error::NotSealed));
     }

@@ -47,11 +47,7 @@ impl Epoch {
     /// `Unwrap` when the seed is not this epoch's.
     pub fn unlock(&self, seed: Secret<32>) -> Result<EpochSecret, Error> {
         let secret = EpochSecret::from_seed(seed, self.public.suite());
-        if secret.public()? == self.public {
-            Ok(secret)
-        } else {
-            Err(Error::Unwrap)
-        }
+        if secret.public()? == self.public { Ok(secret) } else { Err(Error::Unwrap) }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -92,9 +88,7 @@ impl EpochSecret {
     /// The key pair of a seed that custody or a grant gave.
     #[must_use]
     pub const fn from_seed(seed: Secret<32>, kem: KemSuite) -> Self {
-        Self {
-            kem: KemSecretKey::new(kem, seed),
-        }
+        Self { kem: KemSecretKey::new(kem, seed) }
     }
 
     /// The seed, to be wrapped by custody or put into a grant.
@@ -135,14 +129,8 @@ mod tests {
             };
             let seed = Secret::from_slice(secret.seed().expose()).unwrap();
             assert!(epoch.unlock(seed).unwrap().seed().matches(secret.seed()));
-            assert_eq!(
-                epoch.unlock(Secret::draw().unwrap()).err(),
-                Some(Error::Unwrap)
-            );
-            assert!(
-                [9, 10, 19, 20].map(|at| epoch.is_open(UnixMillis::new(at)))
-                    == [false, true, true, false]
-            );
+            assert_eq!(epoch.unlock(Secret::draw().unwrap()).err(), Some(Error::Unwrap));
+            assert!([9, 10, 19, 20].map(|at| epoch.is_open(UnixMillis::new(at))) == [false, true, true, false]);
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::keyring::Keyring;
 use crate::memory::Secret;
 use crate::object::{Body, Object, SignedObject};
 use crate::{
-    Custodian, Delegate, Epoch, EpochNumber, EpochSecret, Grant, Identity, IdentitySecret,
-    KemSuite, OnUnreadable, Powers, SigningKey, Stream, StreamId, Suite, UnixMillis,
+    Custodian, Delegate, Epoch, EpochNumber, EpochSecret, Grant, Identity, IdentitySecret, KemSuite, OnUnreadable,
+    Powers, SigningKey, Stream, StreamId, Suite, UnixMillis,
 };
 
 /// The time at which everything was issued.
@@ -52,26 +52,12 @@ impl World {
 
     pub(crate) fn stream(&self) -> Stream {
         let (suite, on_unreadable) = (Suite::Aes256Gcm, OnUnreadable::Fail);
-        Stream {
-            id: STREAM,
-            topic: "orders".into(),
-            sealed: true,
-            suite,
-            on_unreadable,
-            created: THEN,
-        }
+        Stream { id: STREAM, topic: "orders".into(), sealed: true, suite, on_unreadable, created: THEN }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
         let (number, public) = (EpochNumber::FIRST, self.epoch.public().unwrap());
-        Epoch {
-            stream: STREAM,
-            number,
-            public,
-            not_before: THEN,
-            not_after: TOMORROW,
-            custody: None,
-        }
+        Epoch { stream: STREAM, number, public, not_before: THEN, not_after: TOMORROW, custody: None }
     }
 
     pub(crate) fn identity(&self, principal: &str, secret: &IdentitySecret) -> Identity {
@@ -85,22 +71,11 @@ impl World {
     }
 
     pub(crate) fn write_grant(&self) -> Grant {
-        Grant::to_write(
-            self.writer.id(),
-            STREAM,
-            (EpochNumber::FIRST, EpochNumber::new(u32::MAX)),
-            (THEN, TOMORROW),
-        )
+        Grant::to_write(self.writer.id(), STREAM, (EpochNumber::FIRST, EpochNumber::new(u32::MAX)), (THEN, TOMORROW))
     }
 
     pub(crate) fn read_grant(&self) -> Grant {
-        Grant::to_read(
-            self.reader.public(),
-            (STREAM, EpochNumber::FIRST),
-            &[&self.epoch],
-            (THEN, TOMORROW),
-        )
-        .unwrap()
+        Grant::to_read(self.reader.public(), (STREAM, EpochNumber::FIRST), &[&self.epoch], (THEN, TOMORROW)).unwrap()
     }
 
     /// Everything that a keyring needs, the delegate's certificate by the root and the rest by the delegate.
@@ -114,11 +89,7 @@ impl World {
             Body::Grant(self.read_grant()),
         ];
         let mut objects = vec![sign(&self.root, Body::Delegate(self.certificate()), 1)];
-        objects.extend(
-            by_delegate
-                .into_iter()
-                .map(|body| sign(&self.delegate, body, 1)),
-        );
+        objects.extend(by_delegate.into_iter().map(|body| sign(&self.delegate, body, 1)));
         objects
     }
 
@@ -143,10 +114,7 @@ pub(crate) fn sign(key: &SigningKey, body: Body, version: u64) -> SignedObject {
     Object::new(body, version, THEN).sign(key).unwrap()
 }
 
-pub(crate) fn put(
-    keyring: &mut Keyring,
-    object: &SignedObject,
-) -> Result<crate::Change, crate::Refusal> {
+pub(crate) fn put(keyring: &mut Keyring, object: &SignedObject) -> Result<crate::Change, crate::Refusal> {
     keyring.apply(object.record_key().as_bytes(), Some(object.wire()), NOW)
 }
 
@@ -177,10 +145,7 @@ pub(crate) fn fill_fixed(buffer: &mut [u8]) -> bool {
     };
     for chunk in buffer.chunks_mut(32) {
         let block = crate::wire::sha256(&[b"not random", &counter.to_be_bytes()]);
-        chunk
-            .iter_mut()
-            .zip(block)
-            .for_each(|(to, from)| *to = from);
+        chunk.iter_mut().zip(block).for_each(|(to, from)| *to = from);
         counter += 1;
     }
     COUNTER.set(Some(counter));

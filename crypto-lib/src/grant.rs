@@ -60,9 +60,7 @@ impl Grant {
             wrapped_seeds: Vec::new(),
         };
         let mut plain = Zeroizing::new(Vec::with_capacity(seeds.len() * SEED_LEN));
-        seeds
-            .iter()
-            .for_each(|seed| plain.extend_from_slice(seed.seed().expose()));
+        seeds.iter().for_each(|seed| plain.extend_from_slice(seed.seed().expose()));
         grant.wrapped_seeds = reader.kem.wrap(GRANT_INFO, &grant.scope(), &plain)?;
         Ok(grant)
     }
@@ -76,25 +74,13 @@ impl Grant {
         (valid_from, valid_to): (UnixMillis, UnixMillis),
     ) -> Self {
         let (right, revoked_at, wrapped_seeds) = (Right::Write, None, Vec::new());
-        Self {
-            identity: writer,
-            stream,
-            right,
-            first,
-            last,
-            valid_from,
-            valid_to,
-            revoked_at,
-            wrapped_seeds,
-        }
+        Self { identity: writer, stream, right, first, last, valid_from, valid_to, revoked_at, wrapped_seeds }
     }
 
     /// Whether the grant counts at this time.
     #[must_use]
     pub fn is_valid(&self, at: UnixMillis) -> bool {
-        self.valid_from <= at
-            && at < self.valid_to
-            && self.revoked_at.is_none_or(|revoked| at < revoked)
+        self.valid_from <= at && at < self.valid_to && self.revoked_at.is_none_or(|revoked| at < revoked)
     }
 
     /// Whether the epoch is in the range.
@@ -112,26 +98,13 @@ impl Grant {
         if self.right != Right::Read {
             return Err(Error::Missing("epoch seeds in a grant to write"));
         }
-        let plain = reader
-            .kem()
-            .unwrap(GRANT_INFO, &self.scope(), &self.wrapped_seeds)?;
+        let plain = reader.kem().unwrap(GRANT_INFO, &self.scope(), &self.wrapped_seeds)?;
         let (seeds, rest) = plain.as_chunks::<SEED_LEN>();
-        if !rest.is_empty()
-            || seeds.is_empty()
-            || last_epoch(self.first, seeds.len()) != Ok(self.last)
-        {
-            return Err(Error::Malformed(
-                "a grant carries another number of epoch seeds",
-            ));
+        if !rest.is_empty() || seeds.is_empty() || last_epoch(self.first, seeds.len()) != Ok(self.last) {
+            return Err(Error::Malformed("a grant carries another number of epoch seeds"));
         }
-        let seeds = seeds
-            .iter()
-            .filter_map(|seed| Secret::from_slice(seed))
-            .collect();
-        Ok(EpochSeeds {
-            first: self.first,
-            seeds,
-        })
+        let seeds = seeds.iter().filter_map(|seed| Secret::from_slice(seed)).collect();
+        Ok(EpochSeeds { first: self.first, seeds })
     }
 
     /// What the wrap is bound to: everything but validity, which a revocation changes.
@@ -169,9 +142,7 @@ impl Grant {
             return Err(Error::Malformed("a grant's range is turned round"));
         }
         if (grant.right == Right::Write) != grant.wrapped_seeds.is_empty() {
-            return Err(Error::Malformed(
-                "seeds belong into a grant to read, and only there",
-            ));
+            return Err(Error::Malformed("seeds belong into a grant to read, and only there"));
         }
         Ok(grant)
     }
@@ -218,27 +189,18 @@ impl EpochSeeds {
     /// # Errors
     /// `NotGranted` outside of the range.
     pub fn epoch(&self, number: EpochNumber, kem: KemSuite) -> Result<EpochSecret, Error> {
-        let index = number
-            .number()
-            .checked_sub(self.first.number())
-            .map(|index| index as usize);
+        let index = number.number().checked_sub(self.first.number()).map(|index| index as usize);
         let seed = index.and_then(|index| self.seeds.get(index));
         let seed = seed.and_then(|seed| Secret::from_slice(seed.expose()));
-        let seed = seed.ok_or(Error::NotGranted {
-            right: "read",
-            epoch: number,
-        })?;
+        let seed = seed.ok_or(Error::NotGranted { right: "read", epoch: number })?;
         Ok(EpochSecret::from_seed(seed, kem))
     }
 }
 
 fn last_epoch(first: EpochNumber, count: usize) -> Result<EpochNumber, Error> {
-    let steps = u32::try_from(count)
-        .ok()
-        .filter(|count| (1..=MAX_EPOCHS as u32).contains(count));
+    let steps = u32::try_from(count).ok().filter(|count| (1..=MAX_EPOCHS as u32).contains(count));
     let last = steps.and_then(|count| first.number().checked_add(count - 1));
-    last.map(EpochNumber::new)
-        .ok_or(Error::Malformed("a grant covers 1 to 4,096 epochs"))
+    last.map(EpochNumber::new).ok_or(Error::Malformed("a grant covers 1 to 4,096 epochs"))
 }
 
 /// Most epochs in one grant to read: eleven years of daily epochs, 128 KiB.
@@ -259,36 +221,20 @@ mod tests {
     #[test]
     fn the_reader_opens_every_epoch_of_the_range_and_none_besides() {
         let reader = IdentitySecret::draw(KemSuite::XWing).unwrap();
-        let epochs: Vec<_> = (0..3)
-            .map(|_| EpochSecret::draw(KemSuite::X25519).unwrap())
-            .collect();
+        let epochs: Vec<_> = (0..3).map(|_| EpochSecret::draw(KemSuite::X25519).unwrap()).collect();
         let first = EpochNumber::new(7);
-        let grant = Grant::to_read(
-            reader.public(),
-            (STREAM, first),
-            &epochs.iter().collect::<Vec<_>>(),
-            ALWAYS,
-        )
-        .unwrap();
+        let grant =
+            Grant::to_read(reader.public(), (STREAM, first), &epochs.iter().collect::<Vec<_>>(), ALWAYS).unwrap();
         assert_eq!(grant.last, EpochNumber::new(9));
         let seeds = grant.open(&reader).unwrap();
         for (number, epoch) in (7..).zip(&epochs) {
-            assert!(
-                seeds
-                    .epoch(EpochNumber::new(number), KemSuite::X25519)
-                    .unwrap()
-                    .seed()
-                    .matches(epoch.seed())
-            );
+            assert!(seeds.epoch(EpochNumber::new(number), KemSuite::X25519).unwrap().seed().matches(epoch.seed()));
         }
         assert!(seeds.epoch(EpochNumber::new(6), KemSuite::X25519).is_err());
         assert!(seeds.epoch(EpochNumber::new(10), KemSuite::X25519).is_err());
         let other = IdentitySecret::draw(KemSuite::XWing).unwrap();
         assert_eq!(grant.open(&other).err(), Some(Error::Unwrap));
-        let widened = Grant {
-            last: EpochNumber::new(10),
-            ..grant
-        };
+        let widened = Grant { last: EpochNumber::new(10), ..grant };
         assert_eq!(widened.open(&reader).err(), Some(Error::Unwrap));
     }
 
@@ -296,13 +242,7 @@ mod tests {
     fn a_year_of_daily_epochs_is_one_grant_of_13_kilobytes() {
         let reader = IdentitySecret::draw(KemSuite::XWing).unwrap();
         let epoch = EpochSecret::draw(KemSuite::X25519).unwrap();
-        let grant = Grant::to_read(
-            reader.public(),
-            (STREAM, EpochNumber::FIRST),
-            &[&epoch; 365],
-            ALWAYS,
-        )
-        .unwrap();
+        let grant = Grant::to_read(reader.public(), (STREAM, EpochNumber::FIRST), &[&epoch; 365], ALWAYS).unwrap();
         let mut bytes = Vec::new();
         grant.encode(&mut bytes);
         assert!((12_000..14_000).contains(&bytes.len()), "{}", bytes.len());
@@ -317,10 +257,7 @@ mod tests {
             (EpochNumber::FIRST, EpochNumber::new(u32::MAX)),
             ALWAYS,
         );
-        assert!(
-            [9, 10, 19, 20].map(|at| grant.is_valid(UnixMillis::new(at)))
-                == [false, true, true, false]
-        );
+        assert!([9, 10, 19, 20].map(|at| grant.is_valid(UnixMillis::new(at))) == [false, true, true, false]);
         grant.revoked_at = Some(UnixMillis::new(15));
         assert!([14, 15].map(|at| grant.is_valid(UnixMillis::new(at))) == [true, false]);
     }
@@ -328,9 +265,7 @@ mod tests {
     #[test]
     fn a_grant_of_no_epoch_or_too_many_is_refused() {
         let reader = IdentitySecret::draw(KemSuite::X25519).unwrap();
-        assert!(
-            Grant::to_read(reader.public(), (STREAM, EpochNumber::FIRST), &[], ALWAYS).is_err()
-        );
+        assert!(Grant::to_read(reader.public(), (STREAM, EpochNumber::FIRST), &[], ALWAYS).is_err());
         assert!(last_epoch(EpochNumber::FIRST, MAX_EPOCHS + 1).is_err());
         assert!(last_epoch(EpochNumber::new(u32::MAX), 2).is_err());
     }

@@ -28,11 +28,6 @@ impl Head {
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            count: take.u64()?,
-            root: take.array()?,
-            time: take.time()?,
-            position: take.i64()?,
-        })
+        Ok(Self { count: take.u64()?, root: take.array()?, time: take.time()?, position: take.i64()? })
     }
 }

@@ -178,10 +178,7 @@ pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result
 
 /// Reads exactly `N` bytes of hex, hyphens ignored.
 pub(crate) fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut digits = text
-        .bytes()
-        .filter(|byte| *byte != b'-')
-        .map(|byte| (byte as char).to_digit(16));
+    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|byte| (byte as char).to_digit(16));
     let mut bytes = [0u8; N];
     for byte in &mut bytes {
         let (high, low) = (digits.next()??, digits.next()??);
@@ -200,16 +197,8 @@ mod tests {
         let id = StreamId::draw().unwrap();
         assert_eq!(id.to_string().parse::<StreamId>().unwrap(), id);
         let text = "00112233-4455-6677-8899-aabbccddeeff";
-        assert_eq!(
-            text.parse::<StreamId>().unwrap().to_string(),
-            text.replace('-', "")
-        );
-        for wrong in [
-            "",
-            "00",
-            "0011223344556677889900112233445g",
-            "00112233445566778899aabbccddeeff00",
-        ] {
+        assert_eq!(text.parse::<StreamId>().unwrap().to_string(), text.replace('-', ""));
+        for wrong in ["", "00", "0011223344556677889900112233445g", "00112233445566778899aabbccddeeff00"] {
             assert!(wrong.parse::<StreamId>().is_err(), "{wrong}");
         }
     }

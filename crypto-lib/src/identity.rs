@@ -37,16 +37,8 @@ impl IdentitySecret {
     pub fn from_seed(seed: Secret<32>, kem: KemSuite) -> Result<Self, Error> {
         let signing = SigningKey::from_seed(&derive(&seed, SIGNING_LABEL)?)?;
         let kem = KemSecretKey::new(kem, derive(&seed, KEM_LABEL)?);
-        let public = IdentityPublic {
-            signing: *signing.public(),
-            kem: kem.public()?,
-        };
-        Ok(Self {
-            seed,
-            signing,
-            kem,
-            public,
-        })
+        let public = IdentityPublic { signing: *signing.public(), kem: kem.public()? };
+        Ok(Self { seed, signing, kem, public })
     }
 
     /// The public half.
@@ -92,12 +84,7 @@ impl IdentityPublic {
     #[must_use]
     pub fn id(&self) -> IdentityId {
         let suite = [self.kem.suite().number()];
-        IdentityId::from_bytes(short_digest(&[
-            ID_LABEL,
-            self.signing.as_bytes(),
-            &suite,
-            self.kem.as_bytes(),
-        ]))
+        IdentityId::from_bytes(short_digest(&[ID_LABEL, self.signing.as_bytes(), &suite, self.kem.as_bytes()]))
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -106,10 +93,7 @@ impl IdentityPublic {
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            signing: VerifyingKey::from_bytes(take.array()?),
-            kem: decode_kem_key(take)?,
-        })
+        Ok(Self { signing: VerifyingKey::from_bytes(take.array()?), kem: decode_kem_key(take)? })
     }
 }
 
@@ -147,11 +131,7 @@ impl Identity {
     /// `Unwrap` when the seed is not this identity's.
     pub fn unlock(&self, seed: Secret<32>) -> Result<IdentitySecret, Error> {
         let secret = IdentitySecret::from_seed(seed, self.public.kem.suite())?;
-        if secret.public == self.public {
-            Ok(secret)
-        } else {
-            Err(Error::Unwrap)
-        }
+        if secret.public == self.public { Ok(secret) } else { Err(Error::Unwrap) }
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -212,10 +192,7 @@ fn derive(seed: &Secret<32>, label: &[u8]) -> Result<Secret<32>, Error> {
     }
     let prk = Wiped::new(Salt::new(HKDF_SHA256, SEED_SALT).extract(seed.expose()));
     let mut out = Secret::zeroed();
-    let filled = prk
-        .lend()
-        .expand(&[label], ThirtyTwo)
-        .and_then(|okm| okm.fill(out.expose_mut()));
+    let filled = prk.lend().expand(&[label], ThirtyTwo).and_then(|okm| okm.fill(out.expose_mut()));
     filled.map_err(|_| Error::Unsupported("key derivation of this length"))?;
     Ok(out)
 }
@@ -236,9 +213,7 @@ mod tests {
     fn a_seed_gives_the_same_identity_again() {
         for suite in [KemSuite::X25519, KemSuite::XWing] {
             let one = IdentitySecret::draw(suite).unwrap();
-            let two =
-                IdentitySecret::from_seed(Secret::from_slice(one.seed().expose()).unwrap(), suite)
-                    .unwrap();
+            let two = IdentitySecret::from_seed(Secret::from_slice(one.seed().expose()).unwrap(), suite).unwrap();
             assert!(one.id() == two.id());
             assert!(one.id() != IdentitySecret::draw(suite).unwrap().id());
         }
@@ -256,10 +231,7 @@ mod tests {
         };
         let seed = Secret::from_slice(secret.seed().expose()).unwrap();
         assert!(identity.unlock(seed).unwrap().id() == identity.id());
-        assert_eq!(
-            identity.unlock(Secret::draw().unwrap()).err(),
-            Some(Error::Unwrap)
-        );
+        assert_eq!(identity.unlock(Secret::draw().unwrap()).err(), Some(Error::Unwrap));
     }
 
     #[test]
@@ -268,10 +240,7 @@ mod tests {
         let identity = Identity {
             principal: "CN=orders,O=Example".into(),
             public: secret.public().clone(),
-            custody: Custodian::Gateway(WrappedSeed {
-                key: "client/orders".into(),
-                blob: vec![1, 2, 3],
-            }),
+            custody: Custodian::Gateway(WrappedSeed { key: "client/orders".into(), blob: vec![1, 2, 3] }),
             created: UnixMillis::new(5),
             enrolled_by: "steward".into(),
         };

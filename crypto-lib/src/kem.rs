@@ -72,10 +72,7 @@ impl KemPublicKey {
         if bytes.len() != suite.public_key_len() {
             return Err(Error::Malformed("a public key has the wrong length"));
         }
-        Ok(Self {
-            suite,
-            bytes: bytes.to_vec(),
-        })
+        Ok(Self { suite, bytes: bytes.to_vec() })
     }
 
     /// The suite.
@@ -123,39 +120,23 @@ impl KemSecretKey {
     }
 
     /// Opens what [`KemPublicKey::wrap`] sealed.
-    pub(crate) fn unwrap(
-        &self,
-        info: &[u8],
-        aad: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub(crate) fn unwrap(&self, info: &[u8], aad: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
         let split = wrapped.split_at_checked(self.suite.encapsulated_len());
-        let (encapsulated, ciphertext) =
-            split.ok_or(Error::Malformed("a wrapped key is too short"))?;
+        let (encapsulated, ciphertext) = split.ok_or(Error::Malformed("a wrapped key is too short"))?;
         match self.suite {
-            KemSuite::X25519 => {
-                unwrap::<X25519HkdfSha256>(&self.seed, encapsulated, info, aad, ciphertext)
-            }
+            KemSuite::X25519 => unwrap::<X25519HkdfSha256>(&self.seed, encapsulated, info, aad, ciphertext),
             KemSuite::XWing => unwrap::<XWing>(&self.seed, encapsulated, info, aad, ciphertext),
         }
     }
 }
 
 fn wrap<K: Kem>(public: &[u8], info: &[u8], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
-    let public = K::PublicKey::from_bytes(public)
-        .map_err(|_| Error::Malformed("not a public key of its suite"))?;
+    let public = K::PublicKey::from_bytes(public).map_err(|_| Error::Malformed("not a public key of its suite"))?;
     let mut random = DrawnRandom::draw()?;
     let mode = OpModeS::Base;
-    let sealed = hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, K>(
-        &mode,
-        &public,
-        info,
-        plain,
-        aad,
-        &mut random,
-    );
-    let (encapsulated, ciphertext) =
-        sealed.map_err(|_| Error::Malformed("not a public key of its suite"))?;
+    let sealed =
+        hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, K>(&mode, &public, info, plain, aad, &mut random);
+    let (encapsulated, ciphertext) = sealed.map_err(|_| Error::Malformed("not a public key of its suite"))?;
     if random.exhausted {
         return Err(Error::Entropy);
     }
@@ -172,21 +153,14 @@ fn unwrap<K: Kem>(
     let secret = K::PrivateKey::from_bytes(seed.expose()).map_err(|_| Error::Unwrap)?;
     let encapsulated = K::EncappedKey::from_bytes(encapsulated).map_err(|_| Error::Unwrap)?;
     let mode = OpModeR::Base;
-    hpke::single_shot_open::<AesGcm256, HkdfSha256, K>(
-        &mode,
-        &secret,
-        &encapsulated,
-        info,
-        ciphertext,
-        aad,
-    )
-    .map(Zeroizing::new)
-    .map_err(|_| Error::Unwrap)
+    hpke::single_shot_open::<AesGcm256, HkdfSha256, K>(&mode, &secret, &encapsulated, info, ciphertext, aad)
+        .map(Zeroizing::new)
+        .map_err(|_| Error::Unwrap)
 }
 
 fn public_of<K: Kem>(seed: &Secret<32>) -> Result<Vec<u8>, Error> {
-    let secret = K::PrivateKey::from_bytes(seed.expose())
-        .map_err(|_| Error::Malformed("not a private key of its suite"))?;
+    let secret =
+        K::PrivateKey::from_bytes(seed.expose()).map_err(|_| Error::Malformed("not a private key of its suite"))?;
     Ok(K::sk_to_pk(&secret).to_bytes().to_vec())
 }
 
@@ -201,11 +175,7 @@ impl DrawnRandom {
     fn draw() -> Result<Self, Error> {
         let mut bytes = [0; DRAWN];
         fill_random(&mut bytes)?;
-        Ok(Self {
-            bytes,
-            used: 0,
-            exhausted: false,
-        })
+        Ok(Self { bytes, used: 0, exhausted: false })
     }
 }
 
@@ -231,10 +201,7 @@ impl TryRng for DrawnRandom {
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
-        match self
-            .bytes
-            .get(self.used..self.used.saturating_add(out.len()))
-        {
+        match self.bytes.get(self.used..self.used.saturating_add(out.len())) {
             Some(fresh) => out.copy_from_slice(fresh),
             None => self.exhausted = true,
         }
@@ -262,18 +229,9 @@ mod tests {
             assert_ne!(wrapped, public.wrap(b"info", b"aad", b"secret").unwrap());
             assert_eq!(&*key.unwrap(b"info", b"aad", &wrapped).unwrap(), b"secret");
             let other = KemSecretKey::new(suite, Secret::draw().unwrap());
-            assert_eq!(
-                other.unwrap(b"info", b"aad", &wrapped).err(),
-                Some(Error::Unwrap)
-            );
-            assert_eq!(
-                key.unwrap(b"else", b"aad", &wrapped).err(),
-                Some(Error::Unwrap)
-            );
-            assert_eq!(
-                key.unwrap(b"info", b"else", &wrapped).err(),
-                Some(Error::Unwrap)
-            );
+            assert_eq!(other.unwrap(b"info", b"aad", &wrapped).err(), Some(Error::Unwrap));
+            assert_eq!(key.unwrap(b"else", b"aad", &wrapped).err(), Some(Error::Unwrap));
+            assert_eq!(key.unwrap(b"info", b"else", &wrapped).err(), Some(Error::Unwrap));
             for len in [0, 31, 32, wrapped.len() - 1] {
                 assert!(key.unwrap(b"info", b"aad", &wrapped[..len]).is_err());
             }

@@ -74,22 +74,18 @@ impl<const N: usize> Drop for Secret<N> {
 }
 
 /// Holds a provider's expanded key and wipes its memory when dropped. For types without drop glue only.
-pub(crate) struct Wiped<T>(Box<MaybeUninit<T>>);
+pub struct Wiped<T>(Box<MaybeUninit<T>>);
 
 impl<T> Wiped<T> {
     /// Moves the value to the heap. Does not compile for a type that owns anything.
-    pub(crate) fn new(value: T) -> Self {
-        const {
-            assert!(
-                !needs_drop::<T>(),
-                "a type with drop glue must not be overwritten"
-            )
-        };
+    pub fn new(value: T) -> Self {
+        const { assert!(!needs_drop::<T>(), "a type with drop glue must not be overwritten") };
         Self(Box::new(MaybeUninit::new(value)))
     }
 
     /// Lends the value.
-    pub(crate) fn lend(&self) -> &T {
+    #[must_use]
+    pub fn lend(&self) -> &T {
         // SAFETY: initialised in `new`, overwritten only in `drop`.
         unsafe { self.0.assume_init_ref() }
     }

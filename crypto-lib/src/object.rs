@@ -35,12 +35,7 @@ impl Object {
     /// An object without an end.
     #[must_use]
     pub const fn new(body: Body, version: u64, issued_at: UnixMillis) -> Self {
-        Self {
-            version,
-            issued_at,
-            not_after: UnixMillis::NEVER,
-            body,
-        }
+        Self { version, issued_at, not_after: UnixMillis::NEVER, body }
     }
 
     /// Signs the object and gives it with its bytes, ready to be published.
@@ -103,20 +98,9 @@ impl SignedObject {
         take.array::<SIGNATURE_LEN>()?;
         take.finish()?;
         if body.object_id() != id {
-            return Err(Error::Malformed(
-                "the object's id does not follow from its body",
-            ));
+            return Err(Error::Malformed("the object's id does not follow from its body"));
         }
-        Ok(Self {
-            object: Object {
-                version,
-                issued_at,
-                not_after,
-                body,
-            },
-            signer,
-            wire: wire.to_vec(),
-        })
+        Ok(Self { object: Object { version, issued_at, not_after, body }, signer, wire: wire.to_vec() })
     }
 
     /// Checks the signature.
@@ -127,10 +111,7 @@ impl SignedObject {
         if key.signer_id() != self.signer {
             return Err(Error::Signature);
         }
-        let (message, signature) = self
-            .wire
-            .split_last_chunk::<SIGNATURE_LEN>()
-            .ok_or(Error::Signature)?;
+        let (message, signature) = self.wire.split_last_chunk::<SIGNATURE_LEN>().ok_or(Error::Signature)?;
         key.verify(SIGNATURE_LABEL, message, signature)
     }
 
@@ -221,12 +202,8 @@ impl Body {
             Self::Epoch(epoch) => return epoch_slot(epoch.stream, epoch.number),
             Self::Identity(identity) => *identity.id().as_bytes(),
             Self::Grant(grant) => {
-                let parts: [&[u8]; 4] = [
-                    grant.identity.as_bytes(),
-                    grant.stream.as_bytes(),
-                    &[grant.right as u8],
-                    &grant.first.to_bytes(),
-                ];
+                let parts: [&[u8]; 4] =
+                    [grant.identity.as_bytes(), grant.stream.as_bytes(), &[grant.right as u8], &grant.first.to_bytes()];
                 derive(Kind::Grant, &parts)
             }
             Self::Announcement(announcement) => *announcement.key_id().as_bytes(),
@@ -234,10 +211,7 @@ impl Body {
             Self::Head(_) => derive(Kind::Head, &[]),
             Self::Removal(removal) => return removal.target,
         };
-        Slot {
-            kind: self.kind(),
-            id: ObjectId::from_bytes(id),
-        }
+        Slot { kind: self.kind(), id: ObjectId::from_bytes(id) }
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -289,10 +263,7 @@ impl Removal {
         if matches!(kind, Kind::Removal | Kind::Head) {
             return Err(Error::Malformed("heads and removals are not removed"));
         }
-        Ok(Self {
-            target: Slot { kind, id },
-            reason: take.text(MAX_REASON)?,
-        })
+        Ok(Self { target: Slot { kind, id }, reason: take.text(MAX_REASON)? })
     }
 }
 
@@ -308,6 +279,18 @@ pub struct Slot {
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind, self.id)
+    }
+}
+
+impl core::str::FromStr for Slot {
+    type Err = Error;
+
+    /// Reads the key of a Kafka record of the keyring topic.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (kind, id) = text.split_once('/').ok_or(Error::Malformed("not the key of a keyring object"))?;
+        let kind = (1..=9).filter_map(|number| Kind::from_number(number).ok()).find(|known| known.to_string() == kind);
+        let kind = kind.ok_or(Error::Malformed(UNKNOWN_KIND))?;
+        Ok(Self { kind, id: id.parse()? })
     }
 }
 
@@ -377,10 +360,7 @@ impl fmt::Display for Kind {
 /// The place of an epoch's object.
 pub(crate) fn epoch_slot(stream: StreamId, number: EpochNumber) -> Slot {
     let id = derive(Kind::Epoch, &[stream.as_bytes(), &number.to_bytes()]);
-    Slot {
-        kind: Kind::Epoch,
-        id: ObjectId::from_bytes(id),
-    }
+    Slot { kind: Kind::Epoch, id: ObjectId::from_bytes(id) }
 }
 
 /// First 16 bytes of SHA-256(label ‖ kind ‖ parts); the parts of each kind have fixed lengths.

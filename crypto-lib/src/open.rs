@@ -53,8 +53,7 @@ impl SessionReader {
     /// # Errors
     /// Those of [`SessionReader::open_parcel`].
     pub fn open(&self, sealed: &[u8], place: &Place<'_>) -> Result<Vec<u8>, Error> {
-        self.open_parcel(sealed, place, parcel::DEFAULT_LIMIT)
-            .map(|parcel| parcel.value)
+        self.open_parcel(sealed, place, parcel::DEFAULT_LIMIT).map(|parcel| parcel.value)
     }
 
     /// Opens a record and reads its parcel: value, and headers and timestamp where they were sealed too. What inflates
@@ -62,31 +61,15 @@ impl SessionReader {
     ///
     /// # Errors
     /// Those of [`SessionReader::open_within`]; `NotSealed`, `Unknown...`; `Parcel`, `ParcelTooLarge`.
-    pub fn open_parcel(
-        &self,
-        sealed: &[u8],
-        place: &Place<'_>,
-        limit: usize,
-    ) -> Result<Parcel, Error> {
+    pub fn open_parcel(&self, sealed: &[u8], place: &Place<'_>, limit: usize) -> Result<Parcel, Error> {
         let header = Header::parse(sealed)?;
         let body = sealed.get(header.len()..).unwrap_or(&[]);
         let mut buffer = Zeroizing::new(body.to_vec());
-        let len = self.open_within(
-            &header,
-            header.as_bytes(),
-            place,
-            &mut AadBuffer::new(),
-            &mut buffer,
-            0,
-        )?;
+        let len = self.open_within(&header, header.as_bytes(), place, &mut AadBuffer::new(), &mut buffer, 0)?;
         if header.flags().parcel_is_value() {
             let mut value = core::mem::take(&mut *buffer);
             value.truncate(len);
-            return Ok(Parcel {
-                timestamp: None,
-                headers: Vec::new(),
-                value,
-            });
+            return Ok(Parcel { timestamp: None, headers: Vec::new(), value });
         }
         parcel::read(header.flags(), buffer.get(..len).unwrap_or(&[]), limit)
     }
@@ -96,12 +79,7 @@ impl SessionReader {
     /// # Errors
     /// Those of [`SessionReader::open_within`]; `UnexpectedType` when it is not a tombstone proof, `Parcel` when something
     /// is sealed in it.
-    pub fn verify_tombstone(
-        &self,
-        sealed: &[u8],
-        place: &Place<'_>,
-        aad: &mut AadBuffer,
-    ) -> Result<(), Error> {
+    pub fn verify_tombstone(&self, sealed: &[u8], place: &Place<'_>, aad: &mut AadBuffer) -> Result<(), Error> {
         let header = Header::parse(sealed)?;
         if header.record_type() != RecordType::TombstoneProof {
             return Err(Error::UnexpectedType(header.record_type()));
@@ -111,10 +89,7 @@ impl SessionReader {
         match body.len() {
             TAG_LEN => tag.copy_from_slice(body),
             len if len < TAG_LEN => {
-                return Err(Error::Truncated {
-                    needed: header.len() + TAG_LEN,
-                    found: sealed.len(),
-                });
+                return Err(Error::Truncated { needed: header.len() + TAG_LEN, found: sealed.len() });
             }
             _ => return Err(Error::Parcel("a tombstone proof carries no bytes")),
         }
@@ -139,19 +114,9 @@ impl SessionReader {
         self.epoch
     }
 
-    pub(crate) fn from_secret(
-        secret: &Secret<32>,
-        terms: &SessionTerms,
-        key_id: KeyId,
-    ) -> Result<Self, Error> {
+    pub(crate) fn from_secret(secret: &Secret<32>, terms: &SessionTerms, key_id: KeyId) -> Result<Self, Error> {
         let schedule = schedule::derive(secret, terms.suite, terms.stream)?;
-        Ok(Self {
-            key: schedule.key,
-            key_id,
-            stream: terms.stream,
-            epoch: terms.epoch,
-            suite: terms.suite,
-        })
+        Ok(Self { key: schedule.key, key_id, stream: terms.stream, epoch: terms.epoch, suite: terms.suite })
     }
 
     /// Derives a reader from an unwrapped secret, after comparing the announced commitment in constant time.
@@ -165,13 +130,7 @@ impl SessionReader {
         if !schedule.commitment.matches(announced) {
             return Err(Error::CommitmentMismatch);
         }
-        Ok(Self {
-            key: schedule.key,
-            key_id,
-            stream,
-            epoch,
-            suite,
-        })
+        Ok(Self { key: schedule.key, key_id, stream, epoch, suite })
     }
 
     fn open_any(
@@ -183,16 +142,10 @@ impl SessionReader {
         from: usize,
     ) -> Result<usize, Error> {
         if header.key_id() != self.key_id {
-            return Err(Error::KeyMismatch {
-                expected: self.key_id,
-                found: header.key_id(),
-            });
+            return Err(Error::KeyMismatch { expected: self.key_id, found: header.key_id() });
         }
         if header.suite() != self.suite {
-            return Err(Error::SuiteMismatch {
-                expected: self.suite,
-                found: header.suite(),
-            });
+            return Err(Error::SuiteMismatch { expected: self.suite, found: header.suite() });
         }
         let flags = header.flags();
         if flags.subject_key() {
@@ -203,10 +156,7 @@ impl SessionReader {
         }
         let found = in_out.len().saturating_sub(from);
         if found < TAG_LEN {
-            return Err(Error::Truncated {
-                needed: header.len() + TAG_LEN,
-                found: header.len() + found,
-            });
+            return Err(Error::Truncated { needed: header.len() + TAG_LEN, found: header.len() + found });
         }
         let aad = aad.build(header.as_bytes(), flags, place)?;
         self.key.open(header.nonce(), aad, in_out, from)
@@ -223,10 +173,7 @@ mod tests {
     use crate::seal::Lane;
     use crate::session::{Session, SessionLimits};
 
-    const PLACE: Place<'static> = Place {
-        partition: 3,
-        record_key: Some(b"key"),
-    };
+    const PLACE: Place<'static> = Place { partition: 3, record_key: Some(b"key") };
 
     fn pair(suite: Suite) -> (Lane, SessionReader) {
         let terms = SessionTerms {
@@ -250,17 +197,10 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_in_every_suite() {
-        for suite in [
-            Suite::Aes256Gcm,
-            Suite::Aes256GcmRandomNonce,
-            Suite::ChaCha20Poly1305,
-        ] {
+        for suite in [Suite::Aes256Gcm, Suite::Aes256GcmRandomNonce, Suite::ChaCha20Poly1305] {
             let (mut lane, reader) = pair(suite);
             for value in [&b""[..], b"v", &[7; 100_000]] {
-                assert_eq!(
-                    reader.open(&sealed(&mut lane, value), &PLACE).unwrap(),
-                    value
-                );
+                assert_eq!(reader.open(&sealed(&mut lane, value), &PLACE).unwrap(), value);
             }
         }
     }
@@ -271,25 +211,11 @@ mod tests {
         let mut bytes = sealed(&mut lane, b"some value");
         let header = Header::parse(&bytes).unwrap();
         let header_bytes = bytes[..header.len()].to_vec();
-        let len = reader
-            .open_within(
-                &header,
-                &header_bytes,
-                &PLACE,
-                &mut AadBuffer::new(),
-                &mut bytes,
-                HEADER_LEN,
-            )
-            .unwrap();
+        let len =
+            reader.open_within(&header, &header_bytes, &PLACE, &mut AadBuffer::new(), &mut bytes, HEADER_LEN).unwrap();
         assert_eq!(&bytes[..len], b"some value");
-        let changed = reader.open_within(
-            &header,
-            &[0; HEADER_LEN],
-            &PLACE,
-            &mut AadBuffer::new(),
-            &mut bytes,
-            HEADER_LEN,
-        );
+        let changed =
+            reader.open_within(&header, &[0; HEADER_LEN], &PLACE, &mut AadBuffer::new(), &mut bytes, HEADER_LEN);
         assert_eq!(changed, Err(Error::HeaderMismatch));
     }
 
@@ -318,22 +244,10 @@ mod tests {
         let (mut lane, reader) = pair(Suite::Aes256Gcm);
         let good = sealed(&mut lane, b"value");
         let places = [
-            Place {
-                partition: 4,
-                ..PLACE
-            },
-            Place {
-                record_key: None,
-                ..PLACE
-            },
-            Place {
-                record_key: Some(b""),
-                ..PLACE
-            },
-            Place {
-                record_key: Some(b"kez"),
-                ..PLACE
-            },
+            Place { partition: 4, ..PLACE },
+            Place { record_key: None, ..PLACE },
+            Place { record_key: Some(b""), ..PLACE },
+            Place { record_key: Some(b"kez"), ..PLACE },
         ];
         for place in places {
             assert_eq!(reader.open(&good, &place), Err(Error::Authentication));
@@ -347,65 +261,35 @@ mod tests {
         lane.seal_tombstone(&PLACE, &mut proof).unwrap();
         let mut aad = AadBuffer::new();
         reader.verify_tombstone(&proof, &PLACE, &mut aad).unwrap();
-        let elsewhere = Place {
-            record_key: Some(b"other"),
-            ..PLACE
-        };
-        assert_eq!(
-            reader.verify_tombstone(&proof, &elsewhere, &mut aad),
-            Err(Error::Authentication)
-        );
-        assert_eq!(
-            reader.open(&proof, &PLACE),
-            Err(Error::UnexpectedType(RecordType::TombstoneProof))
-        );
+        let elsewhere = Place { record_key: Some(b"other"), ..PLACE };
+        assert_eq!(reader.verify_tombstone(&proof, &elsewhere, &mut aad), Err(Error::Authentication));
+        assert_eq!(reader.open(&proof, &PLACE), Err(Error::UnexpectedType(RecordType::TombstoneProof)));
         let empty = sealed(&mut lane, b"");
-        assert_eq!(
-            reader.verify_tombstone(&empty, &PLACE, &mut aad),
-            Err(Error::UnexpectedType(RecordType::Record))
-        );
+        assert_eq!(reader.verify_tombstone(&empty, &PLACE, &mut aad), Err(Error::UnexpectedType(RecordType::Record)));
         // The type is authenticated: an empty record does not turn into a tombstone.
         let mut turned = empty;
         turned[1] = 0x16;
-        assert_eq!(
-            reader.verify_tombstone(&turned, &PLACE, &mut aad),
-            Err(Error::Authentication)
-        );
+        assert_eq!(reader.verify_tombstone(&turned, &PLACE, &mut aad), Err(Error::Authentication));
     }
 
     #[test]
     fn every_parcel_form_reads_back() {
         let (mut lane, reader) = pair(Suite::Aes256Gcm);
         let headers = [
-            ParcelHeader {
-                key: b"trace".to_vec(),
-                value: Some(b"1".to_vec()),
-            },
-            ParcelHeader {
-                key: b"n".to_vec(),
-                value: None,
-            },
+            ParcelHeader { key: b"trace".to_vec(), value: Some(b"1".to_vec()) },
+            ParcelHeader { key: b"n".to_vec(), value: None },
         ];
         let value = vec![b'x'; 5_000];
         for codec in [None, Some(Codec::Lz4), Some(Codec::Zstd)] {
             for bucket in [None, core::num::NonZeroU32::new(256)] {
                 for inside in [None, Some((77i64, &headers[..]))] {
-                    let plan = ParcelPlan {
-                        headers: inside,
-                        codec,
-                        bucket,
-                    };
+                    let plan = ParcelPlan { headers: inside, codec, bucket };
                     let mut out = Vec::new();
                     lane.seal_parcel(&PLACE, &plan, &value, &mut out).unwrap();
                     let parcel = reader.open_parcel(&out, &PLACE, 10_000).unwrap();
                     assert_eq!(parcel.value, value);
                     assert_eq!(parcel.timestamp, inside.map(|(timestamp, _)| timestamp));
-                    assert_eq!(
-                        parcel.headers,
-                        inside
-                            .map(|(_, headers)| headers.to_vec())
-                            .unwrap_or_default()
-                    );
+                    assert_eq!(parcel.headers, inside.map(|(_, headers)| headers.to_vec()).unwrap_or_default());
                     if bucket.is_some() {
                         assert_eq!((out.len() - 44) % 256, 0);
                     }

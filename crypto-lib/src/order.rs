@@ -22,12 +22,7 @@ impl OrderCheck {
     /// Remembers at most `capacity` lanes (at least one); about 64 bytes each, taken as lanes appear.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self {
-            lanes: HashMap::new(),
-            capacity: capacity.max(1),
-            last_offset: None,
-            clock: 0,
-        }
+        Self { lanes: HashMap::new(), capacity: capacity.max(1), last_offset: None, clock: 0 }
     }
 
     /// Takes note of a record. Gives the number of sequence numbers skipped since the lane's last record. An offset at or
@@ -47,33 +42,17 @@ impl OrderCheck {
             Some(seen) => {
                 let last = seen.sequence;
                 if sequence == last {
-                    return Err(Error::Replay {
-                        lane: header.lane(),
-                        sequence,
-                    });
+                    return Err(Error::Replay { lane: header.lane(), sequence });
                 }
                 if sequence < last {
-                    return Err(Error::Reorder {
-                        lane: header.lane(),
-                        last,
-                        sequence,
-                    });
+                    return Err(Error::Reorder { lane: header.lane(), last, sequence });
                 }
-                *seen = Seen {
-                    sequence,
-                    at: self.clock,
-                };
+                *seen = Seen { sequence, at: self.clock };
                 sequence - last - 1
             }
             None => {
                 self.make_room();
-                self.lanes.insert(
-                    key,
-                    Seen {
-                        sequence,
-                        at: self.clock,
-                    },
-                );
+                self.lanes.insert(key, Seen { sequence, at: self.clock });
                 0
             }
         };
@@ -147,21 +126,8 @@ mod tests {
     fn replay_and_reorder_are_refused_and_change_nothing() {
         let mut order = OrderCheck::default();
         order.observe(&header(0, 5), 10).unwrap();
-        assert_eq!(
-            order.observe(&header(0, 5), 11),
-            Err(Error::Replay {
-                lane: 0,
-                sequence: 5
-            })
-        );
-        assert_eq!(
-            order.observe(&header(0, 4), 11),
-            Err(Error::Reorder {
-                lane: 0,
-                last: 5,
-                sequence: 4
-            })
-        );
+        assert_eq!(order.observe(&header(0, 5), 11), Err(Error::Replay { lane: 0, sequence: 5 }));
+        assert_eq!(order.observe(&header(0, 4), 11), Err(Error::Reorder { lane: 0, last: 5, sequence: 4 }));
         assert_eq!(order.observe(&header(0, 6), 11), Ok(0));
     }
 

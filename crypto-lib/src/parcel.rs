@@ -106,9 +106,7 @@ pub fn read(flags: Flags, parcel: &[u8], limit: usize) -> Result<Parcel, Error> 
     let mut content = parcel;
     if flags.padded() {
         let len = take_len(&mut content)?;
-        let (inner, padding) = content
-            .split_at_checked(len)
-            .ok_or(Error::Parcel("length beyond the padded end"))?;
+        let (inner, padding) = content.split_at_checked(len).ok_or(Error::Parcel("length beyond the padded end"))?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(Error::Parcel("padding is not zero"));
         }
@@ -116,16 +114,11 @@ pub fn read(flags: Flags, parcel: &[u8], limit: usize) -> Result<Parcel, Error> 
     }
     let inflated;
     if flags.compressed() {
-        let (codec, rest) = content
-            .split_first()
-            .ok_or(Error::Parcel("codec is missing"))?;
+        let (codec, rest) = content.split_first().ok_or(Error::Parcel("codec is missing"))?;
         content = rest;
         let plain_len = take_len(&mut content)?;
         if plain_len > limit {
-            return Err(Error::ParcelTooLarge {
-                announced: plain_len as u64,
-                limit: limit as u64,
-            });
+            return Err(Error::ParcelTooLarge { announced: plain_len as u64, limit: limit as u64 });
         }
         inflated = zeroize::Zeroizing::new(compression::inflate(*codec, content, plain_len)?);
         content = &inflated;
@@ -135,11 +128,7 @@ pub fn read(flags: Flags, parcel: &[u8], limit: usize) -> Result<Parcel, Error> 
         timestamp = Some(i64::from_be_bytes(take(&mut content)?));
         headers = take_headers(&mut content)?;
     }
-    Ok(Parcel {
-        timestamp,
-        headers,
-        value: content.to_vec(),
-    })
+    Ok(Parcel { timestamp, headers, value: content.to_vec() })
 }
 
 fn take_headers(content: &mut &[u8]) -> Result<Vec<ParcelHeader>, Error> {
@@ -162,18 +151,13 @@ fn take_headers(content: &mut &[u8]) -> Result<Vec<ParcelHeader>, Error> {
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) -> Result<(), Error> {
-    let len = u32::try_from(len)
-        .ok()
-        .filter(|len| *len != NULL_LEN)
-        .ok_or(Error::Parcel("length beyond 32 bits"))?;
+    let len = u32::try_from(len).ok().filter(|len| *len != NULL_LEN).ok_or(Error::Parcel("length beyond 32 bits"))?;
     out.extend_from_slice(&len.to_be_bytes());
     Ok(())
 }
 
 fn take<const N: usize>(content: &mut &[u8]) -> Result<[u8; N], Error> {
-    let (head, rest) = content
-        .split_first_chunk()
-        .ok_or(Error::Parcel("ends early"))?;
+    let (head, rest) = content.split_first_chunk().ok_or(Error::Parcel("ends early"))?;
     *content = rest;
     Ok(*head)
 }
@@ -183,9 +167,7 @@ fn take_len(content: &mut &[u8]) -> Result<usize, Error> {
 }
 
 fn take_bytes<'a>(content: &mut &'a [u8], len: usize) -> Result<&'a [u8], Error> {
-    let (head, rest) = content
-        .split_at_checked(len)
-        .ok_or(Error::Parcel("ends early"))?;
+    let (head, rest) = content.split_at_checked(len).ok_or(Error::Parcel("ends early"))?;
     *content = rest;
     Ok(head)
 }
@@ -205,14 +187,10 @@ mod compression {
         match codec {
             Codec::Lz4 => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-                encoder
-                    .write_all(plain)
-                    .map_err(|_| Error::Parcel("lz4 failed"))?;
+                encoder.write_all(plain).map_err(|_| Error::Parcel("lz4 failed"))?;
                 encoder.finish().map_err(|_| Error::Parcel("lz4 failed"))
             }
-            Codec::Zstd => {
-                zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(|_| Error::Parcel("zstd failed"))
-            }
+            Codec::Zstd => zstd::bulk::compress(plain, ZSTD_LEVEL).map_err(|_| Error::Parcel("zstd failed")),
         }
     }
 
@@ -224,13 +202,10 @@ mod compression {
                 let filled = decoder.read_exact(&mut plain).is_ok();
                 filled && decoder.read(&mut [0]).is_ok_and(|more| more == 0)
             }
-            4 => zstd::bulk::decompress_to_buffer(packed, &mut plain)
-                .is_ok_and(|len| len == plain_len),
+            4 => zstd::bulk::decompress_to_buffer(packed, &mut plain).is_ok_and(|len| len == plain_len),
             _ => return Err(Error::Parcel("unknown codec")),
         };
-        exact
-            .then_some(plain)
-            .ok_or(Error::Parcel("does not inflate to the announced length"))
+        exact.then_some(plain).ok_or(Error::Parcel("does not inflate to the announced length"))
     }
 
     const ZSTD_LEVEL: i32 = 1;
@@ -243,15 +218,11 @@ mod compression {
     use super::{Codec, Error};
 
     pub(super) fn compress(_: Codec, _: &[u8]) -> Result<Vec<u8>, Error> {
-        Err(Error::Unsupported(
-            "compressed parcels (built without the feature `compress`)",
-        ))
+        Err(Error::Unsupported("compressed parcels (built without the feature `compress`)"))
     }
 
     pub(super) fn inflate(_: u8, _: &[u8], _: usize) -> Result<Vec<u8>, Error> {
-        Err(Error::Unsupported(
-            "compressed parcels (built without the feature `compress`)",
-        ))
+        Err(Error::Unsupported("compressed parcels (built without the feature `compress`)"))
     }
 }
 
@@ -267,30 +238,18 @@ mod tests {
         let mut bomb = vec![4];
         bomb.extend_from_slice(&u32::MAX.to_be_bytes());
         let refused = read(Flags::from_byte(1 << 1), &bomb, 1_000).err();
-        assert_eq!(
-            refused,
-            Some(Error::ParcelTooLarge {
-                announced: u64::from(u32::MAX),
-                limit: 1_000
-            })
-        );
+        assert_eq!(refused, Some(Error::ParcelTooLarge { announced: u64::from(u32::MAX), limit: 1_000 }));
     }
 
     #[test]
     fn a_wrong_plain_length_is_refused() {
         for codec in [Codec::Lz4, Codec::Zstd] {
             let mut parcel = Vec::new();
-            let plan = ParcelPlan {
-                codec: Some(codec),
-                ..ParcelPlan::default()
-            };
+            let plan = ParcelPlan { codec: Some(codec), ..ParcelPlan::default() };
             write(&plan, &[1; 1_000], &mut parcel).unwrap();
             for wrong in [999u32, 1_001] {
                 parcel[1..5].copy_from_slice(&wrong.to_be_bytes());
-                assert!(matches!(
-                    read(Flags::from_byte(2), &parcel, 10_000).err(),
-                    Some(Error::Parcel(_))
-                ));
+                assert!(matches!(read(Flags::from_byte(2), &parcel, 10_000).err(), Some(Error::Parcel(_))));
             }
         }
     }
@@ -298,17 +257,11 @@ mod tests {
     #[test]
     fn padding_that_is_not_zero_is_refused() {
         let mut parcel = Vec::new();
-        let plan = ParcelPlan {
-            bucket: NonZeroU32::new(64),
-            ..ParcelPlan::default()
-        };
+        let plan = ParcelPlan { bucket: NonZeroU32::new(64), ..ParcelPlan::default() };
         assert_eq!(write(&plan, b"value", &mut parcel), Ok(4));
         assert_eq!(parcel.len(), 64);
         *parcel.last_mut().unwrap() = 1;
-        assert_eq!(
-            read(Flags::from_byte(4), &parcel, 100).err(),
-            Some(Error::Parcel("padding is not zero"))
-        );
+        assert_eq!(read(Flags::from_byte(4), &parcel, 100).err(), Some(Error::Parcel("padding is not zero")));
     }
 
     proptest! {

@@ -40,12 +40,7 @@ impl Reader {
     /// # Errors
     /// `Missing` announcement or epoch; `NotGranted` to write (the writer) or to read (this identity); `Unwrap`;
     /// `CommitmentMismatch`.
-    pub fn open(
-        &self,
-        keyring: &Keyring,
-        key_id: KeyId,
-        now: UnixMillis,
-    ) -> Result<SessionReader, Error> {
+    pub fn open(&self, keyring: &Keyring, key_id: KeyId, now: UnixMillis) -> Result<SessionReader, Error> {
         let announcement = trusted_announcement(keyring, key_id)?;
         let terms = &announcement.terms;
         let seeds = self.seeds(keyring, (terms.stream, terms.epoch), now)?;
@@ -63,9 +58,7 @@ impl Reader {
         epoch: (StreamId, EpochNumber),
         now: UnixMillis,
     ) -> Result<EpochSeeds, Error> {
-        keyring
-            .granted(self.identity.id(), epoch, Right::Read, now)?
-            .open(&self.identity)
+        keyring.granted(self.identity.id(), epoch, Right::Read, now)?.open(&self.identity)
     }
 
     /// Opens a session with seeds from [`Reader::seeds`]. The right to read is checked again: a revocation counts at once.
@@ -81,12 +74,7 @@ impl Reader {
     ) -> Result<SessionReader, Error> {
         let announcement = trusted_announcement(keyring, key_id)?;
         let terms = &announcement.terms;
-        keyring.granted(
-            self.identity.id(),
-            (terms.stream, terms.epoch),
-            Right::Read,
-            now,
-        )?;
+        keyring.granted(self.identity.id(), (terms.stream, terms.epoch), Right::Read, now)?;
         open_with_seeds(keyring, announcement, seeds)
     }
 
@@ -101,31 +89,18 @@ impl Reader {
 
 /// The announcement of a session whose writer had the right to write when it began. The keyring has checked its signature.
 fn trusted_announcement(keyring: &Keyring, key_id: KeyId) -> Result<&Announcement, Error> {
-    let announcement = keyring
-        .announcement(key_id)
-        .ok_or(Error::Missing("announcement of this key"))?;
+    let announcement = keyring.announcement(key_id).ok_or(Error::Missing("announcement of this key"))?;
     let terms = &announcement.terms;
     if terms.not_after <= terms.not_before {
         return Err(Error::NotValid("announcement"));
     }
-    keyring.granted(
-        terms.writer,
-        (terms.stream, terms.epoch),
-        Right::Write,
-        terms.not_before,
-    )?;
+    keyring.granted(terms.writer, (terms.stream, terms.epoch), Right::Write, terms.not_before)?;
     Ok(announcement)
 }
 
-fn open_with_seeds(
-    keyring: &Keyring,
-    announcement: &Announcement,
-    seeds: &EpochSeeds,
-) -> Result<SessionReader, Error> {
+fn open_with_seeds(keyring: &Keyring, announcement: &Announcement, seeds: &EpochSeeds) -> Result<SessionReader, Error> {
     let terms = &announcement.terms;
-    let epoch = keyring
-        .epoch(terms.stream, terms.epoch)
-        .ok_or(Error::Missing("such epoch"))?;
+    let epoch = keyring.epoch(terms.stream, terms.epoch).ok_or(Error::Missing("such epoch"))?;
     if terms.not_before < epoch.not_before || terms.not_before >= epoch.not_after {
         return Err(Error::NotValid("announcement outside of its epoch"));
     }

@@ -56,26 +56,14 @@ pub(crate) struct Schedule {
 }
 
 /// Runs the key schedule. Refuses suites that this library does not implement.
-pub(crate) fn derive(
-    secret: &Secret<32>,
-    suite: Suite,
-    stream: StreamId,
-) -> Result<Schedule, Error> {
+pub(crate) fn derive(secret: &Secret<32>, suite: Suite, stream: StreamId) -> Result<Schedule, Error> {
     let prk = Wiped::new(Salt::new(HKDF_SHA256, SESSION_SALT).extract(secret.expose()));
     let context = [&[suite.number()][..], stream.as_bytes()];
     let mut record_key = Secret::<32>::zeroed();
-    expand(
-        prk.lend(),
-        RECORD_KEY_LABEL,
-        &context,
-        record_key.expose_mut(),
-    )?;
+    expand(prk.lend(), RECORD_KEY_LABEL, &context, record_key.expose_mut())?;
     let mut commitment = [0u8; 32];
     expand(prk.lend(), COMMITMENT_LABEL, &context, &mut commitment)?;
-    Ok(Schedule {
-        key: RecordKey::new(&record_key, suite)?,
-        commitment: Commitment(commitment),
-    })
+    Ok(Schedule { key: RecordKey::new(&record_key, suite)?, commitment: Commitment(commitment) })
 }
 
 fn expand(prk: &Prk, label: &[u8], context: &[&[u8]; 2], out: &mut [u8; 32]) -> Result<(), Error> {
@@ -103,27 +91,16 @@ impl RecordKey {
             Suite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
             Suite::XAes256Gcm => return Err(Error::Unsupported("suite 3, XAES-256-GCM")),
         };
-        let unbound = UnboundKey::new(algorithm, bytes.expose())
-            .map_err(|_| Error::Unsupported("key length"))?;
+        let unbound = UnboundKey::new(algorithm, bytes.expose()).map_err(|_| Error::Unsupported("key length"))?;
         Ok(Self(Wiped::new(LessSafeKey::new(unbound))))
     }
 
     /// Seals in place and gives the tag.
-    pub(crate) fn seal(
-        &self,
-        nonce: [u8; NONCE_LEN],
-        aad: &[u8],
-        in_out: &mut [u8],
-    ) -> Result<[u8; TAG_LEN], Error> {
+    pub(crate) fn seal(&self, nonce: [u8; NONCE_LEN], aad: &[u8], in_out: &mut [u8]) -> Result<[u8; TAG_LEN], Error> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self
-            .0
-            .lend()
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), in_out);
+        let tag = self.0.lend().seal_in_place_separate_tag(nonce, Aad::from(aad), in_out);
         let tag = tag.map_err(|_| Error::Unsupported("values of this length"))?;
-        tag.as_ref()
-            .try_into()
-            .map_err(|_| Error::Unsupported("tags of this length"))
+        tag.as_ref().try_into().map_err(|_| Error::Unsupported("tags of this length"))
     }
 
     /// Opens `in_out[from..]` (ciphertext ‖ tag), the plaintext lands at the start; gives its length.
@@ -135,13 +112,8 @@ impl RecordKey {
         from: usize,
     ) -> Result<usize, Error> {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let plain = self
-            .0
-            .lend()
-            .open_within(nonce, Aad::from(aad), in_out, from..);
-        plain
-            .map(|plain| plain.len())
-            .map_err(|_| Error::Authentication)
+        let plain = self.0.lend().open_within(nonce, Aad::from(aad), in_out, from..);
+        plain.map(|plain| plain.len()).map_err(|_| Error::Authentication)
     }
 }
 
@@ -156,10 +128,7 @@ mod tests {
 
     fn commitment(secret: u8, suite: Suite, stream: u8) -> [u8; 32] {
         let secret = Secret::take(&mut [secret; 32]);
-        *derive(&secret, suite, StreamId::from_bytes([stream; 16]))
-            .unwrap()
-            .commitment
-            .as_bytes()
+        *derive(&secret, suite, StreamId::from_bytes([stream; 16])).unwrap().commitment.as_bytes()
     }
 
     #[test]
@@ -173,14 +142,7 @@ mod tests {
 
     #[test]
     fn suite_three_is_refused_by_name() {
-        let refused = derive(
-            &Secret::take(&mut [1; 32]),
-            Suite::XAes256Gcm,
-            StreamId::from_bytes([1; 16]),
-        );
-        assert_eq!(
-            refused.err().unwrap().to_string(),
-            "not supported by this library: suite 3, XAES-256-GCM"
-        );
+        let refused = derive(&Secret::take(&mut [1; 32]), Suite::XAes256Gcm, StreamId::from_bytes([1; 16]));
+        assert_eq!(refused.err().unwrap().to_string(), "not supported by this library: suite 3, XAES-256-GCM");
     }
 }

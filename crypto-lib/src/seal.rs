@@ -26,16 +26,7 @@ pub struct Lane {
 
 impl Lane {
     pub(crate) fn new(session: Arc<Session>, number: u16) -> Self {
-        Self {
-            session,
-            number,
-            next: 0,
-            lease: Lease {
-                records: 0,
-                bytes: 0,
-            },
-            aad: AadBuffer::new(),
-        }
+        Self { session, number, next: 0, lease: Lease { records: 0, bytes: 0 }, aad: AadBuffer::new() }
     }
 
     /// Seals a value as it is: appends `header | ciphertext | tag`, which is [`crate::RECORD_OVERHEAD`] bytes more than the
@@ -43,19 +34,8 @@ impl Lane {
     ///
     /// # Errors
     /// `Rotate` when the session has reached a limit or its end; `ValueTooLarge`; `Entropy` in suite 2.
-    pub fn seal(
-        &mut self,
-        place: &Place<'_>,
-        value: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
-        self.seal_as(
-            RecordType::Record,
-            self.session.terms.binding,
-            place,
-            value,
-            out,
-        )
+    pub fn seal(&mut self, place: &Place<'_>, value: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.seal_as(RecordType::Record, self.session.terms.binding, place, value, out)
     }
 
     /// Seals the authenticity of a null value: appends the 44 bytes that travel in the record header `bnb`, while the value
@@ -64,13 +44,7 @@ impl Lane {
     /// # Errors
     /// Those of [`Lane::seal`].
     pub fn seal_tombstone(&mut self, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.seal_as(
-            RecordType::TombstoneProof,
-            self.session.terms.binding,
-            place,
-            &[],
-            out,
-        )
+        self.seal_as(RecordType::TombstoneProof, self.session.terms.binding, place, &[], out)
     }
 
     /// Seals a parcel: the value with headers and timestamp inside, compressed or padded, as the plan says.
@@ -103,6 +77,12 @@ impl Lane {
         self.seal_as(RecordType::Record, flags, place, parcel, out)
     }
 
+    /// Length in bytes of a sealed value whose plain length is `len`: for callers that write lengths first.
+    #[must_use]
+    pub fn sealed_len(&self, len: usize) -> usize {
+        len.saturating_add(self.session.terms.suite.overhead())
+    }
+
     /// The lane's number in the record header.
     #[must_use]
     pub const fn number(&self) -> u16 {
@@ -133,10 +113,7 @@ impl Lane {
         let terms = &self.session.terms;
         let limit = MAX_VALUE - terms.suite.overhead();
         if parcel.len() > limit {
-            return Err(Error::ValueTooLarge {
-                len: parcel.len(),
-                limit,
-            });
+            return Err(Error::ValueTooLarge { len: parcel.len(), limit });
         }
         if self.next > MAX_SEQUENCE {
             return Err(Error::Rotate(RotateReason::Sequence));
@@ -189,10 +166,7 @@ impl Drop for Lane {
 fn spend(session: &Session, lease: &mut Lease, cost: u64) -> Result<(), Error> {
     if lease.records == 0 || lease.bytes < cost {
         session.put_back(lease);
-        *lease = Lease {
-            records: 0,
-            bytes: 0,
-        };
+        *lease = Lease { records: 0, bytes: 0 };
         *lease = session.lease(cost)?;
     }
     lease.records -= 1;
@@ -222,35 +196,22 @@ mod tests {
             not_after: UnixMillis::NEVER,
             limits: SessionLimits::of(suite).at_most(records, bytes),
         };
-        Session::draw(terms)
-            .unwrap()
-            .into_session(KeyId::from_bytes([2; 16]))
+        Session::draw(terms).unwrap().into_session(KeyId::from_bytes([2; 16]))
     }
 
-    const PLACE: Place<'static> = Place {
-        partition: 3,
-        record_key: Some(b"key"),
-    };
+    const PLACE: Place<'static> = Place { partition: 3, record_key: Some(b"key") };
 
     #[test]
     fn a_sealed_value_is_44_bytes_longer_and_appended() {
-        let mut lane = session(Suite::Aes256Gcm, u64::MAX, u64::MAX)
-            .lane()
-            .unwrap();
+        let mut lane = session(Suite::Aes256Gcm, u64::MAX, u64::MAX).lane().unwrap();
         let mut out = b"before".to_vec();
         lane.seal(&PLACE, b"value", &mut out).unwrap();
         assert_eq!(out.len(), 6 + 5 + RECORD_OVERHEAD);
         let header = Header::parse(&out[6..]).unwrap();
-        assert_eq!(
-            (header.lane(), header.sequence(), header.record_type()),
-            (0, 0, RecordType::Record)
-        );
+        assert_eq!((header.lane(), header.sequence(), header.record_type()), (0, 0, RecordType::Record));
         lane.seal_tombstone(&PLACE, &mut out).unwrap();
         let proof = Header::parse(&out[6 + 5 + RECORD_OVERHEAD..]).unwrap();
-        assert_eq!(
-            (proof.sequence(), proof.record_type()),
-            (1, RecordType::TombstoneProof)
-        );
+        assert_eq!((proof.sequence(), proof.record_type()), (1, RecordType::TombstoneProof));
     }
 
     #[test]
@@ -261,10 +222,7 @@ mod tests {
             lane.seal(&PLACE, b"v", &mut out).unwrap();
         }
         let len = out.len();
-        assert_eq!(
-            lane.seal(&PLACE, b"v", &mut out),
-            Err(Error::Rotate(RotateReason::Records))
-        );
+        assert_eq!(lane.seal(&PLACE, b"v", &mut out), Err(Error::Rotate(RotateReason::Records)));
         assert_eq!(out.len(), len);
     }
 
@@ -288,25 +246,17 @@ mod tests {
         let session = session(Suite::Aes256Gcm, u64::MAX, u64::MAX);
         let mut lane = session.lane().unwrap();
         session.retire();
-        assert_eq!(
-            lane.seal(&PLACE, b"v", &mut Vec::new()),
-            Err(Error::Rotate(RotateReason::Closed))
-        );
+        assert_eq!(lane.seal(&PLACE, b"v", &mut Vec::new()), Err(Error::Rotate(RotateReason::Closed)));
     }
 
     #[test]
     fn the_sequence_ends_at_48_bits() {
-        let mut lane = session(Suite::Aes256Gcm, u64::MAX, u64::MAX)
-            .lane()
-            .unwrap();
+        let mut lane = session(Suite::Aes256Gcm, u64::MAX, u64::MAX).lane().unwrap();
         lane.next = MAX_SEQUENCE;
         let mut out = Vec::new();
         lane.seal(&PLACE, b"v", &mut out).unwrap();
         assert_eq!(Header::parse(&out).unwrap().sequence(), MAX_SEQUENCE);
-        assert_eq!(
-            lane.seal(&PLACE, b"v", &mut out),
-            Err(Error::Rotate(RotateReason::Sequence))
-        );
+        assert_eq!(lane.seal(&PLACE, b"v", &mut out), Err(Error::Rotate(RotateReason::Sequence)));
     }
 
     #[test]
@@ -330,30 +280,20 @@ mod tests {
                 })
             })
             .collect();
-        let all: Vec<_> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect();
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         let nonces: HashSet<_> = all.iter().map(|(_, _, nonce)| *nonce).collect();
-        let places: HashSet<_> = all
-            .iter()
-            .map(|(lane, sequence, _)| (*lane, *sequence))
-            .collect();
+        let places: HashSet<_> = all.iter().map(|(lane, sequence, _)| (*lane, *sequence)).collect();
         assert_eq!((nonces.len(), places.len()), (1_600, 1_600));
     }
 
     #[test]
     fn random_nonces_differ_and_cost_twelve_bytes() {
-        let mut lane = session(Suite::Aes256GcmRandomNonce, u64::MAX, u64::MAX)
-            .lane()
-            .unwrap();
+        let mut lane = session(Suite::Aes256GcmRandomNonce, u64::MAX, u64::MAX).lane().unwrap();
         let (mut one, mut two) = (Vec::new(), Vec::new());
         lane.seal(&PLACE, b"v", &mut one).unwrap();
         lane.seal(&PLACE, b"v", &mut two).unwrap();
         assert_eq!(one.len(), 1 + RECORD_OVERHEAD + NONCE_LEN);
-        assert_ne!(
-            Header::parse(&one).unwrap().nonce(),
-            Header::parse(&two).unwrap().nonce()
-        );
+        assert_eq!(one.len(), lane.sealed_len(1));
+        assert_ne!(Header::parse(&one).unwrap().nonce(), Header::parse(&two).unwrap().nonce());
     }
 }

@@ -44,9 +44,7 @@ impl Session {
     pub fn lane(self: &Arc<Self>) -> Result<Lane, Error> {
         self.check_open()?;
         // Saturates just above the limit, so that refusals cannot wrap the counter round.
-        let taken = self
-            .lanes_taken
-            .fetch_update(Relaxed, Relaxed, |taken| (taken < LANES).then(|| taken + 1));
+        let taken = self.lanes_taken.fetch_update(Relaxed, Relaxed, |taken| (taken < LANES).then(|| taken + 1));
         match taken.map(u16::try_from) {
             Ok(Ok(number)) => Ok(Lane::new(Arc::clone(self), number)),
             _ => Err(Error::Rotate(RotateReason::Lanes)),
@@ -118,10 +116,7 @@ impl Session {
 
     /// Gives a lane its next share of the limits: at least one record and `bytes_needed` bytes.
     pub(crate) fn lease(&self, bytes_needed: u64) -> Result<Lease, Error> {
-        let records = self
-            .records
-            .take(1)
-            .ok_or(Error::Rotate(RotateReason::Records))?;
+        let records = self.records.take(1).ok_or(Error::Rotate(RotateReason::Records))?;
         match self.bytes.take(bytes_needed) {
             Some(bytes) => Ok(Lease { records, bytes }),
             None => {
@@ -166,31 +161,16 @@ impl SessionLimits {
     /// The format's limits for a suite: 2^32 records (2^28 with random nonces, SP 800-38D 8.3 with a margin), 1 TiB.
     #[must_use]
     pub const fn of(suite: Suite) -> Self {
-        let records = if suite.has_explicit_nonce() {
-            1 << 28
-        } else {
-            1 << 32
-        };
-        Self {
-            records,
-            bytes: 1 << 40,
-        }
+        let records = if suite.has_explicit_nonce() { 1 << 28 } else { 1 << 32 };
+        Self { records, bytes: 1 << 40 }
     }
 
     /// Smaller limits; whatever exceeds the format's limits is cut down to them.
     #[must_use]
     pub const fn at_most(self, records: u64, bytes: u64) -> Self {
         Self {
-            records: if records < self.records {
-                records
-            } else {
-                self.records
-            },
-            bytes: if bytes < self.bytes {
-                bytes
-            } else {
-                self.bytes
-            },
+            records: if records < self.records { records } else { self.records },
+            bytes: if bytes < self.bytes { bytes } else { self.bytes },
         }
     }
 }
@@ -206,12 +186,7 @@ pub struct DrawnSession {
 impl DrawnSession {
     pub(crate) fn from_secret(secret: Secret<32>, terms: SessionTerms) -> Result<Self, Error> {
         let schedule = schedule::derive(&secret, terms.suite, terms.stream)?;
-        Ok(Self {
-            secret,
-            key: schedule.key,
-            commitment: schedule.commitment,
-            terms,
-        })
+        Ok(Self { secret, key: schedule.key, commitment: schedule.commitment, terms })
     }
 
     /// What the announcement carries to prove which secret its wraps hide.
@@ -233,12 +208,8 @@ impl DrawnSession {
     #[must_use]
     pub fn into_session(self, key_id: KeyId) -> Arc<Session> {
         let Self { key, terms, .. } = self;
-        let terms = SessionTerms {
-            binding: terms.binding.place_bits(),
-            ..terms
-        };
-        let limits =
-            SessionLimits::of(terms.suite).at_most(terms.limits.records, terms.limits.bytes);
+        let terms = SessionTerms { binding: terms.binding.place_bits(), ..terms };
+        let limits = SessionLimits::of(terms.suite).at_most(terms.limits.records, terms.limits.bytes);
         Arc::new(Session {
             key,
             terms,
@@ -273,11 +244,7 @@ struct Allowance {
 impl Allowance {
     fn new(limit: u64, share: u64) -> Self {
         // A small limit is cut into shares that still let several lanes work.
-        Self {
-            used: AtomicU64::new(0),
-            limit,
-            share: share.min((limit / 64).max(1)),
-        }
+        Self { used: AtomicU64::new(0), limit, share: share.min((limit / 64).max(1)) }
     }
 
     /// Takes one share, or `needed` if that is more; none when `needed` is not left.
@@ -325,9 +292,7 @@ mod tests {
 
     fn session(records: u64, bytes: u64) -> Arc<Session> {
         let limits = SessionLimits::of(Suite::Aes256Gcm).at_most(records, bytes);
-        Session::draw(terms(limits))
-            .unwrap()
-            .into_session(KeyId::from_bytes([2; 16]))
+        Session::draw(terms(limits)).unwrap().into_session(KeyId::from_bytes([2; 16]))
     }
 
     #[test]
@@ -356,10 +321,7 @@ mod tests {
         session.lanes_taken.store(LANES - 1, Relaxed);
         assert!(session.lane().is_ok());
         for _ in 0..3 {
-            assert_eq!(
-                session.lane().err(),
-                Some(Error::Rotate(RotateReason::Lanes))
-            );
+            assert_eq!(session.lane().err(), Some(Error::Rotate(RotateReason::Lanes)));
         }
     }
 
@@ -369,19 +331,13 @@ mod tests {
         assert!(session.observe_time(UnixMillis::new(999)));
         assert!(session.nears_its_end(UnixMillis::new(999), 5));
         assert!(!session.observe_time(UnixMillis::new(1_000)));
-        assert_eq!(
-            session.lane().err(),
-            Some(Error::Rotate(RotateReason::Expired))
-        );
+        assert_eq!(session.lane().err(), Some(Error::Rotate(RotateReason::Expired)));
     }
 
     #[test]
     fn a_retired_session_gives_no_lane() {
         let session = session(10, 10);
         session.retire();
-        assert_eq!(
-            session.lane().err(),
-            Some(Error::Rotate(RotateReason::Closed))
-        );
+        assert_eq!(session.lane().err(), Some(Error::Rotate(RotateReason::Closed)));
     }
 }

@@ -24,8 +24,7 @@ impl SigningKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.expose());
         let pair = Wiped::new(pair.map_err(|_| Error::Unsupported("signing seeds of this form"))?);
         let public = pair.lend().public_key().as_ref().try_into();
-        let public =
-            VerifyingKey(public.map_err(|_| Error::Unsupported("public keys of this length"))?);
+        let public = VerifyingKey(public.map_err(|_| Error::Unsupported("public keys of this length"))?);
         Ok(Self { pair, public })
     }
 
@@ -70,15 +69,9 @@ impl VerifyingKey {
         SignerId::from_bytes(short_digest(&[SIGNER_LABEL, &self.0]))
     }
 
-    pub(crate) fn verify(
-        &self,
-        label: &[u8],
-        message: &[u8],
-        signature: &[u8; 64],
-    ) -> Result<(), Error> {
+    pub(crate) fn verify(&self, label: &[u8], message: &[u8], signature: &[u8; 64]) -> Result<(), Error> {
         let key = UnparsedPublicKey::new(&ED25519, &self.0);
-        key.verify(&[label, message].concat(), signature)
-            .map_err(|_| Error::Signature)
+        key.verify(&[label, message].concat(), signature).map_err(|_| Error::Signature)
     }
 }
 
@@ -93,9 +86,7 @@ impl core::str::FromStr for VerifyingKey {
 
     /// Reads the hex form that `Display` writes.
     fn from_str(text: &str) -> Result<Self, Error> {
-        crate::id::read_hex(text)
-            .map(Self)
-            .ok_or(Error::Identifier { expected: 32 })
+        crate::id::read_hex(text).map(Self).ok_or(Error::Identifier { expected: 32 })
     }
 }
 
@@ -108,22 +99,15 @@ mod tests {
 
     #[test]
     fn signs_as_rfc_8032_test_1_says() {
-        let seed: [u8; 32] =
-            hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-                .unwrap()
-                .try_into()
-                .unwrap();
+        let seed: [u8; 32] = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+            .unwrap()
+            .try_into()
+            .unwrap();
         let key = SigningKey::from_seed(&Secret::from_slice(&seed).unwrap()).unwrap();
-        assert_eq!(
-            key.public().to_string(),
-            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-        );
+        assert_eq!(key.public().to_string(), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
         let signature = key.sign(b"", b"");
         assert!(hex::encode(signature).starts_with("e5564300c360ac729086e2cc806e828a"));
         key.public().verify(b"", b"", &signature).unwrap();
-        assert_eq!(
-            key.public().verify(b"", b"x", &signature),
-            Err(Error::Signature)
-        );
+        assert_eq!(key.public().verify(b"", b"x", &signature), Err(Error::Signature));
     }
 }

@@ -34,9 +34,7 @@ impl Delegate {
     /// Whether the topic is in this delegate's scope.
     #[must_use]
     pub fn reaches(&self, topic: &str) -> bool {
-        self.scope
-            .as_ref()
-            .is_none_or(|pattern| matches_pattern(pattern, topic))
+        self.scope.as_ref().is_none_or(|pattern| matches_pattern(pattern, topic))
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -44,9 +42,7 @@ impl Delegate {
         out.put_u32(self.powers.0);
         out.put_time(self.not_before);
         out.put_time(self.not_after);
-        out.put_option(self.scope.as_ref(), |out, scope| {
-            out.put_bytes(scope.as_bytes())
-        });
+        out.put_option(self.scope.as_ref(), |out, scope| out.put_bytes(scope.as_bytes()));
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Error> {
@@ -139,9 +135,7 @@ fn matches_pattern(pattern: &str, topic: &str) -> bool {
             },
         }
     }
-    pattern
-        .get(at_pattern..)
-        .is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
+    pattern.get(at_pattern..).is_some_and(|rest| rest.iter().all(|byte| *byte == b'*'))
 }
 
 const MAX_SCOPE: usize = 249;
@@ -168,19 +162,13 @@ mod tests {
             ("", "", true),
             ("", "x", false),
         ] {
-            assert_eq!(
-                matches_pattern(pattern, topic),
-                matches,
-                "{pattern} {topic}"
-            );
+            assert_eq!(matches_pattern(pattern, topic), matches, "{pattern} {topic}");
         }
     }
 
     #[test]
     fn no_power_reaches_delegates_or_announcements() {
         assert!(!Powers::ALL.allow(Kind::Delegate) && !Powers::ALL.allow(Kind::Announcement));
-        assert!(
-            Powers::ALL.allow(Kind::Grant) && !Powers::HEADS.and(Powers::ENROLL).allow(Kind::Grant)
-        );
+        assert!(Powers::ALL.allow(Kind::Grant) && !Powers::HEADS.and(Powers::ENROLL).allow(Kind::Grant));
     }
 }

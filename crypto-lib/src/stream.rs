@@ -85,10 +85,7 @@ impl StreamFloor {
     }
 
     pub(crate) fn decode(take: &mut Take<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            stream: StreamId::from_bytes(take.array()?),
-            minimum: EpochNumber::new(take.u32()?),
-        })
+        Ok(Self { stream: StreamId::from_bytes(take.array()?), minimum: EpochNumber::new(take.u32()?) })
     }
 }
 

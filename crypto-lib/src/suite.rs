@@ -106,16 +106,8 @@ impl Suite {
     }
 
     pub(crate) const fn header_len(self, flags: Flags) -> usize {
-        let subject = if flags.subject_key() {
-            SubjectKeyId::LEN
-        } else {
-            0
-        };
-        let nonce = if self.has_explicit_nonce() {
-            NONCE_LEN
-        } else {
-            0
-        };
+        let subject = if flags.subject_key() { SubjectKeyId::LEN } else { 0 };
+        let nonce = if self.has_explicit_nonce() { NONCE_LEN } else { 0 };
         HEADER_LEN + subject + nonce
     }
 }

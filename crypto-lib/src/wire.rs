@@ -16,10 +16,7 @@ impl<'a> Take<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let (head, rest) = self
-            .0
-            .split_first_chunk()
-            .ok_or(Error::Malformed("ends early"))?;
+        let (head, rest) = self.0.split_first_chunk().ok_or(Error::Malformed("ends early"))?;
         self.0 = rest;
         Ok(*head)
     }
@@ -59,18 +56,14 @@ impl<'a> Take<'a> {
         if len > limit {
             return Err(Error::Malformed("a length exceeds its limit"));
         }
-        let (head, rest) = self
-            .0
-            .split_at_checked(len)
-            .ok_or(Error::Malformed("ends early"))?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(Error::Malformed("ends early"))?;
         self.0 = rest;
         Ok(head)
     }
 
     /// UTF-8 text with a 32-bit length in bytes, at most `limit`, without control characters: it may be logged.
     pub(crate) fn text(&mut self, limit: usize) -> Result<String, Error> {
-        let text = core::str::from_utf8(self.bytes(limit)?)
-            .map_err(|_| Error::Malformed("a text is not UTF-8"))?;
+        let text = core::str::from_utf8(self.bytes(limit)?).map_err(|_| Error::Malformed("a text is not UTF-8"))?;
         if text.chars().any(char::is_control) {
             return Err(Error::Malformed("a text has control characters"));
         }
@@ -78,15 +71,8 @@ impl<'a> Take<'a> {
     }
 
     /// A value that may be absent: a truth value, then the value.
-    pub(crate) fn option<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        if self.bool()? {
-            read(self).map(Some)
-        } else {
-            Ok(None)
-        }
+    pub(crate) fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<Option<T>, Error> {
+        if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 
     pub(crate) const fn remaining(&self) -> usize {
@@ -95,11 +81,7 @@ impl<'a> Take<'a> {
 
     /// All bytes must have been read.
     pub(crate) const fn finish(self) -> Result<(), Error> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Malformed("trailing bytes"))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Malformed("trailing bytes")) }
     }
 }
 

@@ -26,8 +26,9 @@ use crate::{Error, KeyId, SessionReader, StreamId, UnixMillis};
 /// let writer = Writer::new(identity);
 /// let pending = writer.prepare(keyring, &SessionPlan::new(stream), now)?;
 /// let record = (pending.announcement().record_key(), pending.announcement().wire());
-/// // publish `record` to the keyring topic and wait until the brokers have it; then:
+/// // publish `record` to the keyring topic, wait until the brokers have it and until it has come back:
 /// # let _ = record;
+/// assert!(pending.is_accepted(keyring));
 /// let session = pending.acknowledged();
 /// let mut lane = session.lane()?;
 /// let mut out = Vec::new();
@@ -49,12 +50,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of [`Writer::draft`].
-    pub fn prepare(
-        &self,
-        keyring: &Keyring,
-        plan: &SessionPlan<'_>,
-        now: UnixMillis,
-    ) -> Result<PendingSession, Error> {
+    pub fn prepare(&self, keyring: &Keyring, plan: &SessionPlan<'_>, now: UnixMillis) -> Result<PendingSession, Error> {
         self.draft(keyring, plan, now)?.sign()
     }
 
@@ -62,24 +58,12 @@ impl Writer {
     ///
     /// # Errors
     /// `Missing` without stream or open epoch; `NotGranted` without a grant to write; `Entropy`; `Unsupported` suites.
-    pub fn draft(
-        &self,
-        keyring: &Keyring,
-        plan: &SessionPlan<'_>,
-        now: UnixMillis,
-    ) -> Result<SessionDraft, Error> {
-        let stream = keyring
-            .stream(plan.stream)
-            .ok_or(Error::Missing("such stream"))?;
-        let epoch = keyring
-            .current_epoch(plan.stream, now)
-            .ok_or(Error::Missing("open epoch of this stream"))?;
+    pub fn draft(&self, keyring: &Keyring, plan: &SessionPlan<'_>, now: UnixMillis) -> Result<SessionDraft, Error> {
+        let stream = keyring.stream(plan.stream).ok_or(Error::Missing("such stream"))?;
+        let epoch = keyring.current_epoch(plan.stream, now).ok_or(Error::Missing("open epoch of this stream"))?;
         let writer = self.identity.id();
         let grant = keyring.granted(writer, (plan.stream, epoch.number), Right::Write, now)?;
-        let end = now
-            .plus_millis(plan.max_age_millis)
-            .min(epoch.not_after)
-            .min(grant.valid_to);
+        let end = now.plus_millis(plan.max_age_millis).min(epoch.not_after).min(grant.valid_to);
         let terms = SessionTerms {
             stream: plan.stream,
             epoch: epoch.number,
@@ -106,12 +90,7 @@ impl Writer {
         if let Some(escrow) = plan.escrow {
             announcement.add_escrow_wrap(escrow, drawn.secret())?;
         }
-        Ok(SessionDraft {
-            identity: Arc::clone(&self.identity),
-            drawn,
-            announcement,
-            now,
-        })
+        Ok(SessionDraft { identity: Arc::clone(&self.identity), drawn, announcement, now })
     }
 }
 
@@ -173,11 +152,7 @@ impl SessionDraft {
 
     /// Adds the wrap that a KMS made.
     pub fn add_kms_wrap(&mut self, key: &str, blob: Vec<u8>) {
-        self.announcement.wraps.push(Wrap {
-            kind: WRAP_KMS,
-            recipient: key.as_bytes().to_vec(),
-            bytes: blob,
-        });
+        self.announcement.wraps.push(Wrap { kind: WRAP_KMS, recipient: key.as_bytes().to_vec(), bytes: blob });
     }
 
     /// Signs the announcement.
@@ -188,11 +163,7 @@ impl SessionDraft {
         let key_id = self.announcement.key_id();
         let object = Object::new(Body::Announcement(self.announcement), 1, self.now);
         let announcement = object.sign(self.identity.signing_key())?;
-        Ok(PendingSession {
-            drawn: self.drawn,
-            announcement,
-            key_id,
-        })
+        Ok(PendingSession { drawn: self.drawn, announcement, key_id })
     }
 }
 
@@ -224,7 +195,16 @@ impl PendingSession {
         self.drawn.reader(self.key_id)
     }
 
-    /// The session. Call it when the keyring topic has acknowledged the announcement, not before.
+    /// Whether the announcement has come back through the keyring and counts. The brokers' acknowledgement alone is not
+    /// enough: a minimum epoch that was raised just before it in the log makes every gateway refuse the announcement, and
+    /// what the session had sealed meanwhile could be read by no one.
+    #[must_use]
+    pub fn is_accepted(&self, keyring: &Keyring) -> bool {
+        keyring.announcement(self.key_id).is_some()
+    }
+
+    /// The session. Call it when the keyring topic has acknowledged the announcement and [`PendingSession::is_accepted`] says
+    /// yes, not before.
     #[must_use]
     pub fn acknowledged(self) -> Arc<Session> {
         self.drawn.into_session(self.key_id)

@@ -15,9 +15,7 @@ pub enum Error {
     #[error("{0} exists already: open it, or choose another path")]
     AlreadyExists(PathBuf),
     /// The content does not authenticate although the passphrase or key file is right.
-    #[error(
-        "{0} is damaged or was edited: its content does not authenticate, restore it from a backup"
-    )]
+    #[error("{0} is damaged or was edited: its content does not authenticate, restore it from a backup")]
     Damaged(PathBuf),
     /// The entry is switched off.
     #[error("key {0:?} is disabled")]
@@ -98,11 +96,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 }
 

@@ -23,10 +23,7 @@ pub(crate) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>
     }
     // One byte more than the length: the buffer does not move while it fills, so no copy is left behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1));
-    (&file)
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io("read", path))?;
+    (&file).take(limit).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok(bytes)
 }
 
@@ -41,26 +38,18 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
         _ => {}
     }
     let mut file = create_private(&fresh)?;
-    file.write_all(content)
-        .map_err(Error::io("write", &fresh))?;
+    file.write_all(content).map_err(Error::io("write", &fresh))?;
     file.sync_all().map_err(Error::io("flush", &fresh))?;
     std::fs::rename(&fresh, path).map_err(Error::io("replace", path))?;
     let directory = directory_of(path);
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Error::io("flush", directory))
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(Error::io("flush", directory))
 }
 
 /// Waits for the lock that writers of this file share. It is released when the file is dropped.
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let path = beside(path, ".lock");
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(&path);
+    let file = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
     let file = file.map_err(Error::io("open", &path))?;
     file.lock().map_err(Error::io("lock", &path))?;
     Ok(file)
@@ -70,10 +59,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, Error> {
 pub(crate) fn ensure_directory(path: &Path) -> Result<(), Error> {
     let directory = directory_of(path);
     if !directory.exists() {
-        let built = DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(directory);
+        let built = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
         built.map_err(Error::io("create", directory))?;
     }
     check_directory(path)
@@ -96,37 +82,21 @@ pub fn create_key_file(path: &Path) -> Result<(), Error> {
         return Err(Error::AlreadyExists(path.to_path_buf()));
     }
     let mut file = create_private(path)?;
-    file.write_all(key.expose())
-        .and_then(|()| file.sync_all())
-        .map_err(Error::io("write", path))
+    file.write_all(key.expose()).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
 
 fn create_private(path: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path);
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let file = file.map_err(Error::io("create", path))?;
     // The umask can only take bits away; this sets exactly the owner's.
-    file.set_permissions(Permissions::from_mode(FILE_MODE))
-        .map_err(Error::io("create", path))?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE)).map_err(Error::io("create", path))?;
     Ok(file)
 }
 
 fn check_mode(file: &File, path: &Path, wanted: u32) -> Result<(), Error> {
-    let found = file
-        .metadata()
-        .map_err(Error::io("read", path))?
-        .permissions()
-        .mode()
-        & 0o7777;
+    let found = file.metadata().map_err(Error::io("read", path))?.permissions().mode() & 0o7777;
     if found & 0o077 != 0 {
-        return Err(Error::OpenToOthers {
-            path: path.to_path_buf(),
-            found,
-            wanted,
-        });
+        return Err(Error::OpenToOthers { path: path.to_path_buf(), found, wanted });
     }
     Ok(())
 }

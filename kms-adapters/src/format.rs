@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use barnabas_crypto::Secret;
+use barnabas_crypto::{Secret, Wiped};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
@@ -40,11 +40,7 @@ pub(crate) struct Document {
 #[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Method {
     /// Argon2id (RFC 9106) over a passphrase, salted with the keystore's id.
-    Passphrase {
-        memory_kib: u32,
-        passes: u32,
-        lanes: u32,
-    },
+    Passphrase { memory_kib: u32, passes: u32, lanes: u32 },
     /// 32 random bytes in a file.
     KeyFile {},
 }
@@ -72,15 +68,8 @@ impl Document {
     /// An empty keystore.
     pub(crate) fn new(id: Vec<u8>, unlock: Method, keys: &Keys) -> Self {
         let (format, check) = (FORMAT.to_owned(), keys.check.expose().to_vec());
-        let mut document = Self {
-            format,
-            version: VERSION,
-            id,
-            unlock,
-            check,
-            entries: BTreeMap::new(),
-            seal: Vec::new(),
-        };
+        let mut document =
+            Self { format, version: VERSION, id, unlock, check, entries: BTreeMap::new(), seal: Vec::new() };
         document.reseal(keys);
         document
     }
@@ -100,10 +89,7 @@ impl Document {
         match value.get("version").and_then(serde_json::Value::as_u64) {
             Some(VERSION) => {}
             Some(found) => {
-                return Err(Error::Version {
-                    path: path.to_path_buf(),
-                    found,
-                });
+                return Err(Error::Version { path: path.to_path_buf(), found });
             }
             None => return Err(Error::NotAKeystore(path.to_path_buf())),
         }
@@ -117,20 +103,19 @@ impl Document {
 
     /// Whether the content is as it was written with these keys.
     pub(crate) fn is_whole(&self, keys: &Keys) -> bool {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, keys.seal.expose());
-        hmac::verify(&key, &self.canonical(), &self.seal).is_ok()
+        let key = Wiped::new(hmac::Key::new(hmac::HMAC_SHA256, keys.seal.expose()));
+        hmac::verify(key.lend(), &self.canonical(), &self.seal).is_ok()
     }
 
     /// Seals the content after a change.
     pub(crate) fn reseal(&mut self, keys: &Keys) {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, keys.seal.expose());
-        self.seal = hmac::sign(&key, &self.canonical()).as_ref().to_vec();
+        let key = Wiped::new(hmac::Key::new(hmac::HMAC_SHA256, keys.seal.expose()));
+        self.seal = hmac::sign(key.lend(), &self.canonical()).as_ref().to_vec();
     }
 
     /// The file's bytes.
     pub(crate) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, Error> {
-        let mut bytes =
-            serde_json::to_vec_pretty(self).map_err(|_| Error::Damaged(path.to_path_buf()))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|_| Error::Damaged(path.to_path_buf()))?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -146,14 +131,8 @@ impl Document {
         put(&self.version.to_be_bytes());
         put(&self.id);
         match self.unlock {
-            Method::Passphrase {
-                memory_kib,
-                passes,
-                lanes,
-            } => {
-                [memory_kib, passes, lanes]
-                    .iter()
-                    .for_each(|number| put(&number.to_be_bytes()));
+            Method::Passphrase { memory_kib, passes, lanes } => {
+                [memory_kib, passes, lanes].iter().for_each(|number| put(&number.to_be_bytes()));
             }
             Method::KeyFile {} => put(b"key file"),
         }
@@ -170,29 +149,12 @@ impl Document {
 
 impl Method {
     /// What new keystores pay: the second recommended option of RFC 9106 4, with one lane since one thread computes it.
-    pub(crate) const DEFAULT_PASSPHRASE: Self = Self::Passphrase {
-        memory_kib: 64 * 1024,
-        passes: 3,
-        lanes: 1,
-    };
+    pub(crate) const DEFAULT_PASSPHRASE: Self = Self::Passphrase { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 
     /// Stretches a passphrase. The costs come from the file and are bounded.
-    pub(crate) fn stretch(
-        &self,
-        passphrase: &[u8],
-        salt: &[u8],
-        path: &Path,
-    ) -> Result<Secret<32>, Error> {
-        let Self::Passphrase {
-            memory_kib,
-            passes,
-            lanes,
-        } = *self
-        else {
-            return Err(Error::UnlockMethod {
-                path: path.to_path_buf(),
-                wanted: "key file",
-            });
+    pub(crate) fn stretch(&self, passphrase: &[u8], salt: &[u8], path: &Path) -> Result<Secret<32>, Error> {
+        let Self::Passphrase { memory_kib, passes, lanes } = *self else {
+            return Err(Error::UnlockMethod { path: path.to_path_buf(), wanted: "key file" });
         };
         if memory_kib > MAX_MEMORY_KIB || passes > MAX_PASSES || lanes > MAX_LANES {
             return Err(Error::Cost(path.to_path_buf()));
@@ -201,9 +163,7 @@ impl Method {
         let params = Params::new(memory_kib, passes, lanes, Some(32)).map_err(too_dear)?;
         let mut key = zeroize::Zeroizing::new([0u8; 32]);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon2
-            .hash_password_into(passphrase, salt, &mut *key)
-            .map_err(too_dear)?;
+        argon2.hash_password_into(passphrase, salt, &mut *key).map_err(too_dear)?;
         Ok(Secret::take(&mut key))
     }
 }
@@ -217,21 +177,14 @@ impl Keys {
                 32
             }
         }
-        let prk = Salt::new(HKDF_SHA256, id).extract(unlocking.expose());
+        let prk = Wiped::new(Salt::new(HKDF_SHA256, id).extract(unlocking.expose()));
         let expand = |label: &[u8]| {
             let mut bytes = [0u8; 32];
-            let filled = prk
-                .expand(&[b"barnabas keystore v1 ", label], ThirtyTwo)
-                .and_then(|okm| okm.fill(&mut bytes));
-            filled
-                .map_err(|_| Error::Entropy)
-                .map(|()| Secret::take(&mut bytes))
+            let filled =
+                prk.lend().expand(&[b"barnabas keystore v1 ", label], ThirtyTwo).and_then(|okm| okm.fill(&mut bytes));
+            filled.map_err(|_| Error::Entropy).map(|()| Secret::take(&mut bytes))
         };
-        Ok(Self {
-            entry: expand(b"entry")?,
-            seal: expand(b"seal")?,
-            check: expand(b"check")?,
-        })
+        Ok(Self { entry: expand(b"entry")?, seal: expand(b"seal")?, check: expand(b"check")? })
     }
 }
 
@@ -244,9 +197,7 @@ mod text {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         STANDARD.decode(text).map_err(serde::de::Error::custom)
     }

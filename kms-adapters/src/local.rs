@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use barnabas_crypto::custody::CustodyFuture;
-use barnabas_crypto::{Custody, CustodyContext, Secret};
+use barnabas_crypto::{Custody, CustodyContext, Secret, Wiped};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -38,9 +38,7 @@ impl LocalKeystore {
             return Err(Error::AlreadyExists(path));
         }
         let mut id = vec![0u8; 16];
-        SystemRandom::new()
-            .fill(&mut id)
-            .map_err(|_| Error::Entropy)?;
+        SystemRandom::new().fill(&mut id).map_err(|_| Error::Entropy)?;
         let method = match unlock {
             Unlock::Passphrase(_) => Method::DEFAULT_PASSPHRASE,
             Unlock::KeyFile(_) => Method::KeyFile {},
@@ -48,11 +46,7 @@ impl LocalKeystore {
         let keys = Keys::derive(&unlock.key(&method, &id, &path)?, &id)?;
         let document = Document::new(id, method, &keys);
         replace(&path, &document.to_bytes(&path)?)?;
-        Ok(Self {
-            path,
-            keys,
-            document: Mutex::new(document),
-        })
+        Ok(Self { path, keys, document: Mutex::new(document) })
     }
 
     /// Opens a keystore.
@@ -63,10 +57,7 @@ impl LocalKeystore {
         let path = path.into();
         check_directory(&path)?;
         let document = Document::parse(&read_private(&path, MAX_FILE)?, &path)?;
-        let keys = Keys::derive(
-            &unlock.key(&document.unlock, &document.id, &path)?,
-            &document.id,
-        )?;
+        let keys = Keys::derive(&unlock.key(&document.unlock, &document.id, &path)?, &document.id)?;
         if !document.is_unlocked_by(&keys) {
             return Err(match unlock {
                 Unlock::Passphrase(_) => Error::WrongPassphrase(path),
@@ -76,11 +67,7 @@ impl LocalKeystore {
         if !document.is_whole(&keys) {
             return Err(Error::Damaged(path));
         }
-        Ok(Self {
-            path,
-            keys,
-            document: Mutex::new(document),
-        })
+        Ok(Self { path, keys, document: Mutex::new(document) })
     }
 
     /// Keeps a secret under a name (a steward's signing seed, for example), in place of one that was there.
@@ -90,10 +77,7 @@ impl LocalKeystore {
     pub fn put_secret(&self, name: &str, secret: &Secret<32>) -> Result<(), Error> {
         self.change(
             |keystore, document| {
-                document.entries.insert(
-                    name.to_owned(),
-                    keystore.seal_entry(name, EntryKind::Secret, secret)?,
-                );
+                document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Secret, secret)?);
                 Ok(())
             },
             name,
@@ -112,11 +96,7 @@ impl LocalKeystore {
     #[must_use]
     pub fn entries(&self) -> Vec<(String, EntryKind, bool)> {
         let document = self.document();
-        document
-            .entries
-            .iter()
-            .map(|(name, entry)| (name.clone(), entry.kind, entry.enabled))
-            .collect()
+        document.entries.iter().map(|(name, entry)| (name.clone(), entry.kind, entry.enabled)).collect()
     }
 
     /// Switches an entry off or on. A client whose key is off stops at the next check.
@@ -126,10 +106,7 @@ impl LocalKeystore {
     pub fn set_enabled(&self, name: &str, enabled: bool) -> Result<(), Error> {
         self.change(
             |_, document| {
-                let entry = document
-                    .entries
-                    .get_mut(name)
-                    .ok_or_else(|| Error::NotFound(name.to_owned()))?;
+                let entry = document.entries.get_mut(name).ok_or_else(|| Error::NotFound(name.to_owned()))?;
                 entry.enabled = enabled;
                 Ok(())
             },
@@ -143,13 +120,7 @@ impl LocalKeystore {
     /// `NotFound`, `Io`.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         self.change(
-            |_, document| {
-                document
-                    .entries
-                    .remove(name)
-                    .map(|_| ())
-                    .ok_or_else(|| Error::NotFound(name.to_owned()))
-            },
+            |_, document| document.entries.remove(name).map(|_| ()).ok_or_else(|| Error::NotFound(name.to_owned())),
             name,
         )
     }
@@ -182,10 +153,7 @@ impl LocalKeystore {
             |keystore, document| {
                 if !document.entries.contains_key(name) {
                     let key = Secret::draw().map_err(|_| Error::Entropy)?;
-                    document.entries.insert(
-                        name.to_owned(),
-                        keystore.seal_entry(name, EntryKind::Kek, &key)?,
-                    );
+                    document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
                 }
                 Ok(())
             },
@@ -194,11 +162,7 @@ impl LocalKeystore {
     }
 
     /// Changes the content under the lock, on top of what is on disk now. Memory follows only when the disk has it.
-    fn change(
-        &self,
-        edit: impl FnOnce(&Self, &mut Document) -> Result<(), Error>,
-        name: &str,
-    ) -> Result<(), Error> {
+    fn change(&self, edit: impl FnOnce(&Self, &mut Document) -> Result<(), Error>, name: &str) -> Result<(), Error> {
         check_name(name)?;
         let _lock = lock(&self.path)?;
         self.reload()?;
@@ -212,22 +176,11 @@ impl LocalKeystore {
 
     fn seal_entry(&self, name: &str, kind: EntryKind, secret: &Secret<32>) -> Result<Entry, Error> {
         let bound = self.bound_to(name, kind);
-        Ok(Entry {
-            kind,
-            enabled: true,
-            sealed: seal(&self.keys.entry, &bound, secret)?,
-        })
+        Ok(Entry { kind, enabled: true, sealed: seal(&self.keys.entry, &bound, secret)? })
     }
 
     fn open_entry(&self, name: &str, kind: EntryKind) -> Result<Secret<32>, Error> {
-        let found = |keystore: &Self| {
-            keystore
-                .document()
-                .entries
-                .get(name)
-                .filter(|entry| entry.kind == kind)
-                .cloned()
-        };
+        let found = |keystore: &Self| keystore.document().entries.get(name).filter(|entry| entry.kind == kind).cloned();
         let entry = match found(self) {
             Some(entry) => entry,
             None => {
@@ -239,19 +192,12 @@ impl LocalKeystore {
             return Err(Error::Disabled(name.to_owned()));
         }
         let bound = self.bound_to(name, kind);
-        open(&self.keys.entry, &bound, &entry.sealed)
-            .ok_or_else(|| Error::Damaged(self.path.clone()))
+        open(&self.keys.entry, &bound, &entry.sealed).ok_or_else(|| Error::Damaged(self.path.clone()))
     }
 
     /// What an entry is bound to: the keystore, what it is, its name.
     fn bound_to(&self, name: &str, kind: EntryKind) -> Vec<u8> {
-        [
-            self.document().id.as_slice(),
-            kind.name().as_bytes(),
-            &[0],
-            name.as_bytes(),
-        ]
-        .concat()
+        [self.document().id.as_slice(), kind.name().as_bytes(), &[0], name.as_bytes()].concat()
     }
 
     fn document(&self) -> MutexGuard<'_, Document> {
@@ -309,15 +255,11 @@ impl Unlock {
             (Self::KeyFile(file), Method::KeyFile {}) => {
                 let bytes = read_private(file, MAX_FILE)?;
                 let key = Secret::from_slice(&bytes);
-                key.ok_or_else(|| Error::KeyFileLength {
-                    path: file.clone(),
-                    found: bytes.len() as u64,
-                })
+                key.ok_or_else(|| Error::KeyFileLength { path: file.clone(), found: bytes.len() as u64 })
             }
-            (Self::KeyFile(_), Method::Passphrase { .. }) => Err(Error::UnlockMethod {
-                path: path.to_path_buf(),
-                wanted: "passphrase",
-            }),
+            (Self::KeyFile(_), Method::Passphrase { .. }) => {
+                Err(Error::UnlockMethod { path: path.to_path_buf(), wanted: "passphrase" })
+            }
         }
     }
 }
@@ -357,39 +299,19 @@ impl EntryKind {
 /// Seals 32 bytes: nonce ‖ ciphertext ‖ tag. The nonce is random: a key here seals a handful of things, not 2^32.
 fn seal(key: &Secret<32>, bound: &[u8], secret: &Secret<32>) -> Result<Vec<u8>, Error> {
     let mut nonce = [0u8; NONCE_LEN];
-    SystemRandom::new()
-        .fill(&mut nonce)
-        .map_err(|_| Error::Entropy)?;
-    let key = UnboundKey::new(&AES_256_GCM, key.expose())
-        .map(LessSafeKey::new)
-        .map_err(|_| Error::Entropy)?;
+    SystemRandom::new().fill(&mut nonce).map_err(|_| Error::Entropy)?;
+    let key = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| Error::Entropy)?;
+    let key = Wiped::new(LessSafeKey::new(key));
     let mut body = Zeroizing::new(*secret.expose());
-    let tag = key.seal_in_place_separate_tag(
-        Nonce::assume_unique_for_key(nonce),
-        Aad::from(bound),
-        &mut *body,
-    );
-    Ok([
-        &nonce[..],
-        &body[..],
-        tag.map_err(|_| Error::Entropy)?.as_ref(),
-    ]
-    .concat())
+    let tag = key.lend().seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), &mut *body);
+    Ok([&nonce[..], &body[..], tag.map_err(|_| Error::Entropy)?.as_ref()].concat())
 }
 
 fn open(key: &Secret<32>, bound: &[u8], sealed: &[u8]) -> Option<Secret<32>> {
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
-    let key = UnboundKey::new(&AES_256_GCM, key.expose())
-        .map(LessSafeKey::new)
-        .ok()?;
+    let key = Wiped::new(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.expose()).ok()?));
     let mut body = Zeroizing::new(body.to_vec());
-    let plain = key
-        .open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            Aad::from(bound),
-            &mut body,
-        )
-        .ok()?;
+    let plain = key.lend().open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut body).ok()?;
     Secret::from_slice(plain)
 }
 

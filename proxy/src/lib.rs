@@ -17,3 +17,4 @@ pub mod metrics;
 pub mod admin;
 pub mod logging;
 pub mod cli;
+pub mod reload;

@@ -18,52 +18,29 @@ impl Keyring {
     ///
     /// # Errors
     /// A named refusal; the keyring is then as it was.
-    pub fn apply(
-        &mut self,
-        record_key: &[u8],
-        value: Option<&[u8]>,
-        now: UnixMillis,
-    ) -> Result<Change, Refusal> {
+    pub fn apply(&mut self, record_key: &[u8], value: Option<&[u8]>, now: UnixMillis) -> Result<Change, Refusal> {
         let signed = SignedObject::parse(value.ok_or(Refusal::BareTombstone)?)?;
         if signed.record_key().as_bytes() != record_key {
             return Err(Refusal::KeyMismatch);
         }
         let (slot, version) = (signed.body().slot(), signed.object().version);
-        let effect = self.take(
-            Arc::new(signed),
-            Timing {
-                now,
-                live: self.caught_up,
-            },
-        )?;
+        let effect = self.take(Arc::new(signed), Timing { now, live: self.caught_up })?;
         let follow_ups = match effect {
             Effect::Unchanged | Effect::Waiting(_) => Vec::new(),
             _ => self.settle(slot, effect, now),
         };
-        Ok(Change {
-            slot,
-            version,
-            effect,
-            follow_ups,
-        })
+        Ok(Change { slot, version, effect, follow_ups })
     }
 
     /// Judges one object and stores it if it counts.
     fn take(&mut self, signed: Arc<SignedObject>, timing: Timing) -> Result<Effect, Refusal> {
         let slot = signed.body().slot();
-        if self
-            .entry(slot)
-            .is_some_and(|entry| entry.wire() == signed.wire())
-        {
+        if self.entry(slot).is_some_and(|entry| entry.wire() == signed.wire()) {
             return Ok(Effect::Unchanged);
         }
         let latest = timing.now.plus_millis(CLOCK_SKEW_MILLIS);
         if signed.object().issued_at > latest {
-            let ahead_millis = signed
-                .object()
-                .issued_at
-                .millis()
-                .saturating_sub(timing.now.millis());
+            let ahead_millis = signed.object().issued_at.millis().saturating_sub(timing.now.millis());
             return Err(Refusal::FromTheFuture { ahead_millis });
         }
         if let Some(need) = self.judge_signer(&signed, timing)? {
@@ -75,10 +52,7 @@ impl Keyring {
         let version = signed.object().version;
         if let Some(accepted) = self.entry(slot).map(|entry| entry.object().version) {
             if version < accepted {
-                return Err(Refusal::Older {
-                    accepted,
-                    found: version,
-                });
+                return Err(Refusal::Older { accepted, found: version });
             }
             if version == accepted {
                 return Err(Refusal::Conflict { version });
@@ -93,10 +67,7 @@ impl Keyring {
         if let Body::Announcement(announcement) = signed.body() {
             let writer = announcement.terms.writer;
             let Some(identity) = self.identity(writer) else {
-                return Ok(Some(Slot {
-                    kind: Kind::Identity,
-                    id: ObjectId::from_bytes(*writer.as_bytes()),
-                }));
+                return Ok(Some(Slot { kind: Kind::Identity, id: ObjectId::from_bytes(*writer.as_bytes()) }));
             };
             if identity.public.signing.signer_id() != signed.signer() {
                 return Err(Refusal::WrongSigner);
@@ -135,16 +106,11 @@ impl Keyring {
         if !delegate.powers.allow(kind) {
             return Err(Refusal::NotPermitted(kind));
         }
-        if !delegate.is_valid(signed.object().issued_at)
-            || (timing.live && !delegate.is_valid(timing.now))
-        {
+        if !delegate.is_valid(signed.object().issued_at) || (timing.live && !delegate.is_valid(timing.now)) {
             return Err(Refusal::ExpiredDelegate);
         }
         let slot = signed.body().slot();
-        if kind == Kind::Removal
-            && slot.kind != Kind::Announcement
-            && !delegate.powers.allow(slot.kind)
-        {
+        if kind == Kind::Removal && slot.kind != Kind::Announcement && !delegate.powers.allow(slot.kind) {
             return Err(Refusal::NotPermitted(slot.kind));
         }
         if delegate.scope.is_none() {
@@ -154,12 +120,7 @@ impl Keyring {
         if kind == Kind::Removal && self.entry(slot).is_none() {
             return Err(Refusal::OutOfScope);
         }
-        for body in self
-            .entry(slot)
-            .map(SignedObject::body)
-            .into_iter()
-            .chain([signed.body()])
-        {
+        for body in self.entry(slot).map(SignedObject::body).into_iter().chain([signed.body()]) {
             if let Some(need) = self.judge_scope(body, delegate)? {
                 return Ok(Some(need));
             }
@@ -188,9 +149,7 @@ impl Keyring {
 
     fn judge_content(&self, signed: &SignedObject, timing: Timing) -> Result<(), Refusal> {
         match signed.body() {
-            Body::Floor(floor) if floor.minimum < self.minimum_epoch(floor.stream) => {
-                Err(Refusal::FloorLowered)
-            }
+            Body::Floor(floor) if floor.minimum < self.minimum_epoch(floor.stream) => Err(Refusal::FloorLowered),
             Body::Announcement(announcement) => {
                 let terms = &announcement.terms;
                 match timing.live && terms.epoch < self.minimum_epoch(terms.stream) {
@@ -205,11 +164,7 @@ impl Keyring {
     fn store(&mut self, slot: Slot, signed: Arc<SignedObject>) -> Effect {
         if let Body::Head(head) = signed.body() {
             let same = (head.count, head.root) == self.digest();
-            self.head_state = if same {
-                HeadState::Verified
-            } else {
-                HeadState::Differs
-            };
+            self.head_state = if same { HeadState::Verified } else { HeadState::Differs };
         }
         self.index.put(slot, signed.body());
         let removal = signed.body().kind() == Kind::Removal;
@@ -229,12 +184,8 @@ impl Keyring {
     }
 
     /// After a change: judges again what the changed key signed, and what waited for it, and so on.
-    fn settle(
-        &mut self,
-        changed: Slot,
-        effect: Effect,
-        now: UnixMillis,
-    ) -> Vec<(Slot, Result<Effect, Refusal>)> {
+    fn settle(&mut self, changed: Slot, effect: Effect, now: UnixMillis) -> Vec<(Slot, Result<Effect, Refusal>)> {
+        let (head, head_state) = (self.head().cloned(), self.head_state);
         let mut outcomes = Vec::new();
         let mut changed = VecDeque::from([(changed, effect)]);
         while let Some((slot, effect)) = changed.pop_front() {
@@ -245,16 +196,18 @@ impl Keyring {
                 let outcome = self.take(object, Timing { now, live: false });
                 if let Ok(effect @ (Effect::Added | Effect::Replaced | Effect::Removed)) = outcome {
                     // What is judged again in its old place has not changed for those that it signed.
-                    let effect = if effect == Effect::Replaced {
-                        Effect::Added
-                    } else {
-                        effect
-                    };
+                    let effect = if effect == Effect::Replaced { Effect::Added } else { effect };
                     changed.push_back((place, effect));
                 }
                 outcomes.push((place, outcome));
             }
         }
+        // A head that was judged again still speaks of the time at which it was read.
+        self.head_state = match self.head() {
+            None => HeadState::Missing,
+            now if now == head.as_ref() => head_state,
+            Some(_) => self.head_state,
+        };
         outcomes
     }
 
@@ -263,21 +216,15 @@ impl Keyring {
         let id = slot.id.as_bytes();
         let concerned = |entry: &SignedObject| match (slot.kind, effect, entry.body()) {
             (Kind::Delegate, _, _) => entry.signer().as_bytes() == id,
-            (Kind::Identity, Effect::Removed, Body::Announcement(body)) => {
-                body.terms.writer.as_bytes() == id
-            }
+            (Kind::Identity, Effect::Removed, Body::Announcement(body)) => body.terms.writer.as_bytes() == id,
             _ => false,
         };
         // A key that is new here has signed nothing that counts.
         if !matches!(slot.kind, Kind::Delegate | Kind::Identity) || effect == Effect::Added {
             return Vec::new();
         }
-        let slots: Vec<Slot> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| concerned(entry))
-            .map(|(slot, _)| *slot)
-            .collect();
+        let slots: Vec<Slot> =
+            self.entries.iter().filter(|(_, entry)| concerned(entry)).map(|(slot, _)| *slot).collect();
         let mut withdrawn = Vec::with_capacity(slots.len());
         for slot in slots {
             if let Some(entry) = self.entries.remove(&slot) {
@@ -330,17 +277,11 @@ struct Timing {
 }
 
 pub(super) fn delegate_slot(signer: SignerId) -> Slot {
-    Slot {
-        kind: Kind::Delegate,
-        id: ObjectId::from_bytes(*signer.as_bytes()),
-    }
+    Slot { kind: Kind::Delegate, id: ObjectId::from_bytes(*signer.as_bytes()) }
 }
 
 pub(super) fn stream_slot(stream: StreamId) -> Slot {
-    Slot {
-        kind: Kind::Stream,
-        id: ObjectId::from_bytes(*stream.as_bytes()),
-    }
+    Slot { kind: Kind::Stream, id: ObjectId::from_bytes(*stream.as_bytes()) }
 }
 
 fn concerns_delegates(body: &Body) -> bool {

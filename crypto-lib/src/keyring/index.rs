@@ -23,24 +23,12 @@ impl Index {
         match body {
             Body::Stream(stream) => put(&mut self.topics, stream.topic.clone(), stream.id),
             Body::Identity(identity) => {
-                put(
-                    &mut self.principals,
-                    identity.principal.clone(),
-                    identity.id(),
-                );
-                put(
-                    &mut self.identity_signers,
-                    identity.public.signing.signer_id(),
-                    identity.id(),
-                );
+                put(&mut self.principals, identity.principal.clone(), identity.id());
+                put(&mut self.identity_signers, identity.public.signing.signer_id(), identity.id());
             }
             Body::Epoch(epoch) => put(&mut self.epochs, epoch.stream, epoch.number),
             Body::Grant(grant) => put(&mut self.grants, (grant.identity, grant.stream), slot.id),
-            Body::Announcement(_)
-            | Body::Delegate(_)
-            | Body::Floor(_)
-            | Body::Head(_)
-            | Body::Removal(_) => {}
+            Body::Announcement(_) | Body::Delegate(_) | Body::Floor(_) | Body::Head(_) | Body::Removal(_) => {}
         }
     }
 
@@ -49,19 +37,11 @@ impl Index {
             Body::Stream(stream) => drop(&mut self.topics, &stream.topic, stream.id),
             Body::Identity(identity) => {
                 drop(&mut self.principals, &identity.principal, identity.id());
-                drop(
-                    &mut self.identity_signers,
-                    &identity.public.signing.signer_id(),
-                    identity.id(),
-                );
+                drop(&mut self.identity_signers, &identity.public.signing.signer_id(), identity.id());
             }
             Body::Epoch(epoch) => drop(&mut self.epochs, &epoch.stream, epoch.number),
             Body::Grant(grant) => drop(&mut self.grants, &(grant.identity, grant.stream), slot.id),
-            Body::Announcement(_)
-            | Body::Delegate(_)
-            | Body::Floor(_)
-            | Body::Head(_)
-            | Body::Removal(_) => {}
+            Body::Announcement(_) | Body::Delegate(_) | Body::Floor(_) | Body::Head(_) | Body::Removal(_) => {}
         }
     }
 }

@@ -15,10 +15,7 @@ use crate::{EpochNumber, Error, Head, IdentityId, KeyId, ObjectId, StreamId, Uni
 /// Gives the body of one kind at an id.
 macro_rules! body_at {
     ($keyring:expr, $kind:ident, $id:expr) => {
-        match $keyring.body(Slot {
-            kind: Kind::$kind,
-            id: $id,
-        }) {
+        match $keyring.body(Slot { kind: Kind::$kind, id: $id }) {
             Some(Body::$kind(body)) => Some(body),
             _ => None,
         }
@@ -28,13 +25,10 @@ macro_rules! body_at {
 /// Iterates over all bodies of one kind.
 macro_rules! bodies_of {
     ($keyring:expr, $kind:ident) => {
-        $keyring
-            .entries
-            .iter()
-            .filter_map(|(slot, entry)| match entry.body() {
-                Body::$kind(body) if slot.kind == Kind::$kind => Some(body),
-                _ => None,
-            })
+        $keyring.entries_of(Kind::$kind).filter_map(|entry| match entry.body() {
+            Body::$kind(body) => Some(body),
+            _ => None,
+        })
     };
 }
 
@@ -42,12 +36,7 @@ impl Keyring {
     /// The stream of a topic. Of several the one first created counts, whatever order they came in.
     #[must_use]
     pub fn stream_of_topic(&self, topic: &str) -> Option<&Stream> {
-        let streams = self
-            .index
-            .topics
-            .get(topic)?
-            .iter()
-            .filter_map(|id| self.stream(*id));
+        let streams = self.index.topics.get(topic)?.iter().filter_map(|id| self.stream(*id));
         streams.min_by_key(|stream| (stream.created, stream.id))
     }
 
@@ -81,19 +70,13 @@ impl Keyring {
     #[must_use]
     pub fn current_epoch(&self, stream: StreamId, now: UnixMillis) -> Option<&Epoch> {
         let minimum = self.minimum_epoch(stream);
-        self.epochs(stream)
-            .rev()
-            .find(|epoch| epoch.is_open(now) && epoch.number >= minimum)
+        self.epochs(stream).rev().find(|epoch| epoch.is_open(now) && epoch.number >= minimum)
     }
 
     /// The lowest epoch that may still be used for new sessions; the first one where no floor was set.
     #[must_use]
     pub fn minimum_epoch(&self, stream: StreamId) -> EpochNumber {
-        let slot = Body::Floor(StreamFloor {
-            stream,
-            minimum: EpochNumber::FIRST,
-        })
-        .slot();
+        let slot = Body::Floor(StreamFloor { stream, minimum: EpochNumber::FIRST }).slot();
         body_at!(self, Floor, slot.id).map_or(EpochNumber::FIRST, |floor| floor.minimum)
     }
 
@@ -106,12 +89,7 @@ impl Keyring {
     /// The current identity of a principal: of several the one created last, whatever order they came in.
     #[must_use]
     pub fn identity_of(&self, principal: &str) -> Option<&Identity> {
-        let identities = self
-            .index
-            .principals
-            .get(principal)?
-            .iter()
-            .filter_map(|id| self.identity(*id));
+        let identities = self.index.principals.get(principal)?.iter().filter_map(|id| self.identity(*id));
         identities.max_by_key(|identity| (identity.created, identity.id()))
     }
 
@@ -122,12 +100,7 @@ impl Keyring {
 
     /// The grants of an identity on a stream, of both rights, valid or not.
     pub fn grants(&self, identity: IdentityId, stream: StreamId) -> impl Iterator<Item = &Grant> {
-        let ids = self
-            .index
-            .grants
-            .get(&(identity, stream))
-            .into_iter()
-            .flatten();
+        let ids = self.index.grants.get(&(identity, stream)).into_iter().flatten();
         ids.filter_map(|id| body_at!(self, Grant, *id))
     }
 
@@ -149,10 +122,7 @@ impl Keyring {
     ) -> Result<&Grant, Error> {
         self.grants(identity, stream)
             .find(|grant| grant.right == right && grant.covers(epoch) && grant.is_valid(at))
-            .ok_or(Error::NotGranted {
-                right: right.name(),
-                epoch,
-            })
+            .ok_or(Error::NotGranted { right: right.name(), epoch })
     }
 
     /// The announcement of a session.

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::object::{Body, Kind, SignedObject, Slot};
+use crate::object::{Body, Kind, Object, SignedObject, Slot};
 use crate::signing::VerifyingKey;
 use crate::wire::sha256;
-use crate::{Head, UnixMillis};
+use crate::{Head, ObjectId, UnixMillis};
 
 mod admit;
 mod index;
@@ -84,32 +84,29 @@ impl Keyring {
     /// The version that a change of this place must carry.
     #[must_use]
     pub fn next_version(&self, slot: Slot) -> u64 {
-        self.entries
-            .get(&slot)
-            .map_or(1, |entry| entry.object().version.saturating_add(1))
+        self.entries.get(&slot).map_or(1, |entry| entry.object().version.saturating_add(1))
+    }
+
+    /// The object that says this in the next version of its place, to be signed.
+    #[must_use]
+    pub fn propose(&self, body: Body, now: UnixMillis) -> Object {
+        let version = self.next_version(body.slot());
+        Object::new(body, version, now)
     }
 
     /// The accepted object under a Kafka record key, to publish it again after a refused record would have made
     /// compaction drop it.
     #[must_use]
     pub fn accepted(&self, record_key: &[u8]) -> Option<&SignedObject> {
-        let slot = self
-            .entries
-            .keys()
-            .find(|slot| slot.to_string().as_bytes() == record_key)?;
-        self.entry(*slot)
+        let slot = core::str::from_utf8(record_key).ok()?.parse().ok()?;
+        self.entry(slot)
     }
 
     /// What a head signed now would say.
     #[must_use]
     pub fn head_of_now(&self, time: UnixMillis, position: i64) -> Head {
         let (count, root) = self.digest();
-        Head {
-            count,
-            root,
-            time,
-            position,
-        }
+        Head { count, root, time, position }
     }
 
     /// How the newest head compares with what was read before it.
@@ -121,8 +118,7 @@ impl Keyring {
     /// Milliseconds since the newest head was signed; none without a head. A head from the future has age 0.
     #[must_use]
     pub fn head_age(&self, now: UnixMillis) -> Option<u64> {
-        self.head()
-            .map(|head| now.millis().saturating_sub(head.time.millis()))
+        self.head().map(|head| now.millis().saturating_sub(head.time.millis()))
     }
 
     /// Count and root over all steward-signed objects but heads: SHA-256(label ‖ for each place in order: kind, id, version,
@@ -143,15 +139,19 @@ impl Keyring {
         (count, sha256(&[&leaves]))
     }
 
+    /// The entries of one kind, removals of it included.
+    fn entries_of(&self, kind: Kind) -> impl Iterator<Item = &SignedObject> {
+        let (first, last) = (ObjectId::from_bytes([0; 16]), ObjectId::from_bytes([0xFF; 16]));
+        self.entries.range(Slot { kind, id: first }..=Slot { kind, id: last }).map(|(_, entry)| &**entry)
+    }
+
     fn entry(&self, slot: Slot) -> Option<&SignedObject> {
         self.entries.get(&slot).map(|entry| &**entry)
     }
 
     /// What stands at a place, unless it was removed.
     fn body(&self, slot: Slot) -> Option<&Body> {
-        self.entry(slot)
-            .map(SignedObject::body)
-            .filter(|body| body.kind() == slot.kind)
+        self.entry(slot).map(SignedObject::body).filter(|body| body.kind() == slot.kind)
     }
 }
 

@@ -16,9 +16,7 @@ impl Keyring {
         let mut out = MAGIC.to_vec();
         out.put_u8(FORMAT);
         out.put_u32(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
-        self.entries
-            .values()
-            .for_each(|entry| out.put_bytes(entry.wire()));
+        self.entries.values().for_each(|entry| out.put_bytes(entry.wire()));
         Self::seal_export(out)
     }
 
@@ -95,18 +93,13 @@ fn read_file(file: &[u8]) -> Result<Vec<&[u8]>, ImportError> {
         return Err(ImportError::Damaged);
     }
     let mut take = Take::new(content);
-    let (_, format) = (
-        take.array::<4>().map_err(ImportError::Object)?,
-        take.u8().map_err(ImportError::Object)?,
-    );
+    let (_, format) = (take.array::<4>().map_err(ImportError::Object)?, take.u8().map_err(ImportError::Object)?);
     if format != FORMAT {
         return Err(ImportError::UnknownFormat(format));
     }
     let count = take.u32().map_err(ImportError::Object)? as usize;
     if count > take.remaining() / 4 {
-        return Err(ImportError::Object(Error::Malformed(
-            "more objects announced than bytes present",
-        )));
+        return Err(ImportError::Object(Error::Malformed("more objects announced than bytes present")));
     }
     let mut objects = Vec::with_capacity(count);
     for _ in 0..count {

@@ -32,19 +32,14 @@ impl Waiting {
     /// Gives the objects that waited for this.
     pub(super) fn release(&mut self, need: Slot) -> Vec<Arc<SignedObject>> {
         let released = self.by_need.remove(&need).unwrap_or_default();
-        let bytes: usize = released
-            .iter()
-            .map(|object| object.wire().len() + COST_OF_ENTRY)
-            .sum();
+        let bytes: usize = released.iter().map(|object| object.wire().len() + COST_OF_ENTRY).sum();
         self.bytes -= bytes;
         released
     }
 
     /// Every waiting object's place, and what it waits for.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, Slot)> + '_ {
-        self.by_need
-            .iter()
-            .flat_map(|(need, list)| list.iter().map(|object| (object.body().slot(), *need)))
+        self.by_need.iter().flat_map(|(need, list)| list.iter().map(|object| (object.body().slot(), *need)))
     }
 }
 

@@ -10,9 +10,8 @@ use crate::fixture::{FixedRandom, NOW, STREAM, THEN, TOMORROW, World, key, seed,
 use crate::object::{Body, Object, Removal, SignedObject};
 use crate::wire::sha256;
 use crate::{
-    Announcement, Delegate, Effect, EpochNumber, Grant, IdentitySecret, KemSuite, KeyId, Keyring,
-    Place, Powers, Reader, SessionPlan, SigningKey, Stream, StreamFloor, StreamId, UnixMillis,
-    Writer,
+    Announcement, Delegate, Effect, EpochNumber, Grant, IdentitySecret, KemSuite, KeyId, Keyring, Place, Powers,
+    Reader, SessionPlan, SigningKey, Stream, StreamFloor, StreamId, UnixMillis, Writer,
 };
 
 /// A keyring under test, and what was done with it.
@@ -23,23 +22,10 @@ struct Script {
 
 impl Script {
     fn object(&mut self, name: &str, object: &SignedObject, expected: &str) {
-        self.raw(
-            name,
-            &object.record_key(),
-            Some(object.wire()),
-            NOW,
-            expected,
-        );
+        self.raw(name, &object.record_key(), Some(object.wire()), NOW, expected);
     }
 
-    fn raw(
-        &mut self,
-        name: &str,
-        record_key: &str,
-        value: Option<&[u8]>,
-        now: UnixMillis,
-        expected: &str,
-    ) {
+    fn raw(&mut self, name: &str, record_key: &str, value: Option<&[u8]>, now: UnixMillis, expected: &str) {
         let outcome = match self.keyring.apply(record_key.as_bytes(), value, now) {
             Ok(change) => effect_name(change.effect),
             Err(refusal) => refusal.reason(),
@@ -51,14 +37,7 @@ impl Script {
     }
 
     /// Opens a session as a reader and, if that succeeds, a record.
-    fn open(
-        &mut self,
-        name: &str,
-        who: &(u8, Arc<IdentitySecret>),
-        session: &Sealed,
-        now: UnixMillis,
-        expected: &str,
-    ) {
+    fn open(&mut self, name: &str, who: &(u8, Arc<IdentitySecret>), session: &Sealed, now: UnixMillis, expected: &str) {
         let opened = Reader::new(Arc::clone(&who.1)).open(&self.keyring, session.key_id, now);
         let outcome = match opened {
             Ok(reader) => {
@@ -83,15 +62,13 @@ impl Script {
     /// The export file, which a reader makes of what it accepted.
     fn export(&mut self) {
         let digest = sha256(&[&self.keyring.export()]);
-        self.steps
-            .push(json!({ "do": "export", "sha256": hex::encode(digest) }));
+        self.steps.push(json!({ "do": "export", "sha256": hex::encode(digest) }));
     }
 
     /// The digest that a head signed now would carry.
     fn digest(&mut self) {
         let head = self.keyring.head_of_now(NOW, -1);
-        self.steps
-            .push(json!({ "do": "digest", "count": head.count, "root": hex::encode(head.root) }));
+        self.steps.push(json!({ "do": "digest", "count": head.count, "root": hex::encode(head.root) }));
     }
 }
 
@@ -104,33 +81,16 @@ struct Sealed {
 
 impl Sealed {
     fn new(keyring: &Keyring, writer: &Arc<IdentitySecret>) -> Self {
-        let plan = SessionPlan {
-            on_behalf_of: Some("CN=plain"),
-            ..SessionPlan::new(STREAM)
-        };
-        let pending = Writer::new(Arc::clone(writer))
-            .prepare(keyring, &plan, NOW)
-            .unwrap();
+        let plan = SessionPlan { on_behalf_of: Some("CN=plain"), ..SessionPlan::new(STREAM) };
+        let pending = Writer::new(Arc::clone(writer)).prepare(keyring, &plan, NOW).unwrap();
         let (announcement, key_id) = (pending.announcement().clone(), pending.key_id());
         let mut record = Vec::new();
-        pending
-            .acknowledged()
-            .lane()
-            .unwrap()
-            .seal(&PLACE, VALUE, &mut record)
-            .unwrap();
-        Self {
-            announcement,
-            key_id,
-            record,
-        }
+        pending.acknowledged().lane().unwrap().seal(&PLACE, VALUE, &mut record).unwrap();
+        Self { announcement, key_id, record }
     }
 }
 
-const PLACE: Place<'static> = Place {
-    partition: 0,
-    record_key: Some(b"k"),
-};
+const PLACE: Place<'static> = Place { partition: 0, record_key: Some(b"k") };
 const VALUE: &[u8] = b"a letter";
 
 #[test]
@@ -148,16 +108,9 @@ fn run(file: &str, kem: KemSuite) {
     let world = World::new(kem);
     let reader = (4, Arc::clone(&world.reader));
     let writer = (3, Arc::clone(&world.writer));
-    let mut script = Script {
-        keyring: Keyring::new(*world.root.public()),
-        steps: Vec::new(),
-    };
+    let mut script = Script { keyring: Keyring::new(*world.root.public()), steps: Vec::new() };
     let objects = world.objects();
-    script.object(
-        "a stream, before the certificate of its signer",
-        &objects[1],
-        "waiting",
-    );
+    script.object("a stream, before the certificate of its signer", &objects[1], "waiting");
     script.object("the certificate", &objects[0], "added");
     for object in &objects[2..] {
         script.object(object.body().kind().to_string().as_str(), object, "added");
@@ -169,20 +122,8 @@ fn run(file: &str, kem: KemSuite) {
     script.open("before its announcement", &reader, &session, NOW, "missing");
     announcements(&mut script, &world, &session);
     script.open("by the reader", &reader, &session, NOW, "ok");
-    script.open(
-        "by the writer, who may not read",
-        &writer,
-        &session,
-        NOW,
-        "not_granted",
-    );
-    script.open(
-        "when the grant is over",
-        &reader,
-        &session,
-        TOMORROW,
-        "not_granted",
-    );
+    script.open("by the writer, who may not read", &writer, &session, NOW, "not_granted");
+    script.open("when the grant is over", &reader, &session, TOMORROW, "not_granted");
     wrong_secret(&mut script, &world, &reader);
     powers_and_scopes(&mut script, &world);
     later(&mut script, &world, &session, &reader);
@@ -208,127 +149,38 @@ fn identity_json(byte: u8, identity: &IdentitySecret) -> Value {
 }
 
 fn forgeries(script: &mut Script, world: &World) {
-    let renamed = || {
-        Body::Stream(Stream {
-            topic: "orders2".into(),
-            ..world.stream()
-        })
-    };
+    let renamed = || Body::Stream(Stream { topic: "orders2".into(), ..world.stream() });
     let good = sign(&world.delegate, renamed(), 2);
     let key_of = good.record_key();
     script.raw("a bare tombstone", &key_of, None, NOW, "bare_tombstone");
-    script.raw(
-        "under another record key",
-        "stream/00",
-        Some(good.wire()),
-        NOW,
-        "key_mismatch",
-    );
+    script.raw("under another record key", "stream/00", Some(good.wire()), NOW, "key_mismatch");
     let changed = |at: usize, bit: u8| {
         let mut wire = good.wire().to_vec();
         let at = at.min(wire.len() - 1);
         wire[at] ^= bit;
         wire
     };
-    script.raw(
-        "signature changed",
-        &key_of,
-        Some(&changed(usize::MAX, 1)),
-        NOW,
-        "bad_signature",
-    );
-    script.raw(
-        "version changed",
-        &key_of,
-        Some(&changed(29, 4)),
-        NOW,
-        "bad_signature",
-    );
-    script.raw(
-        "topic changed",
-        &key_of,
-        Some(&changed(good.wire().len() - 64 - 12, 1)),
-        NOW,
-        "bad_signature",
-    );
-    script.raw(
-        "id changed",
-        &key_of,
-        Some(&changed(6, 1)),
-        NOW,
-        "malformed",
-    );
-    script.raw(
-        "unknown kind",
-        &key_of,
-        Some(&changed(5, 0x40)),
-        NOW,
-        "unknown_kind",
-    );
-    script.raw(
-        "unknown format",
-        &key_of,
-        Some(&changed(4, 2)),
-        NOW,
-        "malformed",
-    );
+    script.raw("signature changed", &key_of, Some(&changed(usize::MAX, 1)), NOW, "bad_signature");
+    script.raw("version changed", &key_of, Some(&changed(29, 4)), NOW, "bad_signature");
+    script.raw("topic changed", &key_of, Some(&changed(good.wire().len() - 64 - 12, 1)), NOW, "bad_signature");
+    script.raw("id changed", &key_of, Some(&changed(6, 1)), NOW, "malformed");
+    script.raw("unknown kind", &key_of, Some(&changed(5, 0x40)), NOW, "unknown_kind");
+    script.raw("unknown format", &key_of, Some(&changed(4, 2)), NOW, "malformed");
     let wire = good.wire();
-    script.raw(
-        "unsigned",
-        &key_of,
-        Some(&wire[..wire.len() - 64]),
-        NOW,
-        "unsigned",
-    );
-    script.raw(
-        "cut short",
-        &key_of,
-        Some(&wire[..wire.len() - 1]),
-        NOW,
-        "malformed",
-    );
-    script.raw(
-        "a byte appended",
-        &key_of,
-        Some(&[wire, b"\0"].concat()),
-        NOW,
-        "malformed",
-    );
+    script.raw("unsigned", &key_of, Some(&wire[..wire.len() - 64]), NOW, "unsigned");
+    script.raw("cut short", &key_of, Some(&wire[..wire.len() - 1]), NOW, "malformed");
+    script.raw("a byte appended", &key_of, Some(&[wire, b"\0"].concat()), NOW, "malformed");
     script.raw("empty", &key_of, Some(b""), NOW, "malformed");
-    script.object(
-        "signed by a client",
-        &sign(world.writer.signing_key(), renamed(), 2),
-        "wrong_signer",
-    );
-    script.object(
-        "signed by no one known",
-        &sign(&key(77), renamed(), 2),
-        "waiting",
-    );
-    script.object(
-        "same version, other content",
-        &sign(&world.delegate, renamed(), 1),
-        "conflict",
-    );
+    script.object("signed by a client", &sign(world.writer.signing_key(), renamed(), 2), "wrong_signer");
+    script.object("signed by no one known", &sign(&key(77), renamed(), 2), "waiting");
+    script.object("same version, other content", &sign(&world.delegate, renamed(), 1), "conflict");
     let issued = |at: UnixMillis| Object::new(renamed(), 2, at).sign(&world.delegate).unwrap();
-    script.object(
-        "before the certificate's time",
-        &issued(UnixMillis::new(THEN.millis() - 1)),
-        "expired_delegate",
-    );
-    script.object(
-        "issued in the future",
-        &issued(NOW.plus_millis(300_001)),
-        "from_the_future",
-    );
+    script.object("before the certificate's time", &issued(UnixMillis::new(THEN.millis() - 1)), "expired_delegate");
+    script.object("issued in the future", &issued(NOW.plus_millis(300_001)), "from_the_future");
     script.object("a new version", &good, "replaced");
     script.object("the old version again", &world.objects()[1], "older");
     let back = Body::Stream(world.stream());
-    script.object(
-        "and back, by the root",
-        &sign(&world.root, back, 3),
-        "replaced",
-    );
+    script.object("and back, by the root", &sign(&world.root, back, 3), "replaced");
 }
 
 fn announcements(script: &mut Script, world: &World, session: &Sealed) {
@@ -338,11 +190,7 @@ fn announcements(script: &mut Script, world: &World, session: &Sealed) {
         &sign(world.reader.signing_key(), body(), 1),
         "wrong_signer",
     );
-    script.object(
-        "an announcement signed by the root",
-        &sign(&world.root, body(), 1),
-        "wrong_signer",
-    );
+    script.object("an announcement signed by the root", &sign(&world.root, body(), 1), "wrong_signer");
     let other = Sealed::new(&script.keyring, &world.writer);
     let key_of = session.announcement.record_key();
     script.raw(
@@ -354,200 +202,74 @@ fn announcements(script: &mut Script, world: &World, session: &Sealed) {
     );
     let mut colliding = other.announcement.wire().to_vec();
     colliding[6..22].copy_from_slice(session.key_id.as_bytes());
-    script.raw(
-        "another announcement that claims this key id",
-        &key_of,
-        Some(&colliding),
-        NOW,
-        "malformed",
-    );
+    script.raw("another announcement that claims this key id", &key_of, Some(&colliding), NOW, "malformed");
     script.object("the announcement", &session.announcement, "added");
 }
 
 /// A writer whose wrap hides another secret than the one it committed to.
 fn wrong_secret(script: &mut Script, world: &World, reader: &(u8, Arc<IdentitySecret>)) {
     let plan = SessionPlan::new(STREAM);
-    let draft = Writer::new(Arc::clone(&world.writer))
-        .draft(&script.keyring, &plan, NOW)
-        .unwrap();
+    let draft = Writer::new(Arc::clone(&world.writer)).draft(&script.keyring, &plan, NOW).unwrap();
     let pending = draft.sign().unwrap();
-    let Body::Announcement(honest) = pending.announcement().body() else {
-        unreachable!("a session is announced")
-    };
+    let Body::Announcement(honest) = pending.announcement().body() else { unreachable!("a session is announced") };
     let mut lying = Announcement::new(honest.terms.clone(), honest.commitment);
     lying.add_epoch_wrap(&world.epoch(), &seed(0x66)).unwrap();
     let key_id = lying.key_id();
     let announcement = sign(world.writer.signing_key(), Body::Announcement(lying), 1);
-    script.object(
-        "an announcement whose wrap hides another secret",
-        &announcement,
-        "added",
-    );
+    script.object("an announcement whose wrap hides another secret", &announcement, "added");
     let mut record = Vec::new();
-    pending
-        .acknowledged()
-        .lane()
-        .unwrap()
-        .seal(&PLACE, VALUE, &mut record)
-        .unwrap();
-    script.open(
-        "which is noticed",
-        reader,
-        &Sealed {
-            announcement,
-            key_id,
-            record,
-        },
-        NOW,
-        "commitment_mismatch",
-    );
+    pending.acknowledged().lane().unwrap().seal(&PLACE, VALUE, &mut record).unwrap();
+    script.open("which is noticed", reader, &Sealed { announcement, key_id, record }, NOW, "commitment_mismatch");
 }
 
 fn powers_and_scopes(script: &mut Script, world: &World) {
     let mut delegate = |byte: u8, powers, scope: Option<&str>| -> SigningKey {
         let signer = key(byte);
-        let body = Delegate {
-            key: *signer.public(),
-            powers,
-            scope: scope.map(str::to_owned),
-            ..world.certificate()
-        };
-        script.object(
-            "another delegate",
-            &sign(&world.root, Body::Delegate(body), 1),
-            "added",
-        );
+        let body = Delegate { key: *signer.public(), powers, scope: scope.map(str::to_owned), ..world.certificate() };
+        script.object("another delegate", &sign(&world.root, Body::Delegate(body), 1), "added");
         signer
     };
-    let (weak, scoped) = (
-        delegate(20, Powers::ENROLL, None),
-        delegate(21, Powers::ALL, Some("eu.*")),
-    );
+    let (weak, scoped) = (delegate(20, Powers::ENROLL, None), delegate(21, Powers::ALL, Some("eu.*")));
     let stream = |id: u8, topic: &str| {
-        Body::Stream(Stream {
-            id: StreamId::from_bytes([id; 16]),
-            topic: topic.into(),
-            ..world.stream()
-        })
+        Body::Stream(Stream { id: StreamId::from_bytes([id; 16]), topic: topic.into(), ..world.stream() })
     };
-    script.object(
-        "no power over streams",
-        &sign(&weak, stream(0x5A, "x"), 9),
-        "not_permitted",
-    );
+    script.object("no power over streams", &sign(&weak, stream(0x5A, "x"), 9), "not_permitted");
     script.object(
         "no delegate signs certificates",
         &sign(&weak, Body::Delegate(world.certificate()), 9),
         "wrong_signer",
     );
-    script.object(
-        "a topic in scope",
-        &sign(&scoped, stream(0x60, "eu.orders"), 1),
-        "added",
-    );
-    script.object(
-        "a topic out of scope",
-        &sign(&scoped, stream(0x61, "us.orders"), 1),
-        "out_of_scope",
-    );
-    script.object(
-        "a stream taken over",
-        &sign(&scoped, stream(0x5A, "eu.stolen"), 9),
-        "out_of_scope",
-    );
-    let floor = |id: u8| {
-        Body::Floor(StreamFloor {
-            stream: StreamId::from_bytes([id; 16]),
-            minimum: EpochNumber::new(1),
-        })
-    };
-    script.object(
-        "a floor of a stream not known yet",
-        &sign(&scoped, floor(0x62), 1),
-        "waiting",
-    );
-    script.object(
-        "a floor out of scope",
-        &sign(&scoped, floor(0x5A), 1),
-        "out_of_scope",
-    );
+    script.object("a topic in scope", &sign(&scoped, stream(0x60, "eu.orders"), 1), "added");
+    script.object("a topic out of scope", &sign(&scoped, stream(0x61, "us.orders"), 1), "out_of_scope");
+    script.object("a stream taken over", &sign(&scoped, stream(0x5A, "eu.stolen"), 9), "out_of_scope");
+    let floor =
+        |id: u8| Body::Floor(StreamFloor { stream: StreamId::from_bytes([id; 16]), minimum: EpochNumber::new(1) });
+    script.object("a floor of a stream not known yet", &sign(&scoped, floor(0x62), 1), "waiting");
+    script.object("a floor out of scope", &sign(&scoped, floor(0x5A), 1), "out_of_scope");
 }
 
 fn later(script: &mut Script, world: &World, session: &Sealed, reader: &(u8, Arc<IdentitySecret>)) {
     let head = script.keyring.head_of_now(NOW, 41);
-    script.object(
-        "a head",
-        &sign(&world.delegate, Body::Head(head), 1),
-        "added",
-    );
-    let floor = |minimum| {
-        Body::Floor(StreamFloor {
-            stream: STREAM,
-            minimum: EpochNumber::new(minimum),
-        })
-    };
+    script.object("a head", &sign(&world.delegate, Body::Head(head), 1), "added");
+    let floor = |minimum| Body::Floor(StreamFloor { stream: STREAM, minimum: EpochNumber::new(minimum) });
     let stale = Sealed::new(&script.keyring, &world.writer);
     script.object("a floor", &sign(&world.delegate, floor(1), 1), "added");
-    script.object(
-        "a lower floor",
-        &sign(&world.delegate, floor(0), 2),
-        "floor_lowered",
-    );
-    script.open(
-        "what was sealed before the floor stays readable",
-        reader,
-        session,
-        NOW,
-        "ok",
-    );
+    script.object("a lower floor", &sign(&world.delegate, floor(0), 2), "floor_lowered");
+    script.open("what was sealed before the floor stays readable", reader, session, NOW, "ok");
     script.caught_up();
-    script.object(
-        "a new announcement below the floor",
-        &stale.announcement,
-        "stale_epoch",
-    );
+    script.object("a new announcement below the floor", &stale.announcement, "stale_epoch");
     let dated_back = sign(&world.delegate, Body::Stream(world.stream()), 9);
     let (key_of, wire) = (dated_back.record_key(), dated_back.wire());
-    script.raw(
-        "dated back by an expired delegate",
-        &key_of,
-        Some(wire),
-        TOMORROW,
-        "expired_delegate",
-    );
+    script.raw("dated back by an expired delegate", &key_of, Some(wire), TOMORROW, "expired_delegate");
     let granted = world.read_grant();
-    let revoked = Body::Grant(Grant {
-        revoked_at: Some(NOW),
-        ..granted
-    });
-    script.object(
-        "the reader's grant revoked",
-        &sign(&world.delegate, revoked, 2),
-        "replaced",
-    );
+    let revoked = Body::Grant(Grant { revoked_at: Some(NOW), ..granted });
+    script.object("the reader's grant revoked", &sign(&world.delegate, revoked, 2), "replaced");
     script.open("after the revocation", reader, session, NOW, "not_granted");
     let target = Body::Delegate(world.certificate()).slot();
-    let removal = || {
-        Body::Removal(Removal {
-            target,
-            reason: "stolen".into(),
-        })
-    };
-    script.object(
-        "a delegate removes itself",
-        &sign(&world.delegate, removal(), 2),
-        "wrong_signer",
-    );
-    script.object(
-        "the root removes the delegate",
-        &sign(&world.root, removal(), 2),
-        "removed",
-    );
-    script.object(
-        "what it signed counts no more",
-        &world.objects()[2],
-        "removed_delegate",
-    );
+    let removal = || Body::Removal(Removal { target, reason: "stolen".into() });
+    script.object("a delegate removes itself", &sign(&world.delegate, removal(), 2), "wrong_signer");
+    script.object("the root removes the delegate", &sign(&world.root, removal(), 2), "removed");
+    script.object("what it signed counts no more", &world.objects()[2], "removed_delegate");
 }
 
 const fn effect_name(effect: Effect) -> &'static str {

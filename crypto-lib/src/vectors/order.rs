@@ -43,8 +43,5 @@ fn order_is_as_published() {
         .collect();
     let refused = steps.iter().filter(|step| step["outcome"] != "ok").count();
     assert_eq!(refused, 5);
-    check(
-        "order.json",
-        &json!({ "format": "ENVELOPE.md, section 5", "order": steps }),
-    );
+    check("order.json", &json!({ "format": "ENVELOPE.md, section 5", "order": steps }));
 }

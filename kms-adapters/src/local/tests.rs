@@ -23,16 +23,9 @@ struct Place {
 fn place() -> Place {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
-    let (path, key) = (
-        directory.path().join("keystore.json"),
-        directory.path().join("key"),
-    );
+    let (path, key) = (directory.path().join("keystore.json"), directory.path().join("key"));
     crate::create_key_file(&key).unwrap();
-    Place {
-        directory,
-        path,
-        unlock: Unlock::KeyFile(key),
-    }
+    Place { directory, path, unlock: Unlock::KeyFile(key) }
 }
 
 /// The local keystore never waits: its futures are ready at the first poll.
@@ -56,14 +49,8 @@ fn a_kept_secret_comes_back_after_reopening() {
     drop(keystore);
     let keystore = LocalKeystore::open(&place.path, &place.unlock).unwrap();
     assert!(keystore.secret("steward/root").unwrap().matches(&secret));
-    assert_eq!(
-        keystore.entries(),
-        [("steward/root".to_owned(), EntryKind::Secret, true)]
-    );
-    assert!(matches!(
-        keystore.secret("steward/other"),
-        Err(Error::NotFound(_))
-    ));
+    assert_eq!(keystore.entries(), [("steward/root".to_owned(), EntryKind::Secret, true)]);
+    assert!(matches!(keystore.secret("steward/other"), Err(Error::NotFound(_))));
     assert_eq!(mode_of(&place.path), 0o600);
     let on_disk = fs::read(&place.path).unwrap();
     assert!(!on_disk.windows(32).any(|window| window == secret.expose()));
@@ -73,28 +60,11 @@ fn a_kept_secret_comes_back_after_reopening() {
 fn a_passphrase_unlocks_and_a_wrong_one_is_named() {
     let place = place();
     let phrase = |text: &str| Unlock::Passphrase(Passphrase::new(text.into()));
-    LocalKeystore::create(&place.path, &phrase("right"))
-        .unwrap()
-        .put_secret("a", &Secret::draw().unwrap())
-        .unwrap();
-    assert!(
-        LocalKeystore::open(&place.path, &phrase("right"))
-            .unwrap()
-            .secret("a")
-            .is_ok()
-    );
-    assert!(matches!(
-        LocalKeystore::open(&place.path, &phrase("wrong")),
-        Err(Error::WrongPassphrase(_))
-    ));
+    LocalKeystore::create(&place.path, &phrase("right")).unwrap().put_secret("a", &Secret::draw().unwrap()).unwrap();
+    assert!(LocalKeystore::open(&place.path, &phrase("right")).unwrap().secret("a").is_ok());
+    assert!(matches!(LocalKeystore::open(&place.path, &phrase("wrong")), Err(Error::WrongPassphrase(_))));
     let other_way = LocalKeystore::open(&place.path, &place.unlock);
-    assert!(matches!(
-        other_way,
-        Err(Error::UnlockMethod {
-            wanted: "passphrase",
-            ..
-        })
-    ));
+    assert!(matches!(other_way, Err(Error::UnlockMethod { wanted: "passphrase", .. })));
 }
 
 #[test]
@@ -103,19 +73,13 @@ fn custody_wraps_are_bound_to_key_and_context() {
     let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
     let secret = Secret::draw().unwrap();
     let context = CustodyContext::IdentitySeed(IdentityId::from_bytes([1; 16]));
-    let missing = ready(keystore.wrap("client/a", &secret, &context))
-        .err()
-        .unwrap();
+    let missing = ready(keystore.wrap("client/a", &secret, &context)).err().unwrap();
     assert_eq!(missing.cause, CustodyCause::NotFound);
     ready(keystore.ensure_key("client/a")).unwrap();
     ready(keystore.ensure_key("client/b")).unwrap();
     let wrapped = ready(keystore.wrap("client/a", &secret, &context)).unwrap();
     ready(keystore.ensure_key("client/a")).unwrap();
-    assert!(
-        ready(keystore.unwrap("client/a", &wrapped, &context))
-            .unwrap()
-            .matches(&secret)
-    );
+    assert!(ready(keystore.unwrap("client/a", &wrapped, &context)).unwrap().matches(&secret));
     let elsewhere = CustodyContext::EpochSeed(StreamId::from_bytes([1; 16]), EpochNumber::FIRST);
     for outcome in [
         ready(keystore.unwrap("client/b", &wrapped, &context)),
@@ -126,18 +90,9 @@ fn custody_wraps_are_bound_to_key_and_context() {
         assert_eq!(outcome.err().unwrap().cause, CustodyCause::Corrupt);
     }
     keystore.set_enabled("client/a", false).unwrap();
-    assert_eq!(
-        ready(keystore.unwrap("client/a", &wrapped, &context))
-            .err()
-            .unwrap()
-            .cause,
-        CustodyCause::Disabled
-    );
+    assert_eq!(ready(keystore.unwrap("client/a", &wrapped, &context)).err().unwrap().cause, CustodyCause::Disabled);
     // A key that wraps is not given out, whatever its name.
-    assert!(matches!(
-        keystore.secret("client/b"),
-        Err(Error::NotFound(_))
-    ));
+    assert!(matches!(keystore.secret("client/b"), Err(Error::NotFound(_))));
 }
 
 #[test]
@@ -147,27 +102,14 @@ fn files_open_to_others_are_refused_with_the_remedy() {
     let open = || LocalKeystore::open(&place.path, &place.unlock);
     fs::set_permissions(&place.path, Permissions::from_mode(0o640)).unwrap();
     let refused = open().err().unwrap().to_string();
-    assert!(
-        refused.contains("has mode 0640") && refused.contains("chmod 0600"),
-        "{refused}"
-    );
+    assert!(refused.contains("has mode 0640") && refused.contains("chmod 0600"), "{refused}");
     fs::set_permissions(&place.path, Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(place.directory.path(), Permissions::from_mode(0o755)).unwrap();
     let refused = open().err().unwrap().to_string();
-    assert!(
-        refused.contains("has mode 0755") && refused.contains("chmod 0700"),
-        "{refused}"
-    );
+    assert!(refused.contains("has mode 0755") && refused.contains("chmod 0700"), "{refused}");
     fs::set_permissions(place.directory.path(), Permissions::from_mode(0o700)).unwrap();
-    fs::set_permissions(
-        place.directory.path().join("key"),
-        Permissions::from_mode(0o604),
-    )
-    .unwrap();
-    assert!(matches!(
-        open(),
-        Err(Error::OpenToOthers { found: 0o604, .. })
-    ));
+    fs::set_permissions(place.directory.path().join("key"), Permissions::from_mode(0o604)).unwrap();
+    assert!(matches!(open(), Err(Error::OpenToOthers { found: 0o604, .. })));
 }
 
 #[test]
@@ -180,40 +122,23 @@ fn each_kind_of_damage_has_its_own_message() {
     let good = fs::read_to_string(&place.path).unwrap();
     let open_as = |text: &str| {
         fs::write(&place.path, text).unwrap();
-        LocalKeystore::open(&place.path, &place.unlock)
-            .err()
-            .unwrap()
+        LocalKeystore::open(&place.path, &place.unlock).err().unwrap()
     };
     for len in [1, good.len() / 2, good.len() - 3] {
-        assert!(
-            matches!(open_as(&good[..len]), Error::Truncated(_)),
-            "{len}"
-        );
+        assert!(matches!(open_as(&good[..len]), Error::Truncated(_)), "{len}");
     }
     assert!(matches!(open_as(""), Error::Truncated(_)));
     assert!(matches!(open_as("hello"), Error::NotAKeystore(_)));
     assert!(matches!(open_as("{}"), Error::NotAKeystore(_)));
-    assert!(matches!(
-        open_as(&good.replace("\"version\": 1", "\"version\": 2")),
-        Error::Version { found: 2, .. }
-    ));
-    assert!(matches!(
-        open_as(&good.replace("\"enabled\": true", "\"enabled\": false")),
-        Error::Damaged(_)
-    ));
+    assert!(matches!(open_as(&good.replace("\"version\": 1", "\"version\": 2")), Error::Version { found: 2, .. }));
+    assert!(matches!(open_as(&good.replace("\"enabled\": true", "\"enabled\": false")), Error::Damaged(_)));
     // An entry under another entry's name.
-    let swapped = good
-        .replace("\"a\":", "\"x\":")
-        .replace("\"b\":", "\"a\":")
-        .replace("\"x\":", "\"b\":");
+    let swapped = good.replace("\"a\":", "\"x\":").replace("\"b\":", "\"a\":").replace("\"x\":", "\"b\":");
     assert!(matches!(open_as(&swapped), Error::Damaged(_)));
     fs::write(&place.path, &good).unwrap();
     let other = place.directory.path().join("other");
     crate::create_key_file(&other).unwrap();
-    assert!(matches!(
-        LocalKeystore::open(&place.path, &Unlock::KeyFile(other)),
-        Err(Error::WrongKeyFile(_))
-    ));
+    assert!(matches!(LocalKeystore::open(&place.path, &Unlock::KeyFile(other)), Err(Error::WrongKeyFile(_))));
     assert!(LocalKeystore::open(&place.path, &place.unlock).is_ok());
 }
 
@@ -228,10 +153,7 @@ fn what_a_crash_left_behind_disturbs_nothing() {
     assert!(again.secret("a").is_ok());
     again.put_secret("b", &Secret::draw().unwrap()).unwrap();
     assert!(!half_written.exists());
-    assert!(matches!(
-        LocalKeystore::create(&place.path, &place.unlock),
-        Err(Error::AlreadyExists(_))
-    ));
+    assert!(matches!(LocalKeystore::create(&place.path, &place.unlock), Err(Error::AlreadyExists(_))));
 }
 
 #[test]
@@ -249,15 +171,8 @@ fn two_processes_see_each_others_keys_and_lose_none() {
 
 #[test]
 fn a_cost_that_would_take_the_machine_is_refused() {
-    let method = Method::Passphrase {
-        memory_kib: u32::MAX,
-        passes: 3,
-        lanes: 1,
-    };
-    assert!(matches!(
-        method.stretch(b"x", &[0; 16], Path::new("k")),
-        Err(Error::Cost(_))
-    ));
+    let method = Method::Passphrase { memory_kib: u32::MAX, passes: 3, lanes: 1 };
+    assert!(matches!(method.stretch(b"x", &[0; 16], Path::new("k")), Err(Error::Cost(_))));
 }
 
 #[test]
@@ -265,9 +180,6 @@ fn names_that_could_forge_a_log_line_are_refused() {
     let place = place();
     let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
     for name in ["", "a\nb", &"x".repeat(1025)] {
-        assert!(matches!(
-            keystore.put_secret(name, &Secret::draw().unwrap()),
-            Err(Error::Name)
-        ));
+        assert!(matches!(keystore.put_secret(name, &Secret::draw().unwrap()), Err(Error::Name)));
     }
 }

@@ -13,6 +13,9 @@ pub mod topic_ids;
 pub mod produce;
 pub mod fetch;
 
+#[cfg(test)]
+mod tests;
+
 use crate::frame::{Call, Segments, Treatment, WireError};
 use rewrite::TopicSpan;
 use topic_ids::{TopicId, TopicIds};

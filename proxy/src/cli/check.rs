@@ -32,7 +32,7 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
             }
             let sealed = if config.policy.may_seal() { "streams may be sealed" } else { "nothing is sealed" };
             printer.line(&format!(
-                "{}: no mistake; {} listeners, {} clusters, {sealed}",
+                "{}: no mistake; listeners: {}, clusters: {}, {sealed}",
                 args.config.config.display(),
                 config.listeners.len(),
                 config.clusters.len()

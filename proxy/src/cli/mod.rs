@@ -4,6 +4,8 @@
 
 mod exit;
 mod output;
+mod desk;
+mod moment;
 mod serve;
 mod check;
 mod init;
@@ -56,7 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     version,
     about = "Encryption gateway for Apache Kafka: clients keep their protocol, brokers keep only sealed records",
     after_help = FIRST_STEPS,
-    max_term_width = 100
+    max_term_width = 120
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -125,8 +127,9 @@ First steps:
   barnabas check --config gateway/barnabas.yaml   every mistake at once
   barnabas serve --config gateway/barnabas.yaml   the gateway
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 64 mistakes in the configuration, 65 data that cannot be right,
-69 something needed is unavailable, 73 a file cannot be written, 77 denied.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 64 mistakes in the configuration,
+65 data that cannot be right, 69 something needed is unavailable,
+73 a file cannot be written, 77 denied.";
 
 #[cfg(test)]
 mod tests {

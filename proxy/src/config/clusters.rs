@@ -121,7 +121,7 @@ fn parse_client(reader: &Reader<'_>, places: &Places<'_>) -> Option<Vec<(String,
 
 /// librdkafka's properties that hold secrets; anything that looks like one is treated as one.
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "key.pem", "jaas"].iter().any(|part| name.contains(part))
+    ["password", "secret", "key.pem", "jaas", "oauthbearer.config"].iter().any(|part| name.contains(part))
 }
 
 /// What the gateway derives from other keys or must control itself.

@@ -204,7 +204,7 @@ pub(super) const KEYS: &[Key] = &[
         "listeners[].tls.crls",
         Kind::List,
         "none",
-        "Revocation lists, PEM or DER. With any, a certificate whose issuer has no list is refused. Reloaded when one changes.",
+        "Revocation lists, PEM or DER. With any, a certificate whose issuer has no list, or only one past its next update, is refused. Reloaded when one changes.",
     ),
     key("listeners[].tls.min_version", Kind::Choice, "`1.2`", "`1.2` or `1.3`."),
     key("listeners[].tls.handshake_timeout", Kind::Duration, "`10s`", "A handshake that takes longer is ended."),

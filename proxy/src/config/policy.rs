@@ -34,6 +34,11 @@ impl Policy {
         Self { streams, enrolment, keyring_topic, names, patterns }
     }
 
+    /// The same rules beside another keyring topic: a reload changes rules, but never which topic is the keyring.
+    pub fn for_keyring(self, keyring_topic: String) -> Self {
+        Self { keyring_topic, ..self }
+    }
+
     /// What happens to records of a topic.
     ///
     /// The keyring always passes: its objects are signed, and readers with keys of their own follow it through us.

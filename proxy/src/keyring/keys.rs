@@ -22,10 +22,10 @@ use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
 use super::topic::KeyringProducer;
 use crate::chain::refusal::Reason;
-use crate::config::{OnUnreadable, Policy, StreamRule};
+use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::steward::{Need, Steward};
+use crate::steward::{BY_POLICY, Need, Steward};
 
 /// Keys and policy as the data path sees them.
 pub struct Keys {
@@ -84,8 +84,19 @@ impl Keys {
         self.live.bump();
     }
 
+    /// The keyring's topic, when there is one.
+    pub fn keyring_topic(&self) -> Option<&str> {
+        self.sealing.as_ref().map(|sealing| sealing.topic.as_str())
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
+        if self.keyring_topic() == Some(topic) {
+            // Clients with keys of their own announce their sessions through us. Nobody else has anything to say there:
+            // objects are signed, but noise would fill it, and a tombstone makes compaction drop an object.
+            let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).map(|who| who.custody.clone()));
+            return if identity == Some(Custodian::Client) { Ok(WriteAccess::Pass) } else { Err(Reason::NotWriter) };
+        }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(WriteAccess::Pass);
         };
@@ -97,7 +108,7 @@ impl Keys {
             return Ok(WriteAccess::SealedByClient(Arc::new(rules)));
         }
         let session = self.session_of(sealing, &identity, &stream, who, None).await?;
-        Ok(WriteAccess::Seal(session))
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// The same after the session `spent` has come to one of its limits.
@@ -107,7 +118,8 @@ impl Keys {
         };
         let identity = self.identity(sealing, who).await?;
         let stream = self.stream(sealing, who, topic).await?;
-        self.session_of(sealing, &identity, &stream, who, Some(spent)).await.map(WriteAccess::Seal)
+        let session = self.session_of(sealing, &identity, &stream, who, Some(spent)).await?;
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// What becomes of records that `who` reads from `topic`.
@@ -162,6 +174,18 @@ impl Keys {
         self.check_stream(opened, stream)
     }
 
+    /// Publishes again what a refused record under the same key would make compaction drop.
+    pub async fn repair(&self) {
+        let Some(sealing) = &self.sealing else { return };
+        for (key, wire) in self.live.to_repair() {
+            let record = FutureRecord::to(&sealing.topic).key(&key).payload(&wire).partition(0);
+            match sealing.publisher.send(record, PUBLISH_WAIT).await {
+                Ok(_) => tracing::info!(event = "keyring_object_republished", key = %String::from_utf8_lossy(&key)),
+                Err((error, _)) => tracing::warn!(event = "keyring_repair_failed", %error),
+            }
+        }
+    }
+
     /// `None`: the topic is not sealed. A stream in the keyring is sealed whatever the policy says of it.
     fn sealed(&self, topic: &str) -> Result<Option<&Sealing>, Reason> {
         let policy = self.policy.load();
@@ -183,6 +207,13 @@ impl Keys {
         }
     }
 
+    fn compress(&self, topic: &str) -> Compress {
+        match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) => rule.compress,
+            _ => Compress::None,
+        }
+    }
+
     async fn identity(&self, sealing: &Sealing, who: &Principal) -> Result<Identity, Reason> {
         let find = |live: &LiveKeyring| live.read(|keyring| keyring.identity_of(who.as_str()).cloned());
         if let Some(identity) = find(&self.live) {
@@ -191,7 +222,7 @@ impl Keys {
         if self.policy.load().enrolment(who) != Some(crate::config::Custody::Gateway) {
             return Err(Reason::NoIdentity);
         }
-        sealing.steward.ask(Need::Identity { principal: who.clone() }).await?;
+        sealing.ask(Need::Identity { principal: who.clone() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the steward has not enrolled the client"))
     }
 
@@ -215,7 +246,7 @@ impl Keys {
         if !allowed && !known {
             return Err(Reason::NotWriter);
         }
-        sealing.steward.ask(Need::Stream { topic: topic.to_owned() }).await?;
+        sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
     }
 
@@ -231,6 +262,12 @@ impl Keys {
     ) -> Result<(), Reason> {
         let id = identity.id();
         let denied = if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter };
+        let named = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) if right == Right::Read => Some(rule.may_read(who)),
+            StreamRule::Seal(rule) => Some(rule.may_write(who)),
+            _ => None,
+        };
+        let unnamed = named == Some(false);
         let granted = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let at = now();
@@ -240,17 +277,17 @@ impl Keys {
                     Right::Read => true,
                     Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
                 };
-                keyring.grants(id, stream.id).any(|g| g.right == right && g.is_valid(at) && covers(g)).then_some(())
+                let counts = |grant: &barnabas_crypto::Grant| {
+                    // A grant by policy ends here at once; the steward ends it for everyone a moment later.
+                    grant.right == right && grant.is_valid(at) && !(unnamed && grant.valid_to == BY_POLICY)
+                };
+                keyring.grants(id, stream.id).any(|grant| counts(grant) && covers(grant)).then_some(())
             })
         };
         if granted(&self.live).is_some() {
             return Ok(());
         }
-        let by_policy = match self.policy.load().stream(topic) {
-            StreamRule::Seal(rule) if right == Right::Read => rule.may_read(who),
-            StreamRule::Seal(rule) => rule.may_write(who),
-            _ => false,
-        };
+        let by_policy = named == Some(true);
         // A grant that was revoked by name is not given again by rule.
         let revoked = self.live.read(|keyring| {
             keyring.grants(id, stream.id).any(|grant| grant.right == right && grant.revoked_at.is_some())
@@ -258,7 +295,7 @@ impl Keys {
         if !by_policy || revoked {
             return Err(denied);
         }
-        sealing.steward.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
+        sealing.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
         self.live.wait_for(STEWARD_WAIT, granted).await.ok_or(Reason::Unavailable("the steward has not given the grant"))
     }
 
@@ -297,6 +334,12 @@ impl Keys {
         if let Err((error, _)) = sealing.publisher.send(record, PUBLISH_WAIT).await {
             tracing::warn!(event = "announcement_failed", principal = %who, topic = stream.topic, %error);
             return Err(Reason::Unavailable("the keyring topic cannot be written"));
+        }
+        // Acknowledged is not accepted: a minimum epoch that was raised just before it makes every gateway refuse the
+        // announcement, and records sealed under it could be read by no one.
+        let accepted = |live: &LiveKeyring| live.read(|keyring| pending.is_accepted(keyring)).then_some(());
+        if self.live.wait_for(ANNOUNCEMENT_WAIT, accepted).await.is_none() {
+            return Err(Reason::Unavailable("the announcement of the session was not accepted"));
         }
         let session = pending.acknowledged();
         tracing::info!(
@@ -339,6 +382,7 @@ impl Keys {
                 keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
             });
         });
+        self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
         sealing.sessions.for_each(|session| {
             session.observe_time(at);
@@ -350,6 +394,12 @@ impl Keys {
 }
 
 impl Sealing {
+    /// Asks the steward, and waits no longer than a client would.
+    async fn ask(&self, need: Need) -> Result<(), Reason> {
+        let answer = tokio::time::timeout(STEWARD_WAIT, self.steward.clone().ask(need)).await;
+        answer.unwrap_or(Err(Reason::Unavailable("the steward has not answered in time")))
+    }
+
     fn cached(&self, identity: IdentityId, key_id: KeyId) -> Option<Arc<SessionReader>> {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.get(&(identity, key_id), now()).cloned()

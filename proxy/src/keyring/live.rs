@@ -4,8 +4,9 @@
 //! ones, and the word that something was refused. What must never happen here: an object that the keyring refused
 //! changing anything, or a caller waiting without an end.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use barnabas_crypto::{Effect, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
@@ -25,6 +26,8 @@ pub struct LiveKeyring {
     applied_to: AtomicI64,
     caught_up: AtomicBool,
     changed: watch::Sender<u64>,
+    /// Keys of refused records: under some of them an accepted object stands, which compaction would drop.
+    damaged: Mutex<BTreeSet<Vec<u8>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -37,6 +40,7 @@ impl LiveKeyring {
             applied_to: AtomicI64::new(0),
             caught_up: AtomicBool::new(false),
             changed: watch::Sender::new(0),
+            damaged: Mutex::default(),
             metrics,
         }
     }
@@ -130,9 +134,25 @@ impl LiveKeyring {
                     self.generation.fetch_add(1, Ordering::AcqRel);
                 }
             }
-            Err(refusal) => self.alarm(&String::from_utf8_lossy(key), offset, &refusal),
+            Err(refusal) => {
+                self.alarm(&String::from_utf8_lossy(key), offset, &refusal);
+                let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.is_caught_up() && damaged.len() < MOST_DAMAGED {
+                    damaged.insert(key.to_vec());
+                }
+            }
         }
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// The accepted objects under the keys of refused records, once.
+    pub fn to_repair(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let damaged = std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner));
+        let accepted = |key: Vec<u8>| {
+            let wire = self.read(|keyring| keyring.accepted(&key).map(|object| object.wire().to_vec()))?;
+            Some((key, wire))
+        };
+        damaged.into_iter().filter_map(accepted).collect()
     }
 
     fn catch_up(&self) {
@@ -167,6 +187,9 @@ pub fn now() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+/// Repairs are made once a second; whoever floods the topic with garbage is not helped by flooding it back.
+const MOST_DAMAGED: usize = 100;
 
 /// A broken connection is tried again by the library meanwhile; this only keeps the loop from spinning.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use barnabas_crypto::parcel;
 use barnabas_crypto::{
-    AadBuffer, EpochNumber, Flags, KeyId, Place, Session, SessionLimits, SessionReader, SessionTerms, StreamId, Suite, UnixMillis,
+    AadBuffer, EpochNumber, Flags, KeyId, Place, Session, SessionLimits, SessionReader, SessionTerms, StreamId, Suite,
+    UnixMillis,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -8,8 +8,8 @@ use barnabas::chain::rewrite::fetch::FetchResponse;
 use barnabas::chain::rewrite::produce::ProduceResponse;
 use barnabas::chain::rewrite::share_fetch::ShareFetchResponse;
 use barnabas::chain::rewrite::{
-    AddressBook, RewriteError, api_versions, describe_cluster, describe_topic_partitions,
-    find_coordinator, metadata, share_acknowledge, topology,
+    AddressBook, RewriteError, api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata,
+    share_acknowledge, topology,
 };
 use barnabas::frame::{ApiKey, ApiVersion, Call, CorrelationId, ResponseHeader, Segments};
 use bytes::Bytes;

@@ -77,6 +77,13 @@ impl Row for Made {
     }
 }
 
+/// Keys and development certificates without a configuration; gives the root's public key.
+pub(super) fn make_keys(dir: &Path, clients: &[String]) -> Result<String, Failure> {
+    let root_public_key = hex::encode(secrets::make(dir, None)?);
+    certificates::make(&dir.join(certificates::FOLDER), clients, &[])?;
+    Ok(root_public_key)
+}
+
 fn make(args: &InitArgs) -> Result<Made, Failure> {
     for name in args.clients.iter().filter(|_| args.dev_ca) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -91,6 +98,7 @@ fn make(args: &InitArgs) -> Result<Made, Failure> {
         secrets::KEY_FILE,
         secrets::ROOT_FOLDER,
         secrets::DELEGATE_CERTIFICATE_FILE,
+        secrets::ROOT_PUBLIC_FILE,
         certificates::FOLDER,
     ] {
         let path = dir.join(name);
@@ -124,14 +132,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize().map_err(|error| Failure::new(Exit::Failed, format!("`{}`: {error}", path.display())))
 }
 
-fn private_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn private_folder(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| cannot_create(path, &error))
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let written = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
@@ -181,6 +189,24 @@ mod tests {
             assert_eq!(config.listeners.first().unwrap().tls.is_some(), dev_ca);
             assert_eq!(made.certificates.len(), if dev_ca { 4 } else { 0 });
         }
+    }
+
+    #[test]
+    fn the_delegate_is_certified_by_the_root_that_the_configuration_pins() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("gateway");
+        make(&args(&dir, false)).unwrap();
+        let config = load_sound(&dir.join(CONFIGURATION)).unwrap();
+        let keystore = crate::gateway::open_keystore(config.keystore.as_ref().unwrap()).unwrap();
+        let seed = keystore.secret(crate::gateway::DELEGATE_SECRET).unwrap();
+        let key = barnabas_crypto::SigningKey::from_seed(&seed).unwrap();
+        let wire = fs::read(config.steward.certificate.unwrap()).unwrap();
+        let object = barnabas_crypto::SignedObject::parse(&wire).unwrap();
+        let root = barnabas_crypto::VerifyingKey::from_bytes(config.steward.root_public_key.unwrap());
+        object.verify(&root).unwrap();
+        let barnabas_crypto::Body::Delegate(delegate) = object.body() else { panic!("not a delegate") };
+        assert_eq!(delegate.key, *key.public());
+        assert!(keystore.secret("steward-root").is_err(), "the root's key must not lie in the gateway's keystore");
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) fn make(dir: &Path, passphrase_file: Option<&Path>) -> Result<[u8; 32
     };
     let signed = Object::new(Body::Delegate(certificate), 1, now).sign(&root).map_err(refused)?;
     write_new(&dir.join(DELEGATE_CERTIFICATE_FILE), signed.wire(), 0o644)?;
+    write_new(&dir.join(ROOT_PUBLIC_FILE), format!("{}\n", hex::encode(root.public().as_bytes())).as_bytes(), 0o644)?;
     Ok(*root.public().as_bytes())
 }
 
@@ -76,6 +77,9 @@ const ROOT_SECRET: &str = "steward-root";
 
 /// The delegate's certificate: a signed keyring object, public, which the delegate publishes when it starts.
 pub(super) const DELEGATE_CERTIFICATE_FILE: &str = "delegate.certificate";
+
+/// The root's public key, 64 hexadecimal digits, for scripts that write configurations.
+pub(super) const ROOT_PUBLIC_FILE: &str = "root.pub";
 
 /// A clock that is behind by less does not make the first objects of a delegate too old.
 const CLOCK_SKEW_MILLIS: u64 = 3_600_000;
