@@ -232,14 +232,21 @@ fn a_steward_alone_answers_what_gateways_ask_for_and_its_policy_allows() {
     // Many at once: one transaction for all that wait.
     let producer = producer(site.broker());
     for n in 0..MANY {
-        let (key, request) = (format!("request/identity/User:many-{n}"), format!("{{\"need\":\"identity\",\"principal\":\"User:many-{n}\"}}"));
+        let (key, request) = (
+            format!("request/identity/User:many-{n}"),
+            format!("{{\"need\":\"identity\",\"principal\":\"User:many-{n}\"}}"),
+        );
         let record = BaseRecord::to(&keyring).key(&key).partition(0).payload(&request);
         producer.send(record).unwrap_or_else(|(e, _)| panic!("not sent: {e}"));
     }
     producer.flush(PATIENCE).expect("acknowledged");
     wait::until_true("all were enrolled", || {
         let clients = json(&site.gateway, &["client", "list"]);
-        rows(&clients).iter().filter(|client| client["principal"].as_str().is_some_and(|name| name.starts_with("User:many-"))).count() == MANY
+        rows(&clients)
+            .iter()
+            .filter(|client| client["principal"].as_str().is_some_and(|name| name.starts_with("User:many-")))
+            .count()
+            == MANY
     });
     steward.end();
 }
@@ -262,7 +269,10 @@ fn a_record_and_a_segment_are_opened_for_a_reader_and_for_nobody_else() {
     assert!(rows(&opened).iter().all(|record| record["state"] == "opened"), "{opened}");
     assert!(opened.to_string().contains(&secret), "{opened}");
     let told = json(&site.gateway, &["inspect", &segment, "--topic", &topic]);
-    assert!(rows(&told).iter().all(|record| record["note"].as_str().is_some_and(|note| note.contains("User:reader"))), "{told}");
+    assert!(
+        rows(&told).iter().all(|record| record["note"].as_str().is_some_and(|note| note.contains("User:reader"))),
+        "{told}"
+    );
     site.gateway.command(&["client", "add", "--principal", "User:carol"]).ok();
     let denied = site.gateway.command(&["inspect", &segment, "--topic", &topic, "--open-as", "User:carol"]);
     assert_eq!(denied.status.code(), Some(77), "{}", denied.text());

@@ -175,7 +175,8 @@ impl FetchChain {
             TopicRef::Id(id) => self.topic_ids.name(&id),
         };
         let topic = name.and_then(|name| self.topics.get_mut(&name));
-        let Some(partition) = topic.map(|topic| topic.partitions.entry(index).or_insert_with(ReadPartition::new)) else {
+        let Some(partition) = topic.map(|topic| topic.partitions.entry(index).or_insert_with(ReadPartition::new))
+        else {
             return reason.error_code();
         };
         if !reason.is_retriable() {
@@ -292,18 +293,10 @@ impl FetchChain {
                 ReadAccess::Open { stream, on_unreadable } => {
                     (Opener::Gateway(&topic.sessions), *on_unreadable, *stream)
                 }
-                ReadAccess::SealedForClient { stream, on_unreadable } => {
-                    (Opener::Client, *on_unreadable, *stream)
-                }
+                ReadAccess::SealedForClient { stream, on_unreadable } => (Opener::Client, *on_unreadable, *stream),
                 ReadAccess::Pass => return refused_before_start(Reason::Unavailable("stream changed")),
             };
-            let source = Source {
-                partition: index,
-                fetch_offset,
-                on_unreadable,
-                max_inflated: *max_inflated,
-                opener,
-            };
+            let source = Source { partition: index, fetch_offset, on_unreadable, max_inflated: *max_inflated, opener };
             match opening.run(&source) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
@@ -358,10 +351,8 @@ impl FetchChain {
 
     fn report(&mut self, name: &Arc<str>, partition: i32, refusal: Refusal) {
         self.metrics.refused_record(refusal.reason.label());
-        let state = self
-            .topics
-            .get_mut(name)
-            .map(|topic| topic.partitions.entry(partition).or_insert_with(ReadPartition::new));
+        let state =
+            self.topics.get_mut(name).map(|topic| topic.partitions.entry(partition).or_insert_with(ReadPartition::new));
         if let Some(state) = state {
             if state.logged == Some(refusal) {
                 return;
@@ -381,11 +372,7 @@ impl FetchChain {
 
 impl ReadTopic {
     fn new() -> Self {
-        Self {
-            access: Err(Reason::Unasked(NO_KEY)),
-            sessions: KnownSessions::default(),
-            partitions: HashMap::new(),
-        }
+        Self { access: Err(Reason::Unasked(NO_KEY)), sessions: KnownSessions::default(), partitions: HashMap::new() }
     }
 }
 

@@ -29,9 +29,7 @@ impl Cleared {
     pub fn pass(call: Call, frame: bytes::Bytes) -> Result<Self, WireError> {
         let carries_records = [crate::frame::api::PRODUCE].contains(&call.api_key);
         match call.api() {
-            Some(api) if api.treatment != Treatment::Refuse && !carries_records => {
-                Ok(Self(Segments::whole(frame)))
-            }
+            Some(api) if api.treatment != Treatment::Refuse && !carries_records => Ok(Self(Segments::whole(frame))),
             _ => Err(WireError::UnknownVersion { api_key: call.api_key.0, version: call.version.0 }),
         }
     }

@@ -14,8 +14,8 @@ use super::refusal::{Reason, Refusal};
 use super::seal::{Budget, plain_body, sealed_part};
 use crate::config::OnUnreadable;
 use crate::frame::batch::{
-    BatchError, BatchHeader, Entry, RecordView, Records, cut_batch, entries, finish_batch,
-    put_varint, start_batch, varint_len,
+    BatchError, BatchHeader, Entry, RecordView, Records, cut_batch, entries, finish_batch, put_varint, start_batch,
+    varint_len,
 };
 
 /// Who opens: the gateway with the client's grants, or the client itself.
@@ -133,12 +133,7 @@ enum Stop {
 
 impl<'a> Opening<'a> {
     /// Begins with nothing opened; `out` receives the opened batches.
-    pub fn new(
-        records: &'a [u8],
-        order: &'a mut OrderCheck,
-        scratch: &'a mut Scratch,
-        out: &'a mut Vec<u8>,
-    ) -> Self {
+    pub fn new(records: &'a [u8], order: &'a mut OrderCheck, scratch: &'a mut Scratch, out: &'a mut Vec<u8>) -> Self {
         Self { records, order, scratch, out, at: 0, behind: i64::MIN, half: None, limit: 0, opened: Opened::default() }
     }
 
@@ -171,12 +166,7 @@ impl<'a> Opening<'a> {
         Step::Done
     }
 
-    fn entry(
-        &mut self,
-        rest: &[u8],
-        entry: Result<Entry, BatchError>,
-        source: &Source<'_>,
-    ) -> Result<(), Stop> {
+    fn entry(&mut self, rest: &[u8], entry: Result<Entry, BatchError>, source: &Source<'_>) -> Result<(), Stop> {
         let unplaced = |reason| Stop::Refused(Refusal { offset: source.fetch_offset, reason });
         match entry {
             Ok(Entry::Batch(range)) => self.batch(rest.get(range).unwrap_or_default(), source),
@@ -223,13 +213,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Opens the records of one batch into `out`; on a refusal the batch ends before the refused record.
-    fn records_of(
-        &mut self,
-        batch: &[u8],
-        body: &[u8],
-        header: &BatchHeader,
-        source: &Source<'_>,
-    ) -> Result<(), Stop> {
+    fn records_of(&mut self, batch: &[u8], body: &[u8], header: &BatchHeader, source: &Source<'_>) -> Result<(), Stop> {
         let malformed = |error: BatchError| refused(header.base_offset, error);
         let Half { start, mut walk, mut kept, mut last_delta, mut last } = match self.half.take() {
             Some(half) => half,
@@ -341,13 +325,7 @@ impl<'a> Opening<'a> {
         finish_batch(batch)
     }
 
-    fn record(
-        &mut self,
-        body: &[u8],
-        record: &RecordView,
-        offset: i64,
-        source: &Source<'_>,
-    ) -> Result<(), Reason> {
+    fn record(&mut self, body: &[u8], record: &RecordView, offset: i64, source: &Source<'_>) -> Result<(), Reason> {
         let header = Header::parse(sealed_part(body, record)?).map_err(|_| Reason::NotSealed)?;
         let record_key = record.key.as_ref().map(|key| part(body, key)).transpose()?;
         let place = Place { partition: source.partition, record_key };
@@ -398,11 +376,7 @@ impl<'a> Opening<'a> {
         let overhead = header.len() + TAG_LEN;
         let plain_len = sealed.len().checked_sub(overhead).ok_or(Reason::Forged)?;
         let plain = i32::try_from(plain_len).map_err(|_| Reason::Forged)?;
-        let length = head.len()
-            + varint_len(plain)
-            + plain_len
-            + varint_len(record.header_count)
-            + headers.len();
+        let length = head.len() + varint_len(plain) + plain_len + varint_len(record.header_count) + headers.len();
         put_varint(self.out, length as i32);
         self.out.extend_from_slice(head);
         put_varint(self.out, plain);
@@ -437,8 +411,7 @@ impl<'a> Opening<'a> {
         self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.limit)?;
         let value = &self.scratch.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
-        let length =
-            head.len() + varint_len(plain) + value.len() + varint_len(header_count) + headers.len();
+        let length = head.len() + varint_len(plain) + value.len() + varint_len(header_count) + headers.len();
         put_varint(self.out, i32::try_from(length).map_err(|_| Reason::Forged)?);
         self.out.extend_from_slice(head);
         put_varint(self.out, plain);

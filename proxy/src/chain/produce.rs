@@ -151,8 +151,7 @@ impl ProduceChain {
             let all: Vec<Refused<'_>> = refused.iter().map(RefusedPartition::as_refused).collect();
             return Ok(Produced::Answer(error_response(header_call, &all)?));
         }
-        let segments =
-            if edits.is_empty() { Segments::whole(frame) } else { request.rebuild(frame, edits)? };
+        let segments = if edits.is_empty() { Segments::whole(frame) } else { request.rebuild(frame, edits)? };
         Ok(Produced::Forward(Cleared(segments), refused))
     }
 
@@ -211,10 +210,9 @@ impl ProduceChain {
 
     fn name(&self, topic: TopicRef<'_>) -> Result<Arc<str>, Reason> {
         match topic {
-            TopicRef::Name(name) => Ok(self
-                .topics
-                .get_key_value(name)
-                .map_or_else(|| Arc::from(name), |(known, _)| known.clone())),
+            TopicRef::Name(name) => {
+                Ok(self.topics.get_key_value(name).map_or_else(|| Arc::from(name), |(known, _)| known.clone()))
+            }
             TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId),
         }
     }

@@ -72,9 +72,7 @@ impl Reason {
     /// client library retries in silence: CORRUPT_MESSAGE is one that franz-go strips before the application sees it.
     pub fn error_code(&self) -> i16 {
         match self {
-            Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity => {
-                TOPIC_AUTHORIZATION_FAILED
-            }
+            Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity => TOPIC_AUTHORIZATION_FAILED,
             Self::UnknownTopicId => UNKNOWN_TOPIC_ID,
             Self::StaleEpoch => POLICY_VIOLATION,
             Self::NotSealed | Self::UnknownSession | Self::WrongStream => INVALID_RECORD,
@@ -169,9 +167,18 @@ mod tests {
     fn what_will_not_change_is_not_retried_and_what_may_is() {
         let retried = [NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR, UNKNOWN_TOPIC_ID];
         let lasting = [
-            Reason::Unlisted, Reason::NotSealed, Reason::NotWriter, Reason::NoGrant, Reason::NoIdentity,
-            Reason::UnknownSession, Reason::WrongStream, Reason::Forged, Reason::Replayed, Reason::Reordered,
-            Reason::StaleEpoch, Reason::Batch(BatchError::Checksum),
+            Reason::Unlisted,
+            Reason::NotSealed,
+            Reason::NotWriter,
+            Reason::NoGrant,
+            Reason::NoIdentity,
+            Reason::UnknownSession,
+            Reason::WrongStream,
+            Reason::Forged,
+            Reason::Replayed,
+            Reason::Reordered,
+            Reason::StaleEpoch,
+            Reason::Batch(BatchError::Checksum),
         ];
         for reason in lasting {
             assert!(!retried.contains(&reason.error_code()), "{reason}");

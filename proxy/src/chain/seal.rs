@@ -252,11 +252,8 @@ fn seal_record(
         return put_value(head, proof, record.header_count, headers, out);
     }
     let sealed_len = to_i32(lane.sealed_len(value.len()))?;
-    let length = head.len()
-        + varint_len(sealed_len)
-        + sealed_len as usize
-        + varint_len(record.header_count)
-        + headers.len();
+    let length =
+        head.len() + varint_len(sealed_len) + sealed_len as usize + varint_len(record.header_count) + headers.len();
     put_varint(out, to_i32(length)?);
     out.extend_from_slice(head);
     put_varint(out, sealed_len);
@@ -266,13 +263,7 @@ fn seal_record(
     Ok(())
 }
 
-fn put_value(
-    head: &[u8],
-    value: &[u8],
-    header_count: i32,
-    headers: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), SealError> {
+fn put_value(head: &[u8], value: &[u8], header_count: i32, headers: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
     let value_len = to_i32(value.len())?;
     let length = head.len() + varint_len(value_len) + value.len() + varint_len(header_count) + headers.len();
     put_varint(out, to_i32(length)?);

@@ -337,7 +337,13 @@ fn hostile_batches_to_seal_are_refused_and_nothing_leaves() {
     let bomb = batch(0, &[record(&vec![0; 20 << 20])], 4);
     for hostile in [count_lie, bad_crc, bomb, good[..40].to_vec(), vec![0xff; 200]] {
         let mut out = Vec::new();
-        let sealed = seal_records(&hostile, &mut lane, &SealTerms { max_inflated: 1 << 20, ..TERMS }, &mut seal::Scratch::default(), &mut out);
+        let sealed = seal_records(
+            &hostile,
+            &mut lane,
+            &SealTerms { max_inflated: 1 << 20, ..TERMS },
+            &mut seal::Scratch::default(),
+            &mut out,
+        );
         assert!(sealed.is_err());
         assert!(out.capacity() < 8 << 20, "took {}", out.capacity());
     }
@@ -397,7 +403,10 @@ fn a_batch_that_waits_for_a_session_goes_on_where_it_stopped() {
     // The replay stays out, and nothing is counted twice.
     assert_eq!((opened.records, opened.skipped), (2, 2));
     assert_eq!(opened.refusal.unwrap().reason, Reason::Replayed);
-    assert_eq!(read(&out).iter().map(|record| record.value.clone().unwrap()).collect::<Vec<_>>(), [b"one".to_vec(), b"three".to_vec()]);
+    assert_eq!(
+        read(&out).iter().map(|record| record.value.clone().unwrap()).collect::<Vec<_>>(),
+        [b"one".to_vec(), b"three".to_vec()]
+    );
 }
 
 #[test]
@@ -410,7 +419,8 @@ fn offsets_that_do_not_rise_are_refused_in_both_directions() {
     assert_eq!(entries(&back).count(), 1);
     assert!(matches!(outcome.refusal.unwrap().reason, Reason::Batch(_)));
     // The same record twice in one batch.
-    let (back, outcome) = opened(&merged(&stored, &stored), &source(&sessions, OnUnreadable::Skip, 0), &mut OrderCheck::default());
+    let (back, outcome) =
+        opened(&merged(&stored, &stored), &source(&sessions, OnUnreadable::Skip, 0), &mut OrderCheck::default());
     assert_eq!(read(&back).len(), 1);
     assert!(outcome.stopped);
     // At the end of all offsets nothing overflows.
@@ -443,7 +453,8 @@ fn many_small_bombs_in_one_message_cost_no_more_than_one() {
     let bomb = batch(0, &[record(&vec![0; 3 << 20])], 4);
     let mut scratch = seal::Scratch::default();
     let mut seal = |scratch: &mut seal::Scratch| {
-        seal_records(&bomb, &mut lane, &SealTerms { max_inflated: 4 << 20, ..TERMS }, scratch, &mut Vec::new()).map(|sealed| sealed.records)
+        seal_records(&bomb, &mut lane, &SealTerms { max_inflated: 4 << 20, ..TERMS }, scratch, &mut Vec::new())
+            .map(|sealed| sealed.records)
     };
     assert_eq!(seal(&mut scratch).unwrap(), 1);
     assert!(seal(&mut scratch).is_err(), "the next partition of the same request");

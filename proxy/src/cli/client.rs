@@ -172,7 +172,9 @@ fn still_named(desk: &Desk, principal: &Principal, forgotten: bool) -> Result<Ve
     })?;
     if !topics.is_empty() {
         let topics = topics.join(", ");
-        lines.push(format!("streams.rules still names {principal} for {topics}: take it out there, or it is granted anew"));
+        lines.push(format!(
+            "streams.rules still names {principal} for {topics}: take it out there, or it is granted anew"
+        ));
     }
     Ok(lines)
 }

@@ -44,7 +44,11 @@ impl Desk {
         let runtime = runtime()?;
         let opened = runtime.block_on(async {
             let metrics = Arc::new(Metrics::default());
-            let opening = if make { OpenKeyring::open(&config, metrics).await } else { OpenKeyring::existing(&config, metrics).await };
+            let opening = if make {
+                OpenKeyring::open(&config, metrics).await
+            } else {
+                OpenKeyring::existing(&config, metrics).await
+            };
             let keyring = opening?;
             caught_up(&keyring).await?;
             Ok(keyring)
@@ -115,7 +119,8 @@ impl Desk {
     /// The current identity of a principal.
     pub(super) fn identity(&self, principal: &Principal) -> Result<Identity, Failure> {
         self.read(|keyring| keyring.identity_of(principal.as_str()).cloned())?.ok_or_else(|| {
-            let line = format!("{principal} has no identity; `barnabas client add --principal '{principal}'` makes one");
+            let line =
+                format!("{principal} has no identity; `barnabas client add --principal '{principal}'` makes one");
             Failure::new(Exit::Failed, line)
         })
     }

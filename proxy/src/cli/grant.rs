@@ -195,7 +195,9 @@ pub(super) fn rows(keyring: &Keyring, stream: Option<StreamId>, at: UnixMillis) 
         }
     }
     let mut rows: Vec<GrantRow> = merged.iter().map(|grant| GrantRow::new(keyring, grant, at)).collect();
-    rows.sort_by(|a, b| (&a.topic, &a.principal, a.right, a.first_epoch).cmp(&(&b.topic, &b.principal, b.right, b.first_epoch)));
+    rows.sort_by(|a, b| {
+        (&a.topic, &a.principal, a.right, a.first_epoch).cmp(&(&b.topic, &b.principal, b.right, b.first_epoch))
+    });
     rows
 }
 

@@ -67,7 +67,8 @@ impl History {
         }
         match self.keyring.apply(key, value, now()) {
             Ok(change) => {
-                let failed = change.follow_ups.iter().filter_map(|(slot, outcome)| Some((slot, outcome.as_ref().err()?)));
+                let failed =
+                    change.follow_ups.iter().filter_map(|(slot, outcome)| Some((slot, outcome.as_ref().err()?)));
                 self.refused.extend(failed.map(|(slot, why)| Refused::new(Some(offset), slot.to_string(), why)));
             }
             Err(refusal) => {
@@ -92,9 +93,7 @@ async fn read(config: &Config) -> Result<History, Failure> {
     let topic = std::sync::Arc::new(opened.map_err(|error| serve::failure(error.into()))?);
     let checked = topic.clone();
     let checked = tokio::task::spawn_blocking(move || checked.check_exists()).await;
-    checked
-        .map_err(|_| serve::failure(Error::Stopped))?
-        .map_err(|error| serve::failure(error.into()))?;
+    checked.map_err(|_| serve::failure(Error::Stopped))?.map_err(|error| serve::failure(error.into()))?;
     let consumer = topic.follow().map_err(|error| serve::failure(error.into()))?;
     let mut progress = Progress::new("reading the keyring, records so far");
     let mut history = History::empty(VerifyingKey::from_bytes(root));

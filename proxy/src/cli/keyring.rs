@@ -98,16 +98,19 @@ fn export(args: ExportArgs) -> Result<(), Failure> {
     let config = args.config.load()?;
     let history = History::read(&config)?;
     let bytes = history.keyring.export();
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
+    let written =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        });
     let cannot = |error| Failure::new(Exit::CannotCreate, format!("`{}` cannot be made: {error}", args.file.display()));
     written.map_err(cannot)?;
     println!("{} objects, {} bytes in {}", history.keyring.len(), bytes.len(), args.file.display());
     let left_out = history.refused.len() + history::unresolved(&history.keyring).len();
     if left_out > 0 {
-        let line = format!("{left_out} records of the topic count for nothing and were left out; see `barnabas keyring verify`");
+        let line = format!(
+            "{left_out} records of the topic count for nothing and were left out; see `barnabas keyring verify`"
+        );
         return Err(Failure::new(Exit::Data, line));
     }
     Ok(())
@@ -134,7 +137,8 @@ fn import(args: ImportArgs) -> Result<(), Failure> {
         desk::warn(&format!("left out, older than what is there: {key}"));
     }
     let mut lines = Vec::new();
-    lines.extend(choice.conflicts.iter().map(|key| format!("left out, another object of this version is there: {key}")));
+    lines
+        .extend(choice.conflicts.iter().map(|key| format!("left out, another object of this version is there: {key}")));
     lines.extend(refused.iter().map(|refused| format!("left out: {}: {}", refused.key, refused.text)));
     lines.extend(unresolved.iter().map(|(slot, need)| format!("left out, nobody vouches for it: {slot} needs {need}")));
     lines.extend(lost.iter().map(|object| format!("published, but it does not count: {}", object.record_key())));
@@ -264,7 +268,10 @@ impl Report {
             lines.push(format!("{} objects wait for others that are not there", self.unresolved.len()));
         }
         if self.head.state == "differs" {
-            lines.push("the keyring is not what its signed head says: objects are hidden, rolled back or slipped in".to_owned());
+            lines.push(
+                "the keyring is not what its signed head says: objects are hidden, rolled back or slipped in"
+                    .to_owned(),
+            );
         }
         if lines.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Data, lines }) }
     }
@@ -318,7 +325,7 @@ whose signer's time is over is not history, but news that it refuses.";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use barnabas_crypto::{Identity, IdentitySecret, KemSuite, Object, SigningKey, Secret, UnixMillis};
+    use barnabas_crypto::{Identity, IdentitySecret, KemSuite, Object, Secret, SigningKey, UnixMillis};
 
     use super::*;
 

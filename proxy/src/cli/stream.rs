@@ -187,7 +187,17 @@ impl Shown {
 
 impl Row for Shown {
     const COLUMNS: &'static [&'static str] = &[
-        "topic", "stream", "sealed", "rule", "suite", "on unreadable", "created", "floor", "epoch", "epochs", "writers",
+        "topic",
+        "stream",
+        "sealed",
+        "rule",
+        "suite",
+        "on unreadable",
+        "created",
+        "floor",
+        "epoch",
+        "epochs",
+        "writers",
         "readers",
     ];
 
@@ -270,7 +280,6 @@ Examples:
 const SHOW_HELP: &str = "\
 Example:
   barnabas stream show --topic orders";
-
 
 #[cfg(test)]
 mod tests {

@@ -19,9 +19,7 @@ pub enum ReadError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The peer announced a frame that is not acceptable.
-    #[error(
-        "frame of {announced} bytes is announced, the limit is {limit} (limits.max_frame_bytes)"
-    )]
+    #[error("frame of {announced} bytes is announced, the limit is {limit} (limits.max_frame_bytes)")]
     Length {
         /// What the length field said.
         announced: i32,
@@ -80,10 +78,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let length = usize::try_from(announced)
             .ok()
             .filter(|length| *length <= self.limit)
-            .ok_or(ReadError::Length {
-                announced,
-                limit: self.limit,
-            })?;
+            .ok_or(ReadError::Length { announced, limit: self.limit })?;
         if self.buffer.len() < 4 + length {
             self.make_room(4 + length - self.buffer.len());
             return Ok(None);
@@ -140,9 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_come_whole_however_they_are_cut() {
-        let bodies: Vec<Vec<u8>> = [0usize, 1, 100, 70_000, 3_000_000]
-            .map(|n| vec![7; n])
-            .to_vec();
+        let bodies: Vec<Vec<u8>> = [0usize, 1, 100, 70_000, 3_000_000].map(|n| vec![7; n]).to_vec();
         let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
         for chunk in [3usize, 1000, 65_536, 10_000_000] {
             if chunk == 3 && stream.len() > 1_000_000 {
@@ -182,10 +175,7 @@ mod tests {
             near.write_all(&announced.to_be_bytes()).await.unwrap();
             let mut reader = FrameReader::new(far, 1000);
             match reader.next().await {
-                Err(ReadError::Length {
-                    announced: seen,
-                    limit: 1000,
-                }) => assert_eq!(seen, announced),
+                Err(ReadError::Length { announced: seen, limit: 1000 }) => assert_eq!(seen, announced),
                 other => panic!("{other:?}"),
             }
         }

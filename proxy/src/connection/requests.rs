@@ -14,15 +14,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Ended;
 use super::in_flight::{Due, Entry, Note};
 use super::read::FrameReader;
+use crate::chain::Cleared;
 use crate::chain::fetch::FetchNote;
 use crate::chain::produce::{ProduceChain, Produced};
+use crate::chain::refusal::POLICY_VIOLATION;
 use crate::chain::rewrite::fetch::FetchRequest;
 use crate::chain::rewrite::produce::ProduceRequest;
 use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::topic_ids::{TopicId, TopicIds};
-use crate::chain::Cleared;
-use crate::chain::refusal::POLICY_VIOLATION;
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
@@ -83,7 +83,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         match (call.api_key, call.api().map(|api| api.treatment)) {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
-            (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => self.refuse_meddling(&frame, since).await,
+            (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => {
+                self.refuse_meddling(&frame, since).await
+            }
             (_, Some(Treatment::Decode | Treatment::Pass)) => {
                 let cleared = Cleared::pass(call, frame).map_err(RewriteError::from)?;
                 self.forward(cleared, Some((call, Note::Plain)), since).await?;

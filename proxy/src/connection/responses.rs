@@ -80,7 +80,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
 
     /// The broker's next frame, which must be the answer to `call`, and when it had been read.
     async fn broker_answer(&mut self, call: Call) -> Result<(Bytes, Instant), super::Error> {
-        let frame: BytesMut = self.broker.next().await.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
+        let frame: BytesMut =
+            self.broker.next().await.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
         let read = Instant::now();
         let correlation_id = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
         if correlation_id != Some(call.correlation_id.0) {

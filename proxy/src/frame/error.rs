@@ -45,9 +45,7 @@ pub enum WireError {
         at: usize,
     },
     /// Edits that overlap, or lie outside the frame: a mistake of ours, never a peer's.
-    #[error(
-        "edit of bytes {start}..{end} does not fit a frame of {length} bytes or overlaps another edit"
-    )]
+    #[error("edit of bytes {start}..{end} does not fit a frame of {length} bytes or overlaps another edit")]
     BadEdit {
         /// First byte.
         start: usize,

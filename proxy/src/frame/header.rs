@@ -85,28 +85,17 @@ impl Call {
     }
 
     fn known_api(&self) -> Result<&'static Api, WireError> {
-        let unknown = WireError::UnknownVersion {
-            api_key: self.api_key.0,
-            version: self.version.0,
-        };
-        self.api()
-            .filter(|api| api.knows(self.version))
-            .ok_or(unknown)
+        let unknown = WireError::UnknownVersion { api_key: self.api_key.0, version: self.version.0 };
+        self.api().filter(|api| api.knows(self.version)).ok_or(unknown)
     }
 
     /// How the body of request and response is encoded; fails for what the table does not know.
     pub fn encoding(&self) -> Result<Encoding, WireError> {
-        Ok(Encoding::from_flexible(
-            self.known_api()?.is_flexible(self.version),
-        ))
+        Ok(Encoding::from_flexible(self.known_api()?.is_flexible(self.version)))
     }
 
     /// Writes the header of a request of our own.
-    pub fn put_request_header(
-        &self,
-        out: &mut impl BufMut,
-        client_id: &str,
-    ) -> Result<(), WireError> {
+    pub fn put_request_header(&self, out: &mut impl BufMut, client_id: &str) -> Result<(), WireError> {
         out.put_i16(self.api_key.0);
         out.put_i16(self.version.0);
         out.put_i32(self.correlation_id.0);
@@ -139,12 +128,7 @@ impl<'a> RequestHeader<'a> {
         let client_id = cursor.nullable_string_bytes("client id")?;
         let mut cursor = Cursor::new(frame, cursor.position(), encoding);
         cursor.skip_tags()?;
-        Ok(Self {
-            call,
-            client_id,
-            encoding,
-            body: cursor.position(),
-        })
+        Ok(Self { call, client_id, encoding, body: cursor.position() })
     }
 
     /// The client id for people: what is not UTF-8 is replaced.
@@ -168,14 +152,7 @@ impl ResponseHeader {
         if call.has_tagged_response_header()? {
             cursor.skip_tags()?;
         }
-        Ok(Self {
-            call: Call {
-                correlation_id,
-                ..call
-            },
-            encoding,
-            body: cursor.position(),
-        })
+        Ok(Self { call: Call { correlation_id, ..call }, encoding, body: cursor.position() })
     }
 
     /// A cursor at the start of the body of the same frame.

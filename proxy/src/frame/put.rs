@@ -13,19 +13,13 @@ use super::wire::{Encoding, WireError};
 impl Encoding {
     /// Compact if `flexible`, else classic.
     pub fn from_flexible(flexible: bool) -> Self {
-        if flexible {
-            Self::Compact
-        } else {
-            Self::Classic
-        }
+        if flexible { Self::Compact } else { Self::Classic }
     }
 
     /// STRING or COMPACT_STRING.
     pub fn put_string(self, out: &mut impl BufMut, text: &str) -> Result<(), WireError> {
-        let length = i16::try_from(text.len()).map_err(|_| WireError::TooLong {
-            field: "string",
-            length: text.len(),
-        })?;
+        let length =
+            i16::try_from(text.len()).map_err(|_| WireError::TooLong { field: "string", length: text.len() })?;
         match self {
             Self::Classic => out.put_i16(length),
             Self::Compact => put_unsigned_varint(out, u32::from(length.unsigned_abs()) + 1),
@@ -35,11 +29,7 @@ impl Encoding {
     }
 
     /// NULLABLE_STRING or COMPACT_NULLABLE_STRING.
-    pub fn put_nullable_string(
-        self,
-        out: &mut impl BufMut,
-        text: Option<&str>,
-    ) -> Result<(), WireError> {
+    pub fn put_nullable_string(self, out: &mut impl BufMut, text: Option<&str>) -> Result<(), WireError> {
         match (text, self) {
             (Some(text), _) => self.put_string(out, text)?,
             (None, Self::Classic) => out.put_i16(-1),
@@ -50,10 +40,7 @@ impl Encoding {
 
     /// The count of an array, or the length of BYTES and RECORDS: both are written alike.
     pub fn put_length(self, out: &mut impl BufMut, length: usize) -> Result<(), WireError> {
-        let too_long = WireError::TooLong {
-            field: "length",
-            length,
-        };
+        let too_long = WireError::TooLong { field: "length", length };
         let Ok(fitting) = i32::try_from(length) else {
             return Err(too_long);
         };

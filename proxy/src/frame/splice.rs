@@ -32,11 +32,7 @@ pub struct Segments {
 impl Splices {
     /// No edits yet.
     pub fn new(original: Bytes) -> Self {
-        Self {
-            original,
-            edits: Vec::new(),
-            scratch: BytesMut::new(),
-        }
+        Self { original, edits: Vec::new(), scratch: BytesMut::new() }
     }
 
     /// The frame that is being edited.
@@ -46,39 +42,23 @@ impl Splices {
 
     /// Takes `span` out.
     pub fn remove(&mut self, span: Span) {
-        self.edits.push(Edit {
-            start: span.start(),
-            end: span.end(),
-            piece: Piece::Nothing,
-        });
+        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Nothing });
     }
 
     /// Puts `bytes` where `span` was; an empty span inserts. Edits at the same place keep their
     /// order.
     pub fn replace(&mut self, span: Span, bytes: Bytes) {
-        self.edits.push(Edit {
-            start: span.start(),
-            end: span.end(),
-            piece: Piece::Bytes(bytes),
-        });
+        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Bytes(bytes) });
     }
 
     /// Puts what `write` writes where `span` was; an empty span inserts. Returns how many bytes
     /// were written.
-    pub fn write<E>(
-        &mut self,
-        span: Span,
-        write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
-    ) -> Result<usize, E> {
+    pub fn write<E>(&mut self, span: Span, write: impl FnOnce(&mut BytesMut) -> Result<(), E>) -> Result<usize, E> {
         let start = self.scratch.len();
         write(&mut self.scratch)?;
         let written = start..self.scratch.len();
         let length = written.len();
-        self.edits.push(Edit {
-            start: span.start(),
-            end: span.end(),
-            piece: Piece::Scratch(written),
-        });
+        self.edits.push(Edit { start: span.start(), end: span.end(), piece: Piece::Scratch(written) });
         Ok(length)
     }
 
@@ -93,18 +73,11 @@ impl Splices {
         // Stable: edits of one place stay in the order in which they were made.
         self.edits.sort_by_key(|edit| edit.start);
         let scratch = self.scratch.freeze();
-        let mut segments = Segments {
-            parts: VecDeque::with_capacity(self.edits.len() * 2 + 2),
-            length: 0,
-        };
+        let mut segments = Segments { parts: VecDeque::with_capacity(self.edits.len() * 2 + 2), length: 0 };
         let mut copied = 0;
         for edit in self.edits {
             if edit.start < copied || edit.end < edit.start || edit.end > length {
-                return Err(WireError::BadEdit {
-                    start: edit.start,
-                    end: edit.end,
-                    length,
-                });
+                return Err(WireError::BadEdit { start: edit.start, end: edit.end, length });
             }
             segments.push(self.original.slice(copied..edit.start));
             match edit.piece {
@@ -152,12 +125,9 @@ impl Segments {
 
     /// The message with the 4-byte length in front that Kafka puts before every message.
     pub fn framed(mut self) -> Result<Self, WireError> {
-        let length = i32::try_from(self.length).map_err(|_| WireError::TooLong {
-            field: "frame",
-            length: self.length,
-        })?;
-        self.parts
-            .push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
+        let length =
+            i32::try_from(self.length).map_err(|_| WireError::TooLong { field: "frame", length: self.length })?;
+        self.parts.push_front(Bytes::copy_from_slice(&length.to_be_bytes()));
         self.length += size_of::<i32>();
         Ok(self)
     }

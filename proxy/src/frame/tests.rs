@@ -1,17 +1,11 @@
 //! Primitive types, splices, headers and the table, against models and an independent codec.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey as OracleKey, RequestHeader as OracleRequestHeader,
-    ResponseHeader as OracleResponseHeader,
+    ApiKey as OracleKey, RequestHeader as OracleRequestHeader, ResponseHeader as OracleResponseHeader,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use proptest::prelude::*;
@@ -104,72 +98,31 @@ proptest! {
 
 #[test]
 fn integers_that_do_not_end_or_overflow_are_refused() {
-    for bytes in [
-        &[0xff, 0xff, 0xff, 0xff, 0x1f][..],
-        &[0x80; 6],
-        &[0x80, 0x80],
-    ] {
-        assert!(
-            cursor(bytes, Encoding::Classic)
-                .unsigned_varint("u")
-                .is_err()
-        );
+    for bytes in [&[0xff, 0xff, 0xff, 0xff, 0x1f][..], &[0x80; 6], &[0x80, 0x80]] {
+        assert!(cursor(bytes, Encoding::Classic).unsigned_varint("u").is_err());
     }
-    for bytes in [
-        &[0xff; 11][..],
-        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
-    ] {
+    for bytes in [&[0xff; 11][..], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]] {
         assert!(cursor(bytes, Encoding::Classic).varlong("l").is_err());
     }
     let largest = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    assert_eq!(
-        cursor(&largest, Encoding::Classic)
-            .unsigned_varint("u")
-            .unwrap(),
-        u32::MAX
-    );
+    assert_eq!(cursor(&largest, Encoding::Classic).unsigned_varint("u").unwrap(), u32::MAX);
 }
 
 #[test]
 fn lengths_and_counts_are_held_to_the_bytes_that_remain() {
     let classic = |bytes: &'static [u8]| cursor(bytes, Encoding::Classic);
-    assert!(matches!(
-        classic(b"\xff\xfe").string("s"),
-        Err(WireError::BadLength { length: -2, .. })
-    ));
-    assert!(matches!(
-        classic(b"\xff\xff").string("s"),
-        Err(WireError::BadLength { length: -1, .. })
-    ));
-    assert!(matches!(
-        classic(b"\0\x02\xff\xff").string("s"),
-        Err(WireError::BadText { at: 2, .. })
-    ));
-    assert!(matches!(
-        classic(b"\0\x03ab").string("s"),
-        Err(WireError::Truncated { wanted: 3, .. })
-    ));
+    assert!(matches!(classic(b"\xff\xfe").string("s"), Err(WireError::BadLength { length: -2, .. })));
+    assert!(matches!(classic(b"\xff\xff").string("s"), Err(WireError::BadLength { length: -1, .. })));
+    assert!(matches!(classic(b"\0\x02\xff\xff").string("s"), Err(WireError::BadText { at: 2, .. })));
+    assert!(matches!(classic(b"\0\x03ab").string("s"), Err(WireError::Truncated { wanted: 3, .. })));
     let oversized = classic(b"\0\0\0\x02abc").count("c", 2);
-    assert!(matches!(
-        oversized,
-        Err(WireError::BadCount {
-            count: 2,
-            remaining: 3,
-            ..
-        })
-    ));
+    assert!(matches!(oversized, Err(WireError::BadCount { count: 2, remaining: 3, .. })));
     assert_eq!(classic(b"\0\0\0\x02abcd").count("c", 2).unwrap(), 2);
     assert!(classic(b"\xff\xff\xff\xff").count("c", 1).is_err());
-    assert_eq!(
-        classic(b"\xff\xff\xff\xff").nullable_count("c", 1).unwrap(),
-        None
-    );
+    assert_eq!(classic(b"\xff\xff\xff\xff").nullable_count("c", 1).unwrap(), None);
     assert!(classic(b"\x80\0\0\0").nullable_bytes("b").is_err());
     let mut long = cursor(&[0x81, 0x80, 0x02, 0, 0], Encoding::Compact);
-    assert!(matches!(
-        long.string("s"),
-        Err(WireError::BadLength { length: 32_768, .. })
-    ));
+    assert!(matches!(long.string("s"), Err(WireError::BadLength { length: 32_768, .. })));
 }
 
 #[test]
@@ -191,21 +144,10 @@ fn tagged_fields_are_shown_at_their_place_and_read_to_their_end() {
 
     let known = |_, value: &mut Cursor<'_>| value.i8("v").map(|_| true);
     let unread = cursor(&bytes, Encoding::Compact).tags(known).unwrap_err();
-    assert_eq!(
-        unread,
-        WireError::Trailing {
-            field: "tagged field",
-            at: 4,
-            remaining: 1
-        }
-    );
+    assert_eq!(unread, WireError::Trailing { field: "tagged field", at: 4, remaining: 1 });
     let beyond = |_, value: &mut Cursor<'_>| value.i64("v").map(|_| true);
     assert!(cursor(&bytes, Encoding::Compact).tags(beyond).is_err());
-    assert!(
-        cursor(&[0xff, 0xff, 0x03, 0, 0], Encoding::Compact)
-            .skip_tags()
-            .is_err()
-    );
+    assert!(cursor(&[0xff, 0xff, 0x03, 0, 0], Encoding::Compact).skip_tags().is_err());
 }
 
 #[test]
@@ -231,10 +173,7 @@ fn segments_are_written_as_slices_without_a_copy() {
     let segments = splices.finish().unwrap();
     let mut slices = [IoSlice::new(&[]); 8];
     assert_eq!(segments.chunks_vectored(&mut slices), 3);
-    assert_eq!(
-        (&*slices[0], &*slices[1], &*slices[2]),
-        (&b"01"[..], &b"new"[..], &b"456789"[..])
-    );
+    assert_eq!((&*slices[0], &*slices[1], &*slices[2]), (&b"01"[..], &b"new"[..], &b"456789"[..]));
     assert_eq!(slices[2].as_ptr(), original[4..].as_ptr());
     assert_eq!(Splices::new(original).finish().unwrap().iter().count(), 1);
 }
@@ -265,10 +204,7 @@ fn headers_have_the_version_that_kafka_gives_them() {
             }
             let flexible = api.is_flexible(ApiVersion(version));
             let expected = (flexible, flexible && key != 18);
-            let headers = (
-                oracle.request_header_version(version) == 2,
-                oracle.response_header_version(version) == 1,
-            );
+            let headers = (oracle.request_header_version(version) == 2, oracle.response_header_version(version) == 1);
             assert_eq!(headers, expected, "{} {version}", api.name);
         }
     }
@@ -281,30 +217,21 @@ fn headers_are_read_and_written_in_every_version() {
             continue;
         };
         for version in oracle.valid_versions().min..=oracle.valid_versions().max {
-            let call = Call {
-                api_key: api.key,
-                version: ApiVersion(version),
-                correlation_id: CorrelationId(5),
-            };
+            let call = Call { api_key: api.key, version: ApiVersion(version), correlation_id: CorrelationId(5) };
             let mut frame = BytesMut::new();
             let header = OracleRequestHeader::default()
                 .with_request_api_key(key)
                 .with_request_api_version(version)
                 .with_correlation_id(5)
                 .with_client_id(Some(StrBytes::from_static_str("me")));
-            header
-                .encode(&mut frame, oracle.request_header_version(version))
-                .unwrap();
+            header.encode(&mut frame, oracle.request_header_version(version)).unwrap();
             assert_eq!(Call::peek(&frame).unwrap(), call);
             if !api.knows(ApiVersion(version)) {
                 assert!(RequestHeader::parse(&frame).is_err());
                 continue;
             }
             let read = RequestHeader::parse(&frame).unwrap();
-            assert_eq!(
-                (read.call, read.client_id_text().as_ref(), read.body),
-                (call, "me", frame.len())
-            );
+            assert_eq!((read.call, read.client_id_text().as_ref(), read.body), (call, "me", frame.len()));
             for end in 0..frame.len() {
                 assert!(RequestHeader::parse(&frame[..end]).is_err());
             }
@@ -314,13 +241,8 @@ fn headers_are_read_and_written_in_every_version() {
 
             let mut frame = BytesMut::new();
             let header = OracleResponseHeader::default().with_correlation_id(5);
-            header
-                .encode(&mut frame, oracle.response_header_version(version))
-                .unwrap();
-            assert_eq!(
-                ResponseHeader::parse(&frame, call).unwrap().body,
-                frame.len()
-            );
+            header.encode(&mut frame, oracle.response_header_version(version)).unwrap();
+            assert_eq!(ResponseHeader::parse(&frame, call).unwrap().body, frame.len());
             let mut ours = BytesMut::new();
             call.put_response_header(&mut ours).unwrap();
             assert_eq!(ours, frame);

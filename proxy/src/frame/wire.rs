@@ -42,11 +42,7 @@ impl Span {
     pub fn new(start: usize, end: usize) -> Result<Self, WireError> {
         match (u32::try_from(start), u32::try_from(end)) {
             (Ok(start), Ok(end)) if start <= end => Ok(Self { start, end }),
-            _ => Err(WireError::BadEdit {
-                start,
-                end,
-                length: u32::MAX as usize,
-            }),
+            _ => Err(WireError::BadEdit { start, end, length: u32::MAX as usize }),
         }
     }
 
@@ -77,32 +73,20 @@ impl Span {
 
     /// The bytes it covers.
     pub fn of(self, frame: &[u8]) -> Result<&[u8], WireError> {
-        frame.get(self.range()).ok_or(WireError::BadEdit {
-            start: self.start(),
-            end: self.end(),
-            length: frame.len(),
-        })
+        frame.get(self.range()).ok_or(WireError::BadEdit { start: self.start(), end: self.end(), length: frame.len() })
     }
 
     /// The bytes it covers, to be changed in place.
     pub fn of_mut(self, frame: &mut [u8]) -> Result<&mut [u8], WireError> {
         let length = frame.len();
-        frame.get_mut(self.range()).ok_or(WireError::BadEdit {
-            start: self.start(),
-            end: self.end(),
-            length,
-        })
+        frame.get_mut(self.range()).ok_or(WireError::BadEdit { start: self.start(), end: self.end(), length })
     }
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at byte `position` of `frame`.
     pub fn new(frame: &'a [u8], position: usize, encoding: Encoding) -> Self {
-        Self {
-            bytes: frame,
-            position,
-            encoding,
-        }
+        Self { bytes: frame, position, encoding }
     }
 
     /// The encoding this message uses.
@@ -132,11 +116,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes `length` bytes.
     pub fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], WireError> {
-        let truncated = WireError::Truncated {
-            field,
-            at: self.position,
-            wanted: length,
-        };
+        let truncated = WireError::Truncated { field, at: self.position, wanted: length };
         let Some(end) = self.position.checked_add(length) else {
             return Err(truncated);
         };
@@ -150,22 +130,14 @@ impl<'a> Cursor<'a> {
     pub fn finish(&self, field: &'static str) -> Result<(), WireError> {
         match self.remaining() {
             0 => Ok(()),
-            remaining => Err(WireError::Trailing {
-                field,
-                at: self.position,
-                remaining,
-            }),
+            remaining => Err(WireError::Trailing { field, at: self.position, remaining }),
         }
     }
 
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], WireError> {
         let at = self.position;
         let taken = self.take(N, field)?;
-        taken.try_into().map_err(|_| WireError::Truncated {
-            field,
-            at,
-            wanted: N,
-        })
+        taken.try_into().map_err(|_| WireError::Truncated { field, at, wanted: N })
     }
 
     /// INT8.
@@ -258,19 +230,12 @@ impl<'a> Cursor<'a> {
         match length {
             -1 => Ok(None),
             0..=MAX_STRING => Ok(usize::try_from(length).ok()),
-            _ => Err(WireError::BadLength {
-                field,
-                length,
-                at: self.position,
-            }),
+            _ => Err(WireError::BadLength { field, length, at: self.position }),
         }
     }
 
     /// NULLABLE_STRING or COMPACT_NULLABLE_STRING, not checked to be UTF-8.
-    pub fn nullable_string_bytes(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<&'a [u8]>, WireError> {
+    pub fn nullable_string_bytes(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, WireError> {
         match self.string_length(field)? {
             Some(length) => self.take(length, field).map(Some),
             None => Ok(None),
@@ -282,9 +247,7 @@ impl<'a> Cursor<'a> {
         match self.nullable_string_bytes(field)? {
             Some(bytes) => {
                 let at = self.position - bytes.len();
-                std::str::from_utf8(bytes)
-                    .map(Some)
-                    .map_err(|_| WireError::BadText { field, at })
+                std::str::from_utf8(bytes).map(Some).map_err(|_| WireError::BadText { field, at })
             }
             None => Ok(None),
         }
@@ -293,11 +256,7 @@ impl<'a> Cursor<'a> {
     /// STRING or COMPACT_STRING.
     pub fn string(&mut self, field: &'static str) -> Result<&'a str, WireError> {
         let at = self.position;
-        self.nullable_string(field)?.ok_or(WireError::BadLength {
-            field,
-            length: -1,
-            at,
-        })
+        self.nullable_string(field)?.ok_or(WireError::BadLength { field, length: -1, at })
     }
 
     /// Steps over a string, null or not.
@@ -316,18 +275,13 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let at = self.position;
-        let length =
-            usize::try_from(length).map_err(|_| WireError::BadLength { field, length, at })?;
+        let length = usize::try_from(length).map_err(|_| WireError::BadLength { field, length, at })?;
         self.take(length, field)?;
         self.span_from(at).map(Some)
     }
 
     /// The count of an array whose elements take at least `smallest` bytes each; `None` is null.
-    pub fn nullable_count(
-        &mut self,
-        field: &'static str,
-        smallest: usize,
-    ) -> Result<Option<usize>, WireError> {
+    pub fn nullable_count(&mut self, field: &'static str, smallest: usize) -> Result<Option<usize>, WireError> {
         let count = match self.encoding {
             Encoding::Classic => i64::from(self.i32(field)?),
             Encoding::Compact => i64::from(self.unsigned_varint(field)?) - 1,
@@ -338,23 +292,13 @@ impl<'a> Cursor<'a> {
         let remaining = self.remaining();
         match usize::try_from(count) {
             Ok(fitting) if fitting <= remaining / smallest.max(1) => Ok(Some(fitting)),
-            _ => Err(WireError::BadCount {
-                field,
-                count,
-                at: self.position,
-                remaining,
-            }),
+            _ => Err(WireError::BadCount { field, count, at: self.position, remaining }),
         }
     }
 
     /// The count of an array that must not be null.
     pub fn count(&mut self, field: &'static str, smallest: usize) -> Result<usize, WireError> {
-        let bad = WireError::BadCount {
-            field,
-            count: -1,
-            at: self.position,
-            remaining: self.remaining(),
-        };
+        let bad = WireError::BadCount { field, count: -1, at: self.position, remaining: self.remaining() };
         self.nullable_count(field, smallest)?.ok_or(bad)
     }
 
@@ -387,13 +331,7 @@ impl<'a> Cursor<'a> {
         // A tagged field takes a tag and a size, one byte each at least.
         if count > self.remaining() / 2 {
             let (at, remaining) = (self.position, self.remaining());
-            return Err(WireError::BadCount {
-                field: "tagged fields",
-                count: count as i64,
-                at,
-                remaining,
-            }
-            .into());
+            return Err(WireError::BadCount { field: "tagged fields", count: count as i64, at, remaining }.into());
         }
         for _ in 0..count {
             let tag = self.unsigned_varint("tag")?;
@@ -403,11 +341,7 @@ impl<'a> Cursor<'a> {
             let start = self.position;
             self.take(size, "tagged field")?;
             let seen = self.bytes.get(..self.position).unwrap_or_default();
-            let mut value = Cursor {
-                bytes: seen,
-                position: start,
-                encoding: self.encoding,
-            };
+            let mut value = Cursor { bytes: seen, position: start, encoding: self.encoding };
             if visit(tag, size_span, &mut value)? {
                 value.finish("tagged field")?;
             }

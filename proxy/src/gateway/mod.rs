@@ -201,7 +201,8 @@ impl Gateway {
         }
         let mut listeners = JoinSet::new();
         for (serving, _) in &self.listeners {
-            background.spawn(discovery::follow(serving.cluster.clone(), serving.upstream_tls.clone()));
+            let reachable = self.readiness.condition("brokers");
+            background.spawn(discovery::follow(serving.cluster.clone(), serving.upstream_tls.clone(), reachable));
         }
         for (serving, sockets) in self.listeners {
             listeners.spawn(listener::accept_all(serving, sockets));
@@ -288,7 +289,8 @@ async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, ke
                 condition.failed("the keyring topic is still being read");
             }
         }
-        let (objects, head) = live.read(|keyring| (keyring.len(), keyring.head().map(|head| head.time.millis() / 1000)));
+        let (objects, head) =
+            live.read(|keyring| (keyring.len(), keyring.head().map(|head| head.time.millis() / 1000)));
         metrics.keyring.objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
         if let Some(head) = head {
             metrics.keyring.head_signed_at.set(i64::try_from(head).unwrap_or(i64::MAX));

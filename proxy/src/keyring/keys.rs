@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, ExpiringCache, Grant, HeadState, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
-    SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, ExpiringCache, Grant, HeadState, Identity, IdentityId, KeyId, Reader, Right,
+    Session, SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 use rdkafka::producer::FutureRecord;
 
@@ -157,9 +157,15 @@ impl Keys {
     }
 
     /// The reading half of a session, if `who` may open it on `stream`.
-    pub async fn session(&self, who: &Principal, stream: StreamId, key_id: KeyId) -> Result<Arc<SessionReader>, Reason> {
+    pub async fn session(
+        &self,
+        who: &Principal,
+        stream: StreamId,
+        key_id: KeyId,
+    ) -> Result<Arc<SessionReader>, Reason> {
         let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
-        let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
+        let identity =
+            self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
         // A grant may have ended since the session was opened, while another one of the client's still counts.
         let granted_still = |known: &SessionReader| {
             let epoch = (known.stream(), known.epoch());
@@ -187,10 +193,7 @@ impl Keys {
         };
         if !granted(&self.live) {
             // A new epoch's grants may be a moment behind its first record.
-            self.live
-                .wait_for(GRANT_WAIT, |live| granted(live).then_some(()))
-                .await
-                .ok_or(Reason::NoGrant)?;
+            self.live.wait_for(GRANT_WAIT, |live| granted(live).then_some(())).await.ok_or(Reason::NoGrant)?;
         }
         let secret = sealing.custody.secret(&identity).await?;
         let reader = Reader::new(secret);
@@ -216,8 +219,7 @@ impl Keys {
     fn sealed(&self, topic: &str) -> Result<Option<&Sealing>, Reason> {
         let policy = self.policy.load();
         let rule = policy.stream(topic);
-        let by_keyring =
-            self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        let by_keyring = self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
         match rule {
             StreamRule::Refuse if !by_keyring => Err(Reason::Unlisted),
             StreamRule::Pass if !by_keyring => {
@@ -249,7 +251,10 @@ impl Keys {
             return Err(Reason::NoIdentity);
         }
         sealing.ask(Need::Identity { principal: who.clone() }).await?;
-        self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the steward has not enrolled the client"))
+        self.live
+            .wait_for(STEWARD_WAIT, find)
+            .await
+            .ok_or(Reason::Unavailable("the steward has not enrolled the client"))
     }
 
     async fn stream(&self, sealing: &Sealing, who: &Principal, topic: &str) -> Result<Stream, Reason> {
@@ -322,7 +327,10 @@ impl Keys {
             return Err(denied);
         }
         sealing.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
-        self.live.wait_for(STEWARD_WAIT, granted).await.ok_or(Reason::Unavailable("the steward has not given the grant"))
+        self.live
+            .wait_for(STEWARD_WAIT, granted)
+            .await
+            .ok_or(Reason::Unavailable("the steward has not given the grant"))
     }
 
     /// The client's session on the stream's current epoch: the one there is, or a new one, announced.
@@ -353,7 +361,8 @@ impl Keys {
             ..SessionPlan::new(stream.id)
         };
         let writer = Writer::new(secret);
-        let pending = self.live.read(|keyring| writer.prepare(keyring, &plan, now())).map_err(|error| refused(&error))?;
+        let pending =
+            self.live.read(|keyring| writer.prepare(keyring, &plan, now())).map_err(|error| refused(&error))?;
         let object = pending.announcement();
         let record_key = object.record_key();
         let record = FutureRecord::to(&sealing.topic).key(&record_key).payload(object.wire()).partition(0);
@@ -492,8 +501,7 @@ impl WriterSessions {
     }
 
     fn for_each(&self, mut act: impl FnMut(&Session)) {
-        let slots: Vec<SessionSlot> =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let slots: Vec<SessionSlot> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for slot in slots {
             // A slot that is being filled holds nothing that could be too old.
             if let Ok(held) = slot.try_lock()

@@ -142,12 +142,12 @@ impl LiveKeyring {
             self.changed.send_modify(|count| *count += 1);
             return;
         }
-        let outcome =
-            self.keyring.write().unwrap_or_else(PoisonError::into_inner).apply(key, value, now());
+        let outcome = self.keyring.write().unwrap_or_else(PoisonError::into_inner).apply(key, value, now());
         self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);
         match outcome {
             Ok(change) => {
-                for (slot, refusal) in change.follow_ups.iter().filter_map(|(slot, r)| Some((slot, r.as_ref().err()?))) {
+                for (slot, refusal) in change.follow_ups.iter().filter_map(|(slot, r)| Some((slot, r.as_ref().err()?)))
+                {
                     self.alarm(&slot.to_string(), offset, refusal);
                 }
                 let decides = !matches!(change.slot.kind, Kind::Announcement | Kind::Head);
@@ -198,7 +198,9 @@ fn refusal_label(refusal: &Refusal) -> &'static str {
         Refusal::Older { .. } => "older",
         Refusal::Conflict { .. } => "conflict",
         Refusal::BareTombstone => "tombstone",
-        Refusal::ExpiredDelegate | Refusal::RemovedDelegate | Refusal::NotPermitted(_) | Refusal::OutOfScope => "signer",
+        Refusal::ExpiredDelegate | Refusal::RemovedDelegate | Refusal::NotPermitted(_) | Refusal::OutOfScope => {
+            "signer"
+        }
         _ => "other",
     }
 }

@@ -16,4 +16,6 @@ pub use custody::CustodyStore;
 pub use keys::{Keys, Sealing, WriterSessions};
 pub use live::{LiveKeyring, now};
 pub use requests::REQUEST_PREFIX;
-pub use topic::{ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config};
+pub use topic::{
+    ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config,
+};

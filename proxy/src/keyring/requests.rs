@@ -27,7 +27,9 @@ impl Requests {
                     self.0.insert(key.to_owned(), value.to_vec());
                 }
             }
-            Some(_) => tracing::warn!(event = "steward_request_refused", bytes = value.map_or(0, <[u8]>::len), "too long"),
+            Some(_) => {
+                tracing::warn!(event = "steward_request_refused", bytes = value.map_or(0, <[u8]>::len), "too long")
+            }
         }
     }
 

@@ -26,9 +26,7 @@ impl AddressBook for ListenerBook {
     fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError> {
         let unmapped = || RewriteError::NoAddress { node_id, host: host.to_owned(), port };
         let advertised = match &self.listener.brokers {
-            Brokers::Port(range) => {
-                (self.listener.advertised_host.clone(), range.port(node_id).ok_or_else(unmapped)?)
-            }
+            Brokers::Port(range) => (self.listener.advertised_host.clone(), range.port(node_id).ok_or_else(unmapped)?),
             Brokers::Sni(names) => (names.host(node_id), names.advertised_port().unwrap_or(self.listener.bind.port())),
         };
         let port = u16::try_from(port).map_err(|_| unmapped())?;

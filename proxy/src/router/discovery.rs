@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tokio::io::AsyncWriteExt;
 
 use super::{Cluster, Target};
+use crate::admin::Condition;
 use crate::chain::rewrite::{RewriteError, topology};
 use crate::connection::read::{FrameReader, ReadError};
 use crate::frame::{CorrelationId, ResponseHeader, Segments};
@@ -86,14 +87,26 @@ async fn ask_as_client(cluster: Arc<Cluster>) -> Result<(), DiscoveryError> {
 }
 
 /// Asks again for ever: brokers come and move.
-pub async fn follow(cluster: Arc<Cluster>, tls: Option<Arc<UpstreamTlsSource>>) {
+pub async fn follow(cluster: Arc<Cluster>, tls: Option<Arc<UpstreamTlsSource>>, reachable: Condition) {
     let mut ticks = tokio::time::interval(REFRESH);
     let mut failing = false;
     loop {
         ticks.tick().await;
         match discover(&cluster, tls.as_deref()).await {
-            Ok(()) => failing = false,
+            Ok(()) => {
+                failing = false;
+                reachable.met();
+            }
+            // The broker is there, but talks to nobody who does not authenticate first, as clients will.
+            Err(error @ (DiscoveryError::Closed | DiscoveryError::Read(_))) => {
+                if !failing {
+                    tracing::info!(event = "brokers_unknown", cluster = cluster.config.name, %error);
+                }
+                failing = true;
+                reachable.met();
+            }
             Err(error) => {
+                reachable.failed(format!("cluster {}: {error}", cluster.config.name));
                 if !failing {
                     tracing::warn!(event = "brokers_unknown", cluster = cluster.config.name, %error);
                 }
@@ -103,8 +116,9 @@ pub async fn follow(cluster: Arc<Cluster>, tls: Option<Arc<UpstreamTlsSource>>) 
     }
 }
 
-/// Kafka's own clients refresh every five minutes; a broker that has moved should be found sooner.
-const REFRESH: Duration = Duration::from_secs(30);
+/// Kafka's own clients refresh every five minutes; a broker that has moved should be found sooner, and a load balancer
+/// should hear soon that a gateway has lost its brokers.
+const REFRESH: Duration = Duration::from_secs(10);
 /// A broker that answers later than this is not one to start from.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Ten thousand brokers with long names.

@@ -9,9 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use barnabas_crypto::{
-    Custody, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite,
-};
+use barnabas_crypto::{Custody, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Mutex, Notify};
 
@@ -200,7 +198,8 @@ impl Delegate {
             }
             Change::Seal { topic } => plan.stream(topic, &self.terms(topic)).await.map(|_| ()),
             Change::Grant { identity, stream, right: Right::Write, range } => {
-                plan.grant_to_write(*identity, *stream, (range.valid_from, range.valid_to), &self.terms_of(*stream)).await
+                plan.grant_to_write(*identity, *stream, (range.valid_from, range.valid_to), &self.terms_of(*stream))
+                    .await
             }
             Change::Grant { identity, stream, right: Right::Read, range } => {
                 plan.grant_to_read(*identity, *stream, *range).await

@@ -21,8 +21,8 @@ use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
-pub use request::{Asker, answer_requests};
 pub use publish::{ExclusivePublisher, PublishError};
+pub use request::{Asker, answer_requests};
 
 /// Something that the data path cannot go on without.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use barnabas_crypto::{
-    Body, Custodian, Custody, CustodyContext, CustodyError, Epoch, EpochNumber, EpochSecret, Error as CryptoError, Grant, Identity, IdentityId,
-    IdentityPublic, IdentitySecret, KemSuite, Keyring, Object, Right, SignedObject, SigningKey, Slot, Stream,
-    StreamFloor, StreamId, UnixMillis, WrappedSeed,
+    Body, Custodian, Custody, CustodyContext, CustodyError, Epoch, EpochNumber, EpochSecret, Error as CryptoError,
+    Grant, Identity, IdentityId, IdentityPublic, IdentitySecret, KemSuite, Keyring, Object, Right, SignedObject,
+    SigningKey, Slot, Stream, StreamFloor, StreamId, UnixMillis, WrappedSeed,
 };
 
 use crate::keyring::{LiveKeyring, now};
@@ -316,7 +316,8 @@ impl<'a> Plan<'a> {
     fn sign(&mut self, body: Body) -> Result<(), PlanError> {
         let slot = body.slot();
         let known = self.live.read(|keyring| keyring.next_version(slot));
-        let made = self.made.iter().filter(|object| object.body().slot() == slot).map(|object| object.object().version + 1);
+        let made =
+            self.made.iter().filter(|object| object.body().slot() == slot).map(|object| object.object().version + 1);
         let version = made.max().unwrap_or(known).max(known);
         self.made.push(Object::new(body, version, now()).sign(self.key)?);
         Ok(())
@@ -370,9 +371,8 @@ fn next_epoch(
             *longest = grant;
         }
     }
-    let public = |grant: &Grant| {
-        Some(((grant.valid_from, grant.valid_to), keyring.identity(grant.identity)?.public.clone()))
-    };
+    let public =
+        |grant: &Grant| Some(((grant.valid_from, grant.valid_to), keyring.identity(grant.identity)?.public.clone()));
     Ok((number, by_reader.into_values().filter_map(public).collect()))
 }
 

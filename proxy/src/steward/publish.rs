@@ -15,7 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::keyring::{ANSWER_TIMEOUT, KeyringProducer, KeyringTopic, QuietContext, LiveKeyring, TopicError};
+use crate::keyring::{ANSWER_TIMEOUT, KeyringProducer, KeyringTopic, LiveKeyring, QuietContext, TopicError};
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,8 @@ impl ExclusivePublisher {
         // The last one first: when it has come, all have.
         let arrived = |live: &LiveKeyring| {
             live.read(|keyring| {
-                let known = |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
+                let known =
+                    |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
                 objects.iter().rev().all(known).then_some(())
             })
         };
@@ -136,10 +137,6 @@ impl ExclusivePublisher {
                 | RDKafkaErrorCode::PurgeInflight
                 | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
-            // What a producer that was fenced gives up of what it had queued.
-            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
-                PublishError::Fenced
-            }
             _ => self.topic.kafka(error).into(),
         }
     }

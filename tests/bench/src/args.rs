@@ -242,23 +242,12 @@ impl Single {
     /// What to connect to.
     pub fn target(&self) -> Result<Target, Error> {
         let identity = self.cert.as_deref().zip(self.key.as_deref());
-        let tls = self
-            .ca
-            .as_deref()
-            .map(|ca| tls::client_config(ca, identity))
-            .transpose()?;
-        Ok(Target {
-            address: Link::resolve(&self.target)?,
-            tls,
-            follow: !self.stay,
-        })
+        let tls = self.ca.as_deref().map(|ca| tls::client_config(ca, identity)).transpose()?;
+        Ok(Target { address: Link::resolve(&self.target)?, tls, follow: !self.stay })
     }
 
     /// What to measure.
     pub fn watch(&self) -> Watch {
-        Watch {
-            measured: self.pid,
-            broker: self.broker_pid,
-        }
+        Watch { measured: self.pid, broker: self.broker_pid }
     }
 }

@@ -33,9 +33,7 @@ pub struct Walked {
 /// Builds a batch of keyless, headerless records with the wall clock as their time.
 pub fn build(values: &[Vec<u8>], codec: Codec) -> Result<Vec<u8>, Error> {
     let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
     let records = compress(&records(values), codec)?;
 
     let mut checked = Writer::default();
@@ -72,19 +70,13 @@ pub fn walk(records: &[u8]) -> Result<Walked, Error> {
 }
 
 /// Opens every complete batch, checks its CRC, and gives each record's value to `see`.
-pub fn each_value(
-    records: &[u8],
-    mut see: impl FnMut(&[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub fn each_value(records: &[u8], mut see: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
     for batch in Batches::new(records) {
         let batch = batch?;
         let header = Header::read(batch)?;
         let checked = batch.get(BEFORE_CHECKED..).unwrap_or_default();
         if crc(checked) != header.crc {
-            return Err(Error::Mismatch(format!(
-                "batch at offset {} has a wrong CRC",
-                header.base_offset
-            )));
+            return Err(Error::Mismatch(format!("batch at offset {} has a wrong CRC", header.base_offset)));
         }
         let body = decompress(header.records, header.attributes)?;
         let mut reader = Reader::new(&body);
@@ -112,9 +104,7 @@ struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     fn new(records: &'a [u8]) -> Self {
-        Self {
-            reader: Reader::new(records),
-        }
+        Self { reader: Reader::new(records) }
     }
 }
 
@@ -126,9 +116,7 @@ impl<'a> Iterator for Batches<'a> {
         head.int64().ok()?;
         let length = usize::try_from(head.int32().ok()?).unwrap_or(0);
         if length < HEADER - LENGTH_END {
-            return Some(Err(Error::Mismatch(format!(
-                "batch announces {length} bytes, less than its header"
-            ))));
+            return Some(Err(Error::Mismatch(format!("batch announces {length} bytes, less than its header"))));
         }
         self.reader.take(LENGTH_END + length).ok().map(Ok)
     }
@@ -149,23 +137,14 @@ impl<'a> Header<'a> {
         let base_offset = reader.int64()?;
         reader.take(8)?;
         if reader.int8()? != MAGIC {
-            return Err(Error::Mismatch(format!(
-                "batch at offset {base_offset} is not of magic {MAGIC}"
-            )));
+            return Err(Error::Mismatch(format!("batch at offset {base_offset} is not of magic {MAGIC}")));
         }
         let crc = reader.uint32()?;
         let attributes = reader.int16()?;
         let last_offset_delta = reader.int32()?;
         reader.take(8 + 8 + 8 + 2 + 4)?;
         let count = reader.int32()?;
-        Ok(Self {
-            base_offset,
-            crc,
-            attributes,
-            last_offset_delta,
-            count,
-            records: reader.rest(),
-        })
+        Ok(Self { base_offset, crc, attributes, last_offset_delta, count, records: reader.rest() })
     }
 }
 
@@ -203,12 +182,8 @@ fn compress(records: &[u8], codec: Codec) -> Result<Vec<u8>, Error> {
         Codec::None => Ok(records.to_vec()),
         Codec::Lz4 => {
             let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder
-                .write_all(records)
-                .attempt(|| "compress with lz4".into())?;
-            encoder
-                .finish()
-                .map_err(|error| Error::Mismatch(format!("lz4 frame cannot be finished: {error}")))
+            encoder.write_all(records).attempt(|| "compress with lz4".into())?;
+            encoder.finish().map_err(|error| Error::Mismatch(format!("lz4 frame cannot be finished: {error}")))
         }
         Codec::Zstd => zstd::encode_all(records, 3).attempt(|| "compress with zstd".into()),
     }
@@ -231,9 +206,7 @@ fn decompress(records: &[u8], attributes: i16) -> Result<Vec<u8>, Error> {
                 .attempt(|| "decompress zstd".into())?;
         }
         codec => {
-            return Err(Error::Mismatch(format!(
-                "batch came in codec {codec}, which was not sent"
-            )));
+            return Err(Error::Mismatch(format!("batch came in codec {codec}, which was not sent")));
         }
     }
     Ok(plain)
@@ -279,22 +252,13 @@ mod tests {
         let batch = build(&Payload::new(Kind::Random).values(3, 100), Codec::None).unwrap();
         let mut two = batch.clone();
         two.extend_from_slice(&batch[..batch.len() - 1]);
-        assert_eq!(
-            walk(&two).unwrap(),
-            Walked {
-                records: 3,
-                next_offset: Some(3)
-            }
-        );
+        assert_eq!(walk(&two).unwrap(), Walked { records: 3, next_offset: Some(3) });
     }
 
     #[test]
     fn a_flipped_bit_is_noticed() {
         let mut batch = build(&Payload::new(Kind::Random).values(1, 100), Codec::None).unwrap();
         *batch.last_mut().unwrap() ^= 1;
-        assert!(matches!(
-            each_value(&batch, |_| Ok(())),
-            Err(Error::Mismatch(_))
-        ));
+        assert!(matches!(each_value(&batch, |_| Ok(())), Err(Error::Mismatch(_))));
     }
 }

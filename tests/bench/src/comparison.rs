@@ -64,51 +64,26 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
             failures(&columns)
         }
     };
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Mismatch(failed.join("; ")))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(Error::Mismatch(failed.join("; "))) }
 }
 
 /// The broker's just-in-time compiler must have seen both paths before anyone is measured.
 pub fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
-    let longer = LoadArguments {
-        warm: 0.0,
-        seconds: BROKER_WARM,
-        ..load.clone()
-    };
-    let direct = Member {
-        party: Party::Direct,
-        target: stage.direct(),
-        child: None,
-    };
+    let longer = LoadArguments { warm: 0.0, seconds: BROKER_WARM, ..load.clone() };
+    let direct = Member { party: Party::Direct, target: stage.direct(), child: None };
     one_speed(stage, &direct, &longer, "warm-up")?;
-    let calm = LoadArguments {
-        connections: 1,
-        seconds: 3.0,
-        ..longer
-    };
+    let calm = LoadArguments { connections: 1, seconds: 3.0, ..longer };
     one_latency(stage, &direct, &calm, RATE, "warm-up-calm").map(drop)
 }
 
 /// Produce, then consume, of every party.
 pub fn speed(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<Speed>> {
-    turns(stage, rounds, |member, topic| {
-        one_speed(stage, member, load, topic)
-    })
+    turns(stage, rounds, |member, topic| one_speed(stage, member, load, topic))
 }
 
 /// Latency of every party.
-pub fn latency(
-    stage: &Stage,
-    load: &LoadArguments,
-    rounds: usize,
-    rate: f64,
-) -> Vec<Column<Paired>> {
-    turns(stage, rounds, |member, topic| {
-        one_latency(stage, member, load, rate, topic)
-    })
+pub fn latency(stage: &Stage, load: &LoadArguments, rounds: usize, rate: f64) -> Vec<Column<Paired>> {
+    turns(stage, rounds, |member, topic| one_latency(stage, member, load, rate, topic))
 }
 
 /// Idle connections to every party that is a process of its own.
@@ -120,11 +95,7 @@ pub fn idle(stage: &Stage, count: usize) -> Vec<Column<Idle>> {
             let pid = member.child.as_ref()?.pid();
             let outcome = load::idle::run(&member.target, count, pid);
             let failure = outcome.as_ref().err().map(ToString::to_string);
-            Some(Column {
-                party: member.party,
-                rounds: outcome.into_iter().collect(),
-                failure,
-            })
+            Some(Column { party: member.party, rounds: outcome.into_iter().collect(), failure })
         })
         .collect()
 }
@@ -153,20 +124,10 @@ pub fn stock(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<S
 }
 
 /// Runs all rounds; each begins with another party.
-fn turns<T>(
-    stage: &Stage,
-    rounds: usize,
-    run: impl Fn(&Member, &str) -> Result<T, Error>,
-) -> Vec<Column<T>> {
+fn turns<T>(stage: &Stage, rounds: usize, run: impl Fn(&Member, &str) -> Result<T, Error>) -> Vec<Column<T>> {
     let members = stage.members();
-    let mut columns: Vec<Column<T>> = members
-        .iter()
-        .map(|member| Column {
-            party: member.party,
-            rounds: Vec::new(),
-            failure: None,
-        })
-        .collect();
+    let mut columns: Vec<Column<T>> =
+        members.iter().map(|member| Column { party: member.party, rounds: Vec::new(), failure: None }).collect();
     for round in 0..rounds.max(1) {
         for step in 0..members.len() {
             let index = (round + step) % members.len();
@@ -184,43 +145,24 @@ fn turns<T>(
     columns
 }
 
-fn one_speed(
-    stage: &Stage,
-    member: &Member,
-    load: &LoadArguments,
-    topic: &str,
-) -> Result<Speed, Error> {
+fn one_speed(stage: &Stage, member: &Member, load: &LoadArguments, topic: &str) -> Result<Speed, Error> {
     let shape = load.shape(topic);
     with_topic(stage, load, topic, || {
         let produce = load::produce::run(&member.target, &shape, stage.watch(member))?;
         look_at_rest(stage, member.party, &shape)?;
-        let stored =
-            stage.broker.stored_bytes(topic)? as f64 / produce.records_in_all.max(1) as f64;
+        let stored = stage.broker.stored_bytes(topic)? as f64 / produce.records_in_all.max(1) as f64;
         let consume = load::consume::run(&member.target, &shape, stage.watch(member))?;
-        Ok(Speed {
-            produce,
-            consume,
-            stored,
-        })
+        Ok(Speed { produce, consume, stored })
     })
 }
 
-fn one_latency(
-    stage: &Stage,
-    member: &Member,
-    load: &LoadArguments,
-    rate: f64,
-    topic: &str,
-) -> Result<Paired, Error> {
+fn one_latency(stage: &Stage, member: &Member, load: &LoadArguments, rate: f64, topic: &str) -> Result<Paired, Error> {
     let shape = load.shape(topic);
     let (target, watch) = (&member.target, stage.watch(member));
     with_topic(stage, load, topic, || match member.party {
         Party::Direct => {
             let through = load::latency::run(target, &shape, rate, watch)?;
-            Ok(Paired {
-                through,
-                beside: None,
-            })
+            Ok(Paired { through, beside: None })
         }
         _ => load::latency::beside(target, &stage.direct(), &shape, rate, watch),
     })
@@ -246,14 +188,12 @@ fn look_at_rest(stage: &Stage, party: Party, shape: &Shape) -> Result<(), Error>
     let value = Payload::new(shape.kind).value(shape.value_bytes);
     let needle = value.get(..value.len().min(32)).unwrap_or_default();
     match (party.seals(), stage.broker.stores(&shape.topic, needle)?) {
-        (true, true) => Err(Error::Mismatch(format!(
-            "plaintext of sealed topic {} stands in the broker's files",
-            shape.topic
-        ))),
-        (false, false) if shape.codec == Codec::None => Err(Error::Mismatch(format!(
-            "no value of topic {} is found in the broker's files",
-            shape.topic
-        ))),
+        (true, true) => {
+            Err(Error::Mismatch(format!("plaintext of sealed topic {} stands in the broker's files", shape.topic)))
+        }
+        (false, false) if shape.codec == Codec::None => {
+            Err(Error::Mismatch(format!("no value of topic {} is found in the broker's files", shape.topic)))
+        }
         _ => Ok(()),
     }
 }
@@ -262,13 +202,7 @@ fn look_at_rest(stage: &Stage, party: Party, shape: &Shape) -> Result<(), Error>
 pub fn failures<T>(columns: &[Column<T>]) -> Vec<String> {
     columns
         .iter()
-        .filter_map(|column| {
-            Some(format!(
-                "{} failed: {}",
-                column.party.name(),
-                column.failure.as_ref()?
-            ))
-        })
+        .filter_map(|column| Some(format!("{} failed: {}", column.party.name(), column.failure.as_ref()?)))
         .collect()
 }
 

@@ -65,9 +65,6 @@ pub trait Attempt<T> {
 
 impl<T> Attempt<T> for io::Result<T> {
     fn attempt(self, action: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Io {
-            action: action(),
-            source,
-        })
+        self.map_err(|source| Error::Io { action: action(), source })
     }
 }

@@ -12,10 +12,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            counts: vec![0; BUCKETS],
-            total: 0,
-        }
+        Self { counts: vec![0; BUCKETS], total: 0 }
     }
 }
 
@@ -86,10 +83,7 @@ mod tests {
     fn a_bucket_stands_for_its_values_within_one_part_in_64() {
         for nanos in [0, 5, 63, 64, 127, 128, 129, 1_000, 123_456, 9_876_543_210] {
             let stood_for = middle(bucket(nanos));
-            assert!(
-                stood_for.abs_diff(nanos) * 64 <= nanos.max(64),
-                "{nanos} became {stood_for}"
-            );
+            assert!(stood_for.abs_diff(nanos) * 64 <= nanos.max(64), "{nanos} became {stood_for}");
         }
     }
 

@@ -25,8 +25,7 @@ pub struct Link {
 impl Link {
     /// Connects; with `tls` the handshake is finished when this returns.
     pub fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Error> {
-        let tcp = TcpStream::connect_timeout(&address, PATIENCE)
-            .attempt(|| format!("connect to {address}"))?;
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE).attempt(|| format!("connect to {address}"))?;
         tcp.set_nodelay(true)
             .and_then(|()| tcp.set_read_timeout(Some(PATIENCE)))
             .and_then(|()| tcp.set_write_timeout(Some(PATIENCE)))
@@ -34,26 +33,16 @@ impl Link {
         let stream = match tls {
             None => Stream::Plain(tcp),
             Some(config) => {
-                let name = ServerName::try_from("localhost")
-                    .map_err(|_| Error::Setup("bad server name".into()))?;
+                let name = ServerName::try_from("localhost").map_err(|_| Error::Setup("bad server name".into()))?;
                 let mut connection = ClientConnection::new(Arc::clone(config), name)?;
                 let mut tcp = Buffered(BufReader::with_capacity(BUFFER, tcp));
                 while connection.is_handshaking() {
-                    connection
-                        .complete_io(&mut tcp)
-                        .attempt(|| format!("shake hands with {address}"))?;
+                    connection.complete_io(&mut tcp).attempt(|| format!("shake hands with {address}"))?;
                 }
                 Stream::Tls(Box::new(StreamOwned::new(connection, tcp)))
             }
         };
-        Ok(Self {
-            stream,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            sent: 0,
-            answered: 0,
-        })
+        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, sent: 0, answered: 0 })
     }
 
     /// Resolves `host:port` and takes the first address.
@@ -66,17 +55,11 @@ impl Link {
     }
 
     /// Waits until something at `address` answers ApiVersions.
-    pub fn await_life(
-        address: SocketAddr,
-        tls: Option<&Arc<ClientConfig>>,
-        limit: Duration,
-    ) -> Result<(), Error> {
+    pub fn await_life(address: SocketAddr, tls: Option<&Arc<ClientConfig>>, limit: Duration) -> Result<(), Error> {
         let started = Instant::now();
         loop {
-            let life = Self::connect(address, tls).and_then(|mut link| {
-                link.call(&mut admin::api_versions())
-                    .and_then(admin::api_versions_ok)
-            });
+            let life = Self::connect(address, tls)
+                .and_then(|mut link| link.call(&mut admin::api_versions()).and_then(admin::api_versions_ok));
             match life {
                 Ok(()) => return Ok(()),
                 Err(error) if started.elapsed() > limit => return Err(error),
@@ -89,10 +72,7 @@ impl Link {
     pub fn suite(&self) -> Option<String> {
         match &self.stream {
             Stream::Plain(_) => None,
-            Stream::Tls(tls) => tls
-                .conn
-                .negotiated_cipher_suite()
-                .map(|suite| format!("{:?}", suite.suite())),
+            Stream::Tls(tls) => tls.conn.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())),
         }
     }
 
@@ -107,28 +87,20 @@ impl Link {
             place.copy_from_slice(&self.sent.to_be_bytes());
         }
         self.sent = self.sent.wrapping_add(1);
-        self.stream
-            .write_all(frame)
-            .attempt(|| "send a request".into())
+        self.stream.write_all(frame).attempt(|| "send a request".into())
     }
 
     /// The next answer, without its correlation id.
     pub fn receive(&mut self) -> Result<&[u8], Error> {
         let length = u32::from_be_bytes(self.fill(4)?) as usize;
         if !(4..=FRAME_LIMIT).contains(&length) {
-            return Err(Error::FrameTooLong {
-                bytes: length,
-                limit: FRAME_LIMIT,
-            });
+            return Err(Error::FrameTooLong { bytes: length, limit: FRAME_LIMIT });
         }
         self.fill_to(4 + length)?;
         let body = self.start + 8;
         let id = i32::from_be_bytes(self.peek(self.start + 4)?);
         if id != self.answered {
-            return Err(Error::Correlation {
-                awaited: self.answered,
-                got: id,
-            });
+            return Err(Error::Correlation { awaited: self.answered, got: id });
         }
         self.answered = self.answered.wrapping_add(1);
         let frame_end = self.start + 4 + length;
@@ -148,14 +120,8 @@ impl Link {
     }
 
     fn peek<const N: usize>(&self, at: usize) -> Result<[u8; N], Error> {
-        let short = Error::Short {
-            needed: N,
-            left: self.end.saturating_sub(at),
-        };
-        self.buffer
-            .get(at..at + N)
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or(short)
+        let short = Error::Short { needed: N, left: self.end.saturating_sub(at) };
+        self.buffer.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(short)
     }
 
     /// Reads until `count` bytes stand in the buffer; as much more as comes along is kept for the next answer.
@@ -173,16 +139,9 @@ impl Link {
                 }
             }
             let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-            match self
-                .stream
-                .read(space)
-                .attempt(|| "read an answer".into())?
-            {
+            match self.stream.read(space).attempt(|| "read an answer".into())? {
                 0 => {
-                    return Err(Error::Short {
-                        needed: count,
-                        left: self.end - self.start,
-                    });
+                    return Err(Error::Short { needed: count, left: self.end - self.start });
                 }
                 read => self.end += read,
             }

@@ -9,21 +9,12 @@ pub fn describe() -> Vec<String> {
     let field = |name: &str| {
         cpuinfo
             .lines()
-            .find_map(|line| {
-                line.strip_prefix(name)?
-                    .split_once(':')
-                    .map(|(_, value)| value.trim().to_owned())
-            })
+            .find_map(|line| line.strip_prefix(name)?.split_once(':').map(|(_, value)| value.trim().to_owned()))
             .unwrap_or_else(|| "unknown".into())
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory = memory
-        .split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse::<u64>().ok())
-        .unwrap_or(0)
-        >> 20;
+    let memory = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) >> 20;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let flags = field("flags");
     let extensions: Vec<_> = ["aes", "vaes", "vpclmulqdq", "avx2", "avx512f", "sha_ni"]
@@ -57,14 +48,6 @@ fn first_line(program: &str, arguments: &[&str]) -> String {
     let Ok(output) = Command::new(program).args(arguments).output() else {
         return format!("{program} not found");
     };
-    let bytes = if output.stdout.is_empty() {
-        output.stderr
-    } else {
-        output.stdout
-    };
-    String::from_utf8_lossy(&bytes)
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    let bytes = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().to_owned()
 }

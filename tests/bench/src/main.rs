@@ -39,12 +39,7 @@ fn main() -> ExitCode {
         Task::Parts { value } => parts(value),
         Task::Up(arguments) => up(&arguments),
         Task::Compare(compare) => comparison::compare(&compare),
-        Task::All {
-            stage,
-            rounds,
-            seconds,
-            out,
-        } => programme::run(&stage, rounds, seconds, out.as_deref()),
+        Task::All { stage, rounds, seconds, out } => programme::run(&stage, rounds, seconds, out.as_deref()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,8 +53,8 @@ fn main() -> ExitCode {
 fn parts(value: usize) -> Result<(), Error> {
     let directory = std::env::temp_dir().join(format!("barnabas-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory).attempt(|| format!("create {}", directory.display()))?;
-    let measured = tls::Certificates::create(&directory)
-        .and_then(|certificates| parts::Parts::measure(value, &certificates));
+    let measured =
+        tls::Certificates::create(&directory).and_then(|certificates| parts::Parts::measure(value, &certificates));
     let _left_in_temp = std::fs::remove_dir_all(&directory);
     println!("{}", report::parts(&measured?, value));
     Ok(())
@@ -68,24 +63,11 @@ fn parts(value: usize) -> Result<(), Error> {
 fn up(arguments: &StageArguments) -> Result<(), Error> {
     let stage = Stage::start(arguments)?;
     println!("{:<14} {:<22} pid", "party", "address");
-    println!(
-        "{:<14} {:<22} {}",
-        "broker",
-        stage.broker.address,
-        stage.broker.pid()
-    );
+    println!("{:<14} {:<22} {}", "broker", stage.broker.address, stage.broker.pid());
     for member in stage.members() {
         if let Some(pid) = member.child.as_ref().map(Child::pid) {
-            let stay = if member.target.follow {
-                ""
-            } else {
-                "  (--stay)"
-            };
-            println!(
-                "{:<14} {:<22} {pid}{stay}",
-                member.party.name(),
-                member.target.address
-            );
+            let stay = if member.target.follow { "" } else { "  (--stay)" };
+            println!("{:<14} {:<22} {pid}{stay}", member.party.name(), member.target.address);
         }
     }
     for (party, reason) in &stage.missing {
@@ -93,16 +75,8 @@ fn up(arguments: &StageArguments) -> Result<(), Error> {
     }
     let show = |path: &Path| path.display().to_string();
     let files = &stage.certificates;
-    println!(
-        "mTLS: --ca {} --cert {} --key {}",
-        show(&files.ca),
-        show(&files.client),
-        show(&files.client_key)
-    );
+    println!("mTLS: --ca {} --cert {} --key {}", show(&files.ca), show(&files.client), show(&files.client_key));
     println!("Enter ends all of them");
-    io::stdin()
-        .lock()
-        .read_line(&mut String::new())
-        .attempt(|| "read standard input".into())?;
+    io::stdin().lock().read_line(&mut String::new()).attempt(|| "read standard input".into())?;
     Ok(())
 }

@@ -42,15 +42,7 @@ impl Parts {
     pub fn measure(value_bytes: usize, certificates: &Certificates) -> Result<Self, Error> {
         let (seal, open) = aead(value_bytes)?;
         let (encrypt, decrypt) = tls(certificates)?;
-        Ok(Self {
-            seal,
-            open,
-            crc: crc(),
-            copy: copy(),
-            encrypt,
-            decrypt,
-            relay: relay()?,
-        })
+        Ok(Self { seal, open, crc: crc(), copy: copy(), encrypt, decrypt, relay: relay()? })
     }
 
     /// Bytes through, untouched.
@@ -77,58 +69,41 @@ fn aead(value_bytes: usize) -> Result<(f64, f64), Error> {
     let mut failed = false;
     let seal = per_mebibyte(value_bytes, || {
         counter += 1;
-        let tag =
-            key.seal_in_place_separate_tag(nonce(counter), Aad::from([0; ASSOCIATED]), &mut value);
+        let tag = key.seal_in_place_separate_tag(nonce(counter), Aad::from([0; ASSOCIATED]), &mut value);
         failed |= black_box(tag).is_err();
     });
     let mut sealed = vec![2; value_bytes];
-    key.seal_in_place_append_tag(nonce(0), Aad::from([0; ASSOCIATED]), &mut sealed)
-        .map_err(broken)?;
+    key.seal_in_place_append_tag(nonce(0), Aad::from([0; ASSOCIATED]), &mut sealed).map_err(broken)?;
     let mut work = sealed.clone();
     let open = per_mebibyte(value_bytes, || {
         // Opening destroys its input, so the copy is part of it; the `copy` part shows how little that is.
         work.copy_from_slice(&sealed);
-        failed |=
-            black_box(key.open_in_place(nonce(0), Aad::from([0; ASSOCIATED]), &mut work)).is_err();
+        failed |= black_box(key.open_in_place(nonce(0), Aad::from([0; ASSOCIATED]), &mut work)).is_err();
     });
-    if failed {
-        Err(Error::Setup("AES-256-GCM failed".into()))
-    } else {
-        Ok((seal, open))
-    }
+    if failed { Err(Error::Setup("AES-256-GCM failed".into())) } else { Ok((seal, open)) }
 }
 
 fn nonce(counter: u64) -> Nonce {
     let mut nonce = [0; 12];
-    nonce
-        .iter_mut()
-        .skip(4)
-        .zip(counter.to_be_bytes())
-        .for_each(|(place, byte)| *place = byte);
+    nonce.iter_mut().skip(4).zip(counter.to_be_bytes()).for_each(|(place, byte)| *place = byte);
     Nonce::assume_unique_for_key(nonce)
 }
 
 fn crc() -> f64 {
     let batch = vec![3; BATCH];
     per_mebibyte(BATCH, || {
-        black_box(crc_fast::checksum(
-            CrcAlgorithm::Crc32Iscsi,
-            black_box(&batch),
-        ));
+        black_box(crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, black_box(&batch)));
     })
 }
 
 fn copy() -> f64 {
     let (batch, mut to) = (vec![4; BATCH], vec![0; BATCH]);
-    per_mebibyte(BATCH, || {
-        black_box(&mut to).copy_from_slice(black_box(&batch))
-    })
+    per_mebibyte(BATCH, || black_box(&mut to).copy_from_slice(black_box(&batch)))
 }
 
 /// Encryption by one side and decryption by the other, in memory, timed apart.
 fn tls(certificates: &Certificates) -> Result<(f64, f64), Error> {
-    let name =
-        ServerName::try_from("localhost").map_err(|_| Error::Setup("bad server name".into()))?;
+    let name = ServerName::try_from("localhost").map_err(|_| Error::Setup("bad server name".into()))?;
     let mut client = ClientConnection::new(certificates.client_config()?, name)?;
     let mut server = ServerConnection::new(certificates.server_config()?)?;
     let mut wire = Vec::new();
@@ -161,17 +136,11 @@ fn tls(certificates: &Certificates) -> Result<(f64, f64), Error> {
             server.read_tls(&mut rest).attempt(in_memory)?;
             server.process_new_packets()?;
             let space = plain.get_mut(read..).unwrap_or_default();
-            read += server
-                .reader()
-                .read(space)
-                .or_else(nothing_yet)
-                .attempt(in_memory)?;
+            read += server.reader().read(space).or_else(nothing_yet).attempt(in_memory)?;
         }
         decrypt = decrypt.min(started.elapsed());
         if read != BATCH {
-            return Err(Error::Mismatch(format!(
-                "tls gave back {read} bytes of {BATCH}"
-            )));
+            return Err(Error::Mismatch(format!("tls gave back {read} bytes of {BATCH}")));
         }
     }
     let scaled = |time: Duration| time.as_secs_f64() * 1e3 * MEBIBYTE / BATCH as f64;
@@ -185,10 +154,7 @@ fn nothing_yet(error: std::io::Error) -> std::io::Result<usize> {
     }
 }
 
-fn feed(
-    mut wire: &[u8],
-    mut read: impl FnMut(&mut &[u8]) -> std::io::Result<usize>,
-) -> Result<(), Error> {
+fn feed(mut wire: &[u8], mut read: impl FnMut(&mut &[u8]) -> std::io::Result<usize>) -> Result<(), Error> {
     while !wire.is_empty() {
         read(&mut wire).attempt(|| "move TLS bytes in memory".into())?;
     }
@@ -213,10 +179,7 @@ fn relay() -> Result<f64, Error> {
             let (mut space, mut carried) = (vec![0; BATCH], 0_u64);
             let before = process::own_thread();
             while let Ok(read @ 1..) = inlet.read(&mut space) {
-                if outlet
-                    .write_all(space.get(..read).unwrap_or_default())
-                    .is_err()
-                {
+                if outlet.write_all(space.get(..read).unwrap_or_default()).is_err() {
                     break;
                 }
                 carried += read as u64;
@@ -224,9 +187,7 @@ fn relay() -> Result<f64, Error> {
             let used = process::own_thread().saturating_sub(before);
             used.as_secs_f64() * 1e3 * MEBIBYTE / carried.max(1) as f64
         });
-        carrier
-            .join()
-            .map_err(|_| Error::Setup("the relay thread panicked".into()))
+        carrier.join().map_err(|_| Error::Setup("the relay thread panicked".into()))
     })
 }
 

@@ -21,10 +21,7 @@ pub struct Payload {
 impl Payload {
     /// Starts the sequence anew: two runs send the same bytes.
     pub fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            state: 0x9e37_79b9_7f4a_7c15,
-        }
+        Self { kind, state: 0x9e37_79b9_7f4a_7c15 }
     }
 
     /// `count` values of `length` bytes.
@@ -53,10 +50,7 @@ impl Payload {
 
     fn event(&mut self) -> String {
         let draw = self.draw();
-        let (city, status) = (
-            CITIES.get((draw % 8) as usize),
-            STATES.get((draw >> 8 & 3) as usize),
-        );
+        let (city, status) = (CITIES.get((draw % 8) as usize), STATES.get((draw >> 8 & 3) as usize));
         format!(
             "{{\"order\":\"o-{:08x}\",\"customer\":\"c-{:06}\",\"city\":\"{}\",\"status\":\"{}\",\"amount\":{}.{:02},\"items\":{},\"at\":17637{:08}}}",
             draw >> 32,
@@ -78,16 +72,7 @@ impl Payload {
     }
 }
 
-const CITIES: [&str; 8] = [
-    "Praha",
-    "Berlin",
-    "Wien",
-    "Riga",
-    "Meran",
-    "Jungborn",
-    "Spindelmuehle",
-    "Kierling",
-];
+const CITIES: [&str; 8] = ["Praha", "Berlin", "Wien", "Riga", "Meran", "Jungborn", "Spindelmuehle", "Kierling"];
 const STATES: [&str; 4] = ["placed", "paid", "shipped", "returned"];
 
 #[cfg(test)]
@@ -105,10 +90,8 @@ mod tests {
 
     #[test]
     fn only_text_shrinks() {
-        let shrunk = |kind| {
-            zstd::encode_all(Payload::new(kind).value(65_536).as_slice(), 1)
-                .map_or(0, |bytes| bytes.len())
-        };
+        let shrunk =
+            |kind| zstd::encode_all(Payload::new(kind).value(65_536).as_slice(), 1).map_or(0, |bytes| bytes.len());
         assert!(shrunk(Kind::Json) < 65_536 / 2);
         assert!(shrunk(Kind::Random) >= 65_536);
     }

@@ -40,17 +40,8 @@ impl CpuClock {
     pub fn read(pid: u32) -> Result<Self, Error> {
         let stat = read(&format!("/proc/{pid}/stat"))?;
         // The name in brackets may hold blanks: count fields from behind it.
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .map_or("", |(_, rest)| rest)
-            .split_whitespace()
-            .collect();
-        let ticks = |index: usize| {
-            fields
-                .get(index)
-                .and_then(|field| field.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
         Ok(Self {
             user: Duration::from_millis(ticks(11) * MILLIS_PER_TICK),
             system: Duration::from_millis(ticks(12) * MILLIS_PER_TICK),
@@ -62,23 +53,13 @@ impl CpuClock {
     pub fn since(&self, earlier: &Self) -> CpuUse {
         let system = self.system.saturating_sub(earlier.system);
         let by_ticks = self.user.saturating_sub(earlier.user) + system;
-        let lasted = !self.threads.is_empty()
-            && earlier
-                .threads
-                .keys()
-                .all(|thread| self.threads.contains_key(thread));
+        let lasted = !self.threads.is_empty() && earlier.threads.keys().all(|thread| self.threads.contains_key(thread));
         if !lasted {
-            return CpuUse {
-                total: by_ticks,
-                system,
-            };
+            return CpuUse { total: by_ticks, system };
         }
         let sum = |threads: &BTreeMap<u32, u64>| threads.values().sum::<u64>();
         let exact = Duration::from_nanos(sum(&self.threads).saturating_sub(sum(&earlier.threads)));
-        CpuUse {
-            total: exact,
-            system: system.min(exact),
-        }
+        CpuUse { total: exact, system: system.min(exact) }
     }
 }
 
@@ -87,11 +68,7 @@ impl Memory {
     pub fn read(pid: u32) -> Result<Self, Error> {
         let rollup = read(&format!("/proc/{pid}/smaps_rollup"))?;
         let status = read(&format!("/proc/{pid}/status"))?;
-        Ok(Self {
-            rss: kib(&rollup, "Rss:"),
-            pss: kib(&rollup, "Pss:"),
-            peak: kib(&status, "VmHWM:"),
-        })
+        Ok(Self { rss: kib(&rollup, "Rss:"), pss: kib(&rollup, "Pss:"), peak: kib(&status, "VmHWM:") })
     }
 }
 
@@ -102,9 +79,8 @@ pub fn forget_peak(pid: u32) {
 
 /// CPU used by the calling thread so far.
 pub fn own_thread() -> Duration {
-    fs::read_to_string("/proc/thread-self/schedstat").map_or(Duration::ZERO, |text| {
-        Duration::from_nanos(first_number(&text))
-    })
+    fs::read_to_string("/proc/thread-self/schedstat")
+        .map_or(Duration::ZERO, |text| Duration::from_nanos(first_number(&text)))
 }
 
 fn thread_clocks(pid: u32) -> BTreeMap<u32, u64> {
@@ -126,16 +102,11 @@ fn read(path: &str) -> Result<String, Error> {
 }
 
 fn first_number(text: &str) -> u64 {
-    text.split_whitespace()
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn kib(text: &str, name: &str) -> u64 {
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .map_or(0, |rest| first_number(rest) * 1024)
+    text.lines().find_map(|line| line.strip_prefix(name)).map_or(0, |rest| first_number(rest) * 1024)
 }
 
 /// USER_HZ is 100 on every Linux that runs here; proc(5) gives times in it whatever the kernel's own clock is.

@@ -15,26 +15,15 @@ use crate::report;
 use crate::stage::Stage;
 
 /// `all`: the tables of RESULTS.md, printed as they are finished.
-pub fn run(
-    arguments: &StageArguments,
-    rounds: usize,
-    seconds: f64,
-    out: Option<&Path>,
-) -> Result<(), Error> {
+pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<&Path>) -> Result<(), Error> {
     let stage = Stage::start(arguments)?;
     let mut paper = Paper::default();
     paper.add(report::opening(&machine::describe(), rounds, seconds));
     for (party, reason) in &stage.missing {
-        paper.add(format!(
-            "Not measured: {}, because {reason}\n",
-            party.name()
-        ));
+        paper.add(format!("Not measured: {}, because {reason}\n", party.name()));
     }
 
-    let main = LoadArguments {
-        seconds,
-        ..standard()
-    };
+    let main = LoadArguments { seconds, ..standard() };
     paper.heading(&format!("Idle connections, {IDLE} of them"));
     let idle = idle(&stage, IDLE);
     paper.table(report::idle(&idle), failures(&idle));
@@ -44,24 +33,13 @@ pub fn run(
     let speeds = speed(&stage, &main, rounds);
     paper.table(report::speed(&speeds), failures(&speeds));
 
-    paper.heading(
-        "One 1 KiB record in each request, one request in flight on each of 4 connections",
-    );
-    let one = LoadArguments {
-        batch: 0,
-        in_flight: 1,
-        ..main.clone()
-    };
+    paper.heading("One 1 KiB record in each request, one request in flight on each of 4 connections");
+    let one = LoadArguments { batch: 0, in_flight: 1, ..main.clone() };
     let singles = speed(&stage, &one, rounds);
     paper.table(report::requests(&singles), failures(&singles));
 
-    paper.heading(&format!(
-        "Latency at {RATE} records a second, 1 KiB, one connection"
-    ));
-    let calm = LoadArguments {
-        connections: 1,
-        ..main.clone()
-    };
+    paper.heading(&format!("Latency at {RATE} records a second, 1 KiB, one connection"));
+    let calm = LoadArguments { connections: 1, ..main.clone() };
     let latencies = latency(&stage, &calm, rounds, RATE);
     paper.table(report::latency(&latencies), failures(&latencies));
 
@@ -80,13 +58,7 @@ pub fn run(
     paper.add(report::parts(&parts, main.value));
     paper.add(report::limits(&parts, &speeds));
     paper.heading("What it must reach");
-    paper.add(report::verdicts(&report::Measured {
-        speeds,
-        singles,
-        latencies,
-        stocks,
-        idle,
-    }));
+    paper.add(report::verdicts(&report::Measured { speeds, singles, latencies, stocks, idle }));
     match out {
         Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),
         None => Ok(()),
@@ -95,11 +67,7 @@ pub fn run(
 
 /// Values, codecs and connections other than those of the main load.
 fn variations(main: &LoadArguments) -> Vec<(&'static str, LoadArguments)> {
-    let json = |codec| LoadArguments {
-        codec,
-        values: Kind::Json,
-        ..main.clone()
-    };
+    let json = |codec| LoadArguments { codec, values: Kind::Json, ..main.clone() };
     // Many connections share what the broker can take: smaller batches and answers, so that memory is that of connections.
     let crowd = |connections| LoadArguments {
         connections,
@@ -109,44 +77,14 @@ fn variations(main: &LoadArguments) -> Vec<(&'static str, LoadArguments)> {
         ..main.clone()
     };
     vec![
-        (
-            "100 B values, random bytes, no codec, 4 connections",
-            LoadArguments {
-                value: 100,
-                ..main.clone()
-            },
-        ),
-        (
-            "10 KiB values, random bytes, no codec, 4 connections",
-            LoadArguments {
-                value: 10 << 10,
-                ..main.clone()
-            },
-        ),
-        (
-            "1 KiB values, JSON-like, no codec, 4 connections",
-            json(Codec::None),
-        ),
-        (
-            "1 KiB values, JSON-like, lz4, 4 connections",
-            json(Codec::Lz4),
-        ),
-        (
-            "1 KiB values, JSON-like, zstd, 4 connections",
-            json(Codec::Zstd),
-        ),
-        (
-            "1 KiB values, random bytes, no codec, 1 connection",
-            LoadArguments {
-                connections: 1,
-                ..main.clone()
-            },
-        ),
+        ("100 B values, random bytes, no codec, 4 connections", LoadArguments { value: 100, ..main.clone() }),
+        ("10 KiB values, random bytes, no codec, 4 connections", LoadArguments { value: 10 << 10, ..main.clone() }),
+        ("1 KiB values, JSON-like, no codec, 4 connections", json(Codec::None)),
+        ("1 KiB values, JSON-like, lz4, 4 connections", json(Codec::Lz4)),
+        ("1 KiB values, JSON-like, zstd, 4 connections", json(Codec::Zstd)),
+        ("1 KiB values, random bytes, no codec, 1 connection", LoadArguments { connections: 1, ..main.clone() }),
         ("1 KiB values, 16 KiB batches, 100 connections", crowd(100)),
-        (
-            "1 KiB values, 16 KiB batches, 1,000 connections",
-            crowd(1000),
-        ),
+        ("1 KiB values, 16 KiB batches, 1,000 connections", crowd(1000)),
     ]
 }
 

@@ -24,11 +24,7 @@ pub fn produce(single: &Single) -> Result<(), Error> {
 
 /// `consume`.
 pub fn consume(single: &Single) -> Result<(), Error> {
-    let figures = load::consume::run(
-        &single.target()?,
-        &single.load.shape(&single.topic),
-        single.watch(),
-    )?;
+    let figures = load::consume::run(&single.target()?, &single.load.shape(&single.topic), single.watch())?;
     finish(single, "consume", &speed(&figures))
 }
 
@@ -39,16 +35,8 @@ pub fn latency(single: &Single, rate: f64) -> Result<(), Error> {
     let shape = single.load.shape(&single.topic);
     let latencies = load::latency::run(&target, &shape, rate, single.watch())?;
     let mut sheet = Sheet::new();
-    quantiles(
-        &mut sheet,
-        ["ack_p50", "ack_p99", "ack_p999"],
-        &latencies.acknowledged,
-    );
-    quantiles(
-        &mut sheet,
-        ["delivered_p50", "delivered_p99", "delivered_p999"],
-        &latencies.delivered,
-    );
+    quantiles(&mut sheet, ["ack_p50", "ack_p99", "ack_p999"], &latencies.acknowledged);
+    quantiles(&mut sheet, ["delivered_p50", "delivered_p99", "delivered_p999"], &latencies.delivered);
     if let Some(cpu) = latencies.cpu_per_record {
         sheet.push(("cpu_per_record", cpu.as_secs_f64() * 1e6, "us, in and out"));
     }
@@ -57,9 +45,7 @@ pub fn latency(single: &Single, rate: f64) -> Result<(), Error> {
 
 /// `idle`.
 pub fn idle(single: &Single, count: usize) -> Result<(), Error> {
-    let pid = single
-        .pid
-        .ok_or_else(|| Error::Setup("idle needs --pid: whose memory is to be measured".into()))?;
+    let pid = single.pid.ok_or_else(|| Error::Setup("idle needs --pid: whose memory is to be measured".into()))?;
     let idle = load::idle::run(&single.target()?, count, pid)?;
     finish(
         single,
@@ -75,30 +61,14 @@ pub fn idle(single: &Single, count: usize) -> Result<(), Error> {
 fn speed(figures: &Figures) -> Sheet {
     let mut sheet = vec![
         ("records_per_second", figures.records_per_second(), ""),
-        (
-            "mib_per_second",
-            figures.mebibytes() / figures.elapsed.as_secs_f64(),
-            "",
-        ),
-        (
-            "requests_per_second",
-            figures.requests as f64 / figures.elapsed.as_secs_f64(),
-            "",
-        ),
+        ("mib_per_second", figures.mebibytes() / figures.elapsed.as_secs_f64(), ""),
+        ("requests_per_second", figures.requests as f64 / figures.elapsed.as_secs_f64(), ""),
     ];
     if let Some(cpu) = figures.cpu {
         sheet.push(("cpu_per_mb", figures.per_mebibyte(cpu), "ms"));
-        sheet.push((
-            "cpu_per_mb_system",
-            figures.per_mebibyte(load_system(cpu)),
-            "ms of it in the kernel",
-        ));
+        sheet.push(("cpu_per_mb_system", figures.per_mebibyte(load_system(cpu)), "ms of it in the kernel"));
         sheet.push(("cpu_per_request", figures.per_request(cpu), "us"));
-        sheet.push((
-            "cores",
-            cpu.total.as_secs_f64() / figures.elapsed.as_secs_f64(),
-            "busy in the measured process",
-        ));
+        sheet.push(("cores", cpu.total.as_secs_f64() / figures.elapsed.as_secs_f64(), "busy in the measured process"));
     }
     if let Some(memory) = figures.memory {
         sheet.push(("rss", memory.rss as f64 / load::MEBIBYTE, "MiB"));
@@ -108,19 +78,12 @@ fn speed(figures: &Figures) -> Sheet {
     if let Some(cpu) = figures.broker_cpu {
         sheet.push(("broker_cpu_per_mb", figures.per_mebibyte(cpu), "ms"));
     }
-    sheet.push((
-        "generator_cpu_per_mb",
-        figures.per_mebibyte(figures.own_cpu),
-        "ms",
-    ));
+    sheet.push(("generator_cpu_per_mb", figures.per_mebibyte(figures.own_cpu), "ms"));
     sheet
 }
 
 fn load_system(cpu: crate::process::CpuUse) -> crate::process::CpuUse {
-    crate::process::CpuUse {
-        total: cpu.system,
-        system: cpu.system,
-    }
+    crate::process::CpuUse { total: cpu.system, system: cpu.system }
 }
 
 fn quantiles(sheet: &mut Sheet, names: [&'static str; 3], histogram: &Histogram) {
@@ -130,25 +93,18 @@ fn quantiles(sheet: &mut Sheet, names: [&'static str; 3], histogram: &Histogram)
 }
 
 fn finish(single: &Single, task: &str, sheet: &Sheet) -> Result<(), Error> {
-    let json: Map<String, Value> = sheet
-        .iter()
-        .map(|(name, value, _)| ((*name).to_owned(), Value::from(*value)))
-        .collect();
+    let json: Map<String, Value> =
+        sheet.iter().map(|(name, value, _)| ((*name).to_owned(), Value::from(*value))).collect();
     let json = Value::Object(json).to_string();
-    let earlier = single
-        .against
-        .as_ref()
-        .map(|path| earlier(path))
-        .transpose()?
-        .unwrap_or_default();
+    let earlier = single.against.as_ref().map(|path| earlier(path)).transpose()?.unwrap_or_default();
     if single.json {
         println!("{json}");
     } else {
         println!("{task} {} topic {}", single.target, single.topic);
         for (name, value, unit) in sheet {
-            let ratio = earlier.get(*name).map_or(String::new(), |before| {
-                format!("  was {before:.3}, x {:.3}", value / before)
-            });
+            let ratio = earlier
+                .get(*name)
+                .map_or(String::new(), |before| format!("  was {before:.3}, x {:.3}", value / before));
             println!("  {name:<22} {value:>12.3} {unit}{ratio}");
         }
     }
@@ -163,8 +119,5 @@ fn earlier(path: &std::path::Path) -> Result<BTreeMap<String, f64>, Error> {
     let unreadable = || Error::Setup(format!("{} was not written by --save", path.display()));
     let value: Value = serde_json::from_str(&text).map_err(|_| unreadable())?;
     let map = value.as_object().ok_or_else(unreadable)?;
-    Ok(map
-        .iter()
-        .filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)))
-        .collect())
+    Ok(map.iter().filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect())
 }

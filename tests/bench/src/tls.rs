@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
@@ -50,9 +49,7 @@ impl Certificates {
             .sign()
             .map_err(|error| Error::Setup(format!("certificates cannot be made: {error}")))?
             .into_iter()
-            .try_for_each(|(path, text)| {
-                fs::write(&path, text).attempt(|| format!("write {}", path.display()))
-            })?;
+            .try_for_each(|(path, text)| fs::write(&path, text).attempt(|| format!("write {}", path.display())))?;
         Ok(files)
     }
 
@@ -76,10 +73,7 @@ impl Certificates {
 
         Ok(vec![
             (self.ca.clone(), ca),
-            (
-                self.server_both.clone(),
-                format!("{server}{}", server_key.serialize_pem()),
-            ),
+            (self.server_both.clone(), format!("{server}{}", server_key.serialize_pem())),
             (self.server.clone(), server),
             (self.server_key.clone(), server_key.serialize_pem()),
             (self.client.clone(), client),
@@ -95,12 +89,9 @@ impl Certificates {
     /// A server that demands a client certificate, for TLS measured in memory.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>, Error> {
         let provider = Arc::new(default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots(&self.ca)?),
-            Arc::clone(&provider),
-        )
-        .build()
-        .map_err(|error| Error::Setup(format!("client verifier cannot be built: {error}")))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&self.ca)?), Arc::clone(&provider))
+            .build()
+            .map_err(|error| Error::Setup(format!("client verifier cannot be built: {error}")))?;
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
@@ -110,17 +101,12 @@ impl Certificates {
 }
 
 /// Trusts `ca` and shows the certificate of `identity`, where there is one. No resumption: every handshake is a full one.
-pub fn client_config(
-    ca: &Path,
-    identity: Option<(&Path, &Path)>,
-) -> Result<Arc<ClientConfig>, Error> {
+pub fn client_config(ca: &Path, identity: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?);
     let mut config = match identity {
-        Some((certificate, private)) => {
-            builder.with_client_auth_cert(certificates(certificate)?, key(private)?)?
-        }
+        Some((certificate, private)) => builder.with_client_auth_cert(certificates(certificate)?, key(private)?)?,
         None => builder.with_no_client_auth(),
     };
     config.resumption = Resumption::disabled();
@@ -142,22 +128,11 @@ fn roots(path: &Path) -> Result<RootCertStore, Error> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let unreadable = |error| {
-        Error::Setup(format!(
-            "no certificate can be read from {}: {error}",
-            path.display()
-        ))
-    };
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(unreadable)
+    let unreadable = |error| Error::Setup(format!("no certificate can be read from {}: {error}", path.display()));
+    CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        Error::Setup(format!(
-            "no private key can be read from {}: {error}",
-            path.display()
-        ))
-    })
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| Error::Setup(format!("no private key can be read from {}: {error}", path.display())))
 }

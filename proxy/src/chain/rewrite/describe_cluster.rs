@@ -11,11 +11,7 @@ use super::node_endpoints::{AddressBook, rewrite_address};
 use crate::frame::{Call, ResponseHeader, Segments, Splices};
 
 /// The broker's answer with addresses rewritten.
-pub fn rewrite(
-    frame: Bytes,
-    header: &ResponseHeader,
-    book: &dyn AddressBook,
-) -> Result<Segments, RewriteError> {
+pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
     let mut cursor = header.cursor(&frame);
@@ -44,11 +40,7 @@ pub fn rewrite(
 }
 
 /// An answer of the gateway's own.
-pub fn error_response(
-    call: Call,
-    error_code: i16,
-    message: Option<&str>,
-) -> Result<Bytes, RewriteError> {
+pub fn error_response(call: Call, error_code: i16, message: Option<&str>) -> Result<Bytes, RewriteError> {
     let encoding = call.encoding()?;
     let mut out = BytesMut::new();
     call.put_response_header(&mut out)?;
@@ -74,11 +66,7 @@ fn refuse_controllers(frame: &[u8], header: &ResponseHeader) -> Result<Segments,
         own => own,
     };
     let message = "controllers are not reached through the gateway";
-    Ok(Segments::whole(error_response(
-        header.call,
-        error_code,
-        Some(message),
-    )?))
+    Ok(Segments::whole(error_response(header.call, error_code, Some(message))?))
 }
 
 /// Endpoint type of brokers.

@@ -8,11 +8,7 @@ use super::metadata::NO_ID;
 use crate::frame::{Cursor, ResponseHeader, WireError};
 
 /// Shows `learn` each topic's name and id.
-pub fn walk(
-    frame: &[u8],
-    header: &ResponseHeader,
-    mut learn: impl FnMut(&str, [u8; 16]),
-) -> Result<(), RewriteError> {
+pub fn walk(frame: &[u8], header: &ResponseHeader, mut learn: impl FnMut(&str, [u8; 16])) -> Result<(), RewriteError> {
     let mut cursor = header.cursor(frame);
     cursor.i32("throttle time")?;
     for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
@@ -45,13 +41,8 @@ fn walk_partition(cursor: &mut Cursor<'_>) -> Result<(), WireError> {
     cursor.i32("partition index")?;
     cursor.i32("leader id")?;
     cursor.i32("leader epoch")?;
-    for field in [
-        "replicas",
-        "in-sync replicas",
-        "eligible leader replicas",
-        "last known replicas",
-        "offline replicas",
-    ] {
+    for field in ["replicas", "in-sync replicas", "eligible leader replicas", "last known replicas", "offline replicas"]
+    {
         cursor.skip_array(field, size_of::<i32>())?;
     }
     cursor.skip_tags()

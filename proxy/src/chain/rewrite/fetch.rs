@@ -15,9 +15,7 @@ use super::node_endpoints::{self, AddressBook};
 use super::records::RecordsField;
 use super::topic::{TopicRef, TopicSpan};
 use super::{RewriteError, keep};
-use crate::frame::{
-    Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError,
-};
+use crate::frame::{Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError};
 
 /// A request of a consumer.
 #[derive(Debug, Clone)]
@@ -116,16 +114,8 @@ impl FetchRequest {
             min_bytes: cursor.i32("min bytes")?,
             max_bytes: cursor.i32("max bytes")?,
             isolation_level: cursor.i8("isolation level")?,
-            session_id: if version >= FIRST_WITH_SESSIONS {
-                cursor.i32("session id")?
-            } else {
-                0
-            },
-            session_epoch: if version >= FIRST_WITH_SESSIONS {
-                cursor.i32("session epoch")?
-            } else {
-                -1
-            },
+            session_id: if version >= FIRST_WITH_SESSIONS { cursor.i32("session id")? } else { 0 },
+            session_epoch: if version >= FIRST_WITH_SESSIONS { cursor.i32("session epoch")? } else { -1 },
             topics: Vec::new(),
             partitions: Vec::new(),
             forgotten: Vec::new(),
@@ -144,10 +134,7 @@ impl FetchRequest {
         }
         if version >= 11 {
             let rack = cursor.string("rack id")?;
-            request.rack_id = Some(Span::new(
-                cursor.position() - rack.len(),
-                cursor.position(),
-            )?);
+            request.rack_id = Some(Span::new(cursor.position() - rack.len(), cursor.position())?);
         }
         cursor.tags(|tag, value| walk_request_tag(version, tag, value))?;
         cursor.finish("fetch request")?;
@@ -175,38 +162,20 @@ impl FetchRequest {
                 1 if version >= 18 => value.i64("high watermark").map(|_| true),
                 _ => Ok::<_, WireError>(false),
             })?;
-            keep(
-                &mut self.partitions,
-                FetchPartition {
-                    topic,
-                    index,
-                    fetch_offset,
-                    max_bytes,
-                },
-                "partitions",
-            )?;
+            keep(&mut self.partitions, FetchPartition { topic, index, fetch_offset, max_bytes }, "partitions")?;
         }
         cursor.skip_tags()?;
         keep(&mut self.topics, name, "topics")
     }
 
     /// The topic of a partition of this request.
-    pub fn topic<'f>(
-        &self,
-        frame: &'f [u8],
-        partition: &FetchPartition,
-    ) -> Result<TopicRef<'f>, RewriteError> {
+    pub fn topic<'f>(&self, frame: &'f [u8], partition: &FetchPartition) -> Result<TopicRef<'f>, RewriteError> {
         topic_at(&self.topics, frame, partition.topic)
     }
 
     /// A whole response of the gateway's own, that refuses the request: with an error for all from
     /// v7 on, with one for each partition before.
-    pub fn error_response(
-        &self,
-        frame: &[u8],
-        call: Call,
-        error_code: i16,
-    ) -> Result<Bytes, RewriteError> {
+    pub fn error_response(&self, frame: &[u8], call: Call, error_code: i16) -> Result<Bytes, RewriteError> {
         let mut out = BytesMut::new();
         call.put_response_header(&mut out)?;
         let encoding = call.encoding()?;
@@ -223,8 +192,7 @@ impl FetchRequest {
         for (position, topic) in self.topics.iter().enumerate() {
             topic.resolve(frame)?.put(&mut out, encoding)?;
             let mut refused = Vec::new();
-            while let Some(partition) = partitions.next_if(|partition| partition.topic == position)
-            {
+            while let Some(partition) = partitions.next_if(|partition| partition.topic == position) {
                 refused.push(partition.index);
             }
             encoding.put_length(&mut out, refused.len())?;
@@ -244,16 +212,8 @@ impl FetchResponse {
         cursor.i32("throttle time")?;
         let sessions = version >= FIRST_WITH_SESSIONS;
         let mut response = Self {
-            error_code: if sessions {
-                cursor.i16("error code")?
-            } else {
-                0
-            },
-            session_id: if sessions {
-                cursor.i32("session id")?
-            } else {
-                0
-            },
+            error_code: if sessions { cursor.i16("error code")? } else { 0 },
+            session_id: if sessions { cursor.i32("session id")? } else { 0 },
             topics: Vec::new(),
             partitions: Vec::new(),
             encoding: header.encoding,
@@ -262,8 +222,7 @@ impl FetchResponse {
         for _ in 0..cursor.count("topics", 2)? {
             let name = TopicSpan::read(&mut cursor, version >= FIRST_BY_ID)?;
             for _ in 0..cursor.count("partitions", SMALLEST_FETCHED)? {
-                let partition =
-                    FetchedPartition::walk(&mut cursor, version, response.topics.len())?;
+                let partition = FetchedPartition::walk(&mut cursor, version, response.topics.len())?;
                 keep(&mut response.partitions, partition, "partitions")?;
             }
             cursor.skip_tags()?;
@@ -276,11 +235,7 @@ impl FetchResponse {
     }
 
     /// The topic of a partition of this response.
-    pub fn topic<'f>(
-        &self,
-        frame: &'f [u8],
-        partition: &FetchedPartition,
-    ) -> Result<TopicRef<'f>, RewriteError> {
+    pub fn topic<'f>(&self, frame: &'f [u8], partition: &FetchedPartition) -> Result<TopicRef<'f>, RewriteError> {
         topic_at(&self.topics, frame, partition.topic)
     }
 
@@ -295,10 +250,7 @@ impl FetchResponse {
     ) -> Result<Segments, RewriteError> {
         let mut splices = Splices::new(frame.clone());
         for (entry, edit) in edits {
-            let missing = RewriteError::NoSuchEntry {
-                entry,
-                count: self.partitions.len(),
-            };
+            let missing = RewriteError::NoSuchEntry { entry, count: self.partitions.len() };
             let partition = self.partitions.get(entry).ok_or(missing)?;
             match edit {
                 FetchEdit::Refuse(error_code) => {
@@ -308,16 +260,8 @@ impl FetchResponse {
                     })?;
                     partition.records.shrink(&mut splices, self.encoding, 0)?;
                 }
-                FetchEdit::Replace(records) => {
-                    partition
-                        .records
-                        .replace(&mut splices, self.encoding, records)?
-                }
-                FetchEdit::Shrink(kept) => {
-                    partition
-                        .records
-                        .shrink(&mut splices, self.encoding, kept)?
-                }
+                FetchEdit::Replace(records) => partition.records.replace(&mut splices, self.encoding, records)?,
+                FetchEdit::Shrink(kept) => partition.records.shrink(&mut splices, self.encoding, kept)?,
             }
         }
         let mut tags = Cursor::new(&frame, self.topics_end, self.encoding);
@@ -334,15 +278,8 @@ impl FetchedPartition {
         let error_at = cursor.span_from(start)?;
         let high_watermark = cursor.i64("high watermark")?;
         let last_stable_offset = cursor.i64("last stable offset")?;
-        let log_start_offset = if version >= 5 {
-            cursor.i64("log start offset")?
-        } else {
-            -1
-        };
-        for _ in 0..cursor
-            .nullable_count("aborted transactions", 16)?
-            .unwrap_or(0)
-        {
+        let log_start_offset = if version >= 5 { cursor.i64("log start offset")? } else { -1 };
+        for _ in 0..cursor.nullable_count("aborted transactions", 16)?.unwrap_or(0) {
             cursor.i64("producer id")?;
             cursor.i64("first offset")?;
             cursor.skip_tags()?;
@@ -352,28 +289,12 @@ impl FetchedPartition {
         }
         let records = RecordsField::read(cursor)?;
         cursor.skip_tags()?;
-        Ok(Self {
-            topic,
-            index,
-            error_code,
-            high_watermark,
-            last_stable_offset,
-            log_start_offset,
-            records,
-            error_at,
-        })
+        Ok(Self { topic, index, error_code, high_watermark, last_stable_offset, log_start_offset, records, error_at })
     }
 }
 
-fn topic_at<'f>(
-    topics: &[TopicSpan],
-    frame: &'f [u8],
-    entry: usize,
-) -> Result<TopicRef<'f>, RewriteError> {
-    let missing = RewriteError::NoSuchEntry {
-        entry,
-        count: topics.len(),
-    };
+fn topic_at<'f>(topics: &[TopicSpan], frame: &'f [u8], entry: usize) -> Result<TopicRef<'f>, RewriteError> {
+    let missing = RewriteError::NoSuchEntry { entry, count: topics.len() };
     Ok(topics.get(entry).ok_or(missing)?.resolve(frame)?)
 }
 
@@ -398,12 +319,7 @@ fn check_consumer(replica_id: i32) -> Result<(), RewriteError> {
 }
 
 /// A partition without records; versions 4 to 6 only, which are classic.
-fn put_refused_partition(
-    out: &mut BytesMut,
-    version: i16,
-    index: i32,
-    error_code: i16,
-) -> Result<(), WireError> {
+fn put_refused_partition(out: &mut BytesMut, version: i16, index: i32, error_code: i16) -> Result<(), WireError> {
     out.put_i32(index);
     out.put_i16(error_code);
     out.put_i64(-1); // high watermark: not known

@@ -11,11 +11,7 @@ use super::node_endpoints::{AddressBook, rewrite_address};
 use crate::frame::{Encoding, RequestHeader, ResponseHeader, Segments, Splices, WireError};
 
 /// The broker's answer with addresses rewritten.
-pub fn rewrite(
-    frame: Bytes,
-    header: &ResponseHeader,
-    book: &dyn AddressBook,
-) -> Result<Segments, RewriteError> {
+pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
     let mut cursor = header.cursor(&frame);
@@ -43,11 +39,7 @@ pub fn rewrite(
 }
 
 /// An answer of the gateway's own: no coordinator, and this error for each key that was asked for.
-pub fn error_response(
-    frame: &[u8],
-    header: &RequestHeader<'_>,
-    error_code: i16,
-) -> Result<Bytes, RewriteError> {
+pub fn error_response(frame: &[u8], header: &RequestHeader<'_>, error_code: i16) -> Result<Bytes, RewriteError> {
     let version = header.call.version.0;
     let encoding = header.encoding;
     let mut cursor = header.cursor(frame);

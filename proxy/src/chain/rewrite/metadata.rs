@@ -11,9 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::node_endpoints::{AddressBook, rewrite_address};
 use super::{RewriteError, keep};
-use crate::frame::{
-    Call, Cursor, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError,
-};
+use crate::frame::{Call, Cursor, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError};
 
 /// A request: which topics are asked for.
 #[derive(Debug, Clone)]
@@ -45,16 +43,9 @@ impl MetadataRequest {
         };
         let mut topics = count.map(|_| Vec::new());
         for _ in 0..count.unwrap_or(0) {
-            let id = if version >= FIRST_WITH_IDS {
-                cursor.uuid("topic id")?
-            } else {
-                NO_ID
-            };
+            let id = if version >= FIRST_WITH_IDS { cursor.uuid("topic id")? } else { NO_ID };
             let name = match cursor.nullable_string("topic name")? {
-                Some(name) => Some(Span::new(
-                    cursor.position() - name.len(),
-                    cursor.position(),
-                )?),
+                Some(name) => Some(Span::new(cursor.position() - name.len(), cursor.position())?),
                 None => None,
             };
             cursor.skip_tags()?;
@@ -71,20 +62,12 @@ impl MetadataRequest {
         }
         cursor.skip_tags()?;
         cursor.finish("metadata request")?;
-        Ok(Self {
-            topics,
-            allow_auto_creation,
-        })
+        Ok(Self { topics, allow_auto_creation })
     }
 
     /// An answer of the gateway's own: no broker, and each topic that was asked for with this
     /// error.
-    pub fn error_response(
-        &self,
-        frame: &[u8],
-        call: Call,
-        error_code: i16,
-    ) -> Result<Bytes, RewriteError> {
+    pub fn error_response(&self, frame: &[u8], call: Call, error_code: i16) -> Result<Bytes, RewriteError> {
         let version = call.version.0;
         let encoding = call.encoding()?;
         let mut out = BytesMut::new();
@@ -165,11 +148,7 @@ impl<'a> DescribedTopic<'a> {
     pub(super) fn walk(cursor: &mut Cursor<'a>, version: i16) -> Result<Self, WireError> {
         let error_code = cursor.i16("topic error code")?;
         let name = cursor.nullable_string("topic name")?;
-        let id = if version >= FIRST_WITH_IDS {
-            cursor.uuid("topic id")?
-        } else {
-            NO_ID
-        };
+        let id = if version >= FIRST_WITH_IDS { cursor.uuid("topic id")? } else { NO_ID };
         let is_internal = version >= 1 && cursor.bool("is internal")?;
         let partitions = cursor.count("partitions", SMALLEST_PARTITION)?;
         for _ in 0..partitions {
@@ -190,13 +169,7 @@ impl<'a> DescribedTopic<'a> {
             cursor.i32("topic authorized operations")?;
         }
         cursor.skip_tags()?;
-        Ok(Self {
-            error_code,
-            name,
-            id,
-            is_internal,
-            partitions,
-        })
+        Ok(Self { error_code, name, id, is_internal, partitions })
     }
 }
 
@@ -205,11 +178,7 @@ pub(super) fn walk_end(cursor: &mut Cursor<'_>, version: i16) -> Result<i16, Wir
     if (8..=10).contains(&version) {
         cursor.i32("cluster authorized operations")?;
     }
-    let error_code = if version >= 13 {
-        cursor.i16("error code")?
-    } else {
-        0
-    };
+    let error_code = if version >= 13 { cursor.i16("error code")? } else { 0 };
     cursor.skip_tags()?;
     cursor.finish("metadata response")?;
     Ok(error_code)

@@ -87,10 +87,7 @@ pub const MAX_ENTRIES: usize = 65_536;
 /// Adds an element unless the message has too many of them.
 fn keep<T>(list: &mut Vec<T>, element: T, field: &'static str) -> Result<(), WireError> {
     if list.len() >= MAX_ENTRIES {
-        return Err(WireError::TooMany {
-            field,
-            limit: MAX_ENTRIES,
-        });
+        return Err(WireError::TooMany { field, limit: MAX_ENTRIES });
     }
     list.push(element);
     Ok(())
@@ -98,17 +95,10 @@ fn keep<T>(list: &mut Vec<T>, element: T, field: &'static str) -> Result<(), Wir
 
 /// Reads an array count that must not be null, and remembers where it lies so that it can be
 /// replaced.
-fn count_field(
-    cursor: &mut Cursor<'_>,
-    field: &'static str,
-    smallest: usize,
-) -> Result<CountField, WireError> {
+fn count_field(cursor: &mut Cursor<'_>, field: &'static str, smallest: usize) -> Result<CountField, WireError> {
     let start = cursor.position();
     let value = cursor.count(field, smallest)?;
-    Ok(CountField {
-        value,
-        span: cursor.span_from(start)?,
-    })
+    Ok(CountField { value, span: cursor.span_from(start)? })
 }
 
 /// An array count and its place.
@@ -120,12 +110,7 @@ struct CountField {
 
 impl CountField {
     /// Replaces the count, unless it stays what it is.
-    fn patch(
-        self,
-        splices: &mut crate::frame::Splices,
-        encoding: Encoding,
-        value: usize,
-    ) -> Result<(), WireError> {
+    fn patch(self, splices: &mut crate::frame::Splices, encoding: Encoding, value: usize) -> Result<(), WireError> {
         if value != self.value {
             splices.write(self.span, |out| encoding.put_length(out, value))?;
         }

@@ -16,12 +16,7 @@ use crate::frame::{Cursor, Encoding, Splices, WireError};
 pub trait AddressBook: Send + Sync {
     /// The host and port under which clients reach the broker `node_id`, which calls itself
     /// `host:port`. Fails with [`RewriteError::NoAddress`] if there is none.
-    fn advertised(
-        &self,
-        node_id: i32,
-        host: &str,
-        port: i32,
-    ) -> Result<(String, u16), RewriteError>;
+    fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError>;
 }
 
 /// Rewrites the address at the cursor: node id, host, port. Returns by how many bytes the message
@@ -97,10 +92,7 @@ pub(super) fn rewrite_tagged(
         let growth = rewrite_list(value, splices, book)?;
         if growth != 0 {
             let new = usize::try_from(old as i64 + growth).unwrap_or_default();
-            let new = u32::try_from(new).map_err(|_| WireError::TooLong {
-                field: "node endpoints",
-                length: new,
-            })?;
+            let new = u32::try_from(new).map_err(|_| WireError::TooLong { field: "node endpoints", length: new })?;
             splices.write(size, |out| {
                 put_unsigned_varint(out, new);
                 Ok::<(), WireError>(())

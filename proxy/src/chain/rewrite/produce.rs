@@ -17,9 +17,7 @@ use super::node_endpoints::{self, AddressBook};
 use super::records::RecordsField;
 use super::topic::{TopicRef, TopicSpan};
 use super::{CountField, RewriteError, count_field, keep};
-use crate::frame::{
-    Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError,
-};
+use crate::frame::{Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError};
 
 /// A request: its parameters and where its records lie.
 #[derive(Debug, Clone)]
@@ -156,42 +154,17 @@ impl ProduceRequest {
             let index = cursor.i32("partition index")?;
             let records = RecordsField::read(cursor)?;
             cursor.skip_tags()?;
-            let partition = ProducePartition {
-                topic,
-                index,
-                records,
-                entry: cursor.span_from(start)?,
-            };
+            let partition = ProducePartition { topic, index, records, entry: cursor.span_from(start)? };
             keep(&mut self.partitions, partition, "partitions")?;
         }
         cursor.skip_tags()?;
-        keep(
-            &mut self.topics,
-            ProduceTopic {
-                name,
-                entry: cursor.span_from(start)?,
-                partition_count,
-            },
-            "topics",
-        )
+        keep(&mut self.topics, ProduceTopic { name, entry: cursor.span_from(start)?, partition_count }, "topics")
     }
 
     /// The topic of a partition of this request.
-    pub fn topic<'f>(
-        &self,
-        frame: &'f [u8],
-        partition: &ProducePartition,
-    ) -> Result<TopicRef<'f>, RewriteError> {
-        let missing = RewriteError::NoSuchEntry {
-            entry: partition.topic,
-            count: self.topics.len(),
-        };
-        Ok(self
-            .topics
-            .get(partition.topic)
-            .ok_or(missing)?
-            .name
-            .resolve(frame)?)
+    pub fn topic<'f>(&self, frame: &'f [u8], partition: &ProducePartition) -> Result<TopicRef<'f>, RewriteError> {
+        let missing = RewriteError::NoSuchEntry { entry: partition.topic, count: self.topics.len() };
+        Ok(self.topics.get(partition.topic).ok_or(missing)?.name.resolve(frame)?)
     }
 
     /// Every partition of the request as refused with the same error: what [`error_response`]
@@ -203,12 +176,7 @@ impl ProduceRequest {
         message: Option<&'f str>,
     ) -> Result<Vec<Refused<'f>>, RewriteError> {
         let refuse = |partition: &ProducePartition| {
-            Ok(Refused {
-                topic: self.topic(frame, partition)?,
-                index: partition.index,
-                error_code,
-                message,
-            })
+            Ok(Refused { topic: self.topic(frame, partition)?, index: partition.index, error_code, message })
         };
         self.partitions.iter().map(refuse).collect()
     }
@@ -221,18 +189,11 @@ impl ProduceRequest {
         edits: impl IntoIterator<Item = (usize, ProduceEdit)>,
     ) -> Result<Segments, RewriteError> {
         let mut splices = Splices::new(frame);
-        let mut kept: Vec<usize> = self
-            .topics
-            .iter()
-            .map(|topic| topic.partition_count.value)
-            .collect();
+        let mut kept: Vec<usize> = self.topics.iter().map(|topic| topic.partition_count.value).collect();
         let mut dropped = Vec::new();
         let mut edited = vec![false; self.partitions.len()];
         for (entry, edit) in edits {
-            let missing = RewriteError::NoSuchEntry {
-                entry,
-                count: self.partitions.len(),
-            };
+            let missing = RewriteError::NoSuchEntry { entry, count: self.partitions.len() };
             let partition = self.partitions.get(entry).ok_or(missing)?;
             // A partition counted twice as dropped would take its topic with it, and other
             // partitions.
@@ -241,11 +202,7 @@ impl ProduceRequest {
                 _ => return Err(RewriteError::EditedTwice { entry }),
             }
             match edit {
-                ProduceEdit::Replace(records) => {
-                    partition
-                        .records
-                        .replace(&mut splices, self.encoding, records)?
-                }
+                ProduceEdit::Replace(records) => partition.records.replace(&mut splices, self.encoding, records)?,
                 ProduceEdit::Drop => {
                     dropped.push(partition);
                     if let Some(left) = kept.get_mut(partition.topic) {
@@ -265,13 +222,10 @@ impl ProduceRequest {
                 splices.remove(topic.entry);
                 topics_left -= 1;
             } else {
-                topic
-                    .partition_count
-                    .patch(&mut splices, self.encoding, *left)?;
+                topic.partition_count.patch(&mut splices, self.encoding, *left)?;
             }
         }
-        self.topic_count
-            .patch(&mut splices, self.encoding, topics_left)?;
+        self.topic_count.patch(&mut splices, self.encoding, topics_left)?;
         Ok(splices.finish()?)
     }
 }
@@ -323,46 +277,17 @@ impl ProduceResponse {
                 cursor.skip_string("error message")?;
             }
             cursor.skip_tags()?;
-            keep(
-                &mut self.partitions,
-                ProducedPartition {
-                    topic,
-                    index,
-                    error_code,
-                    base_offset,
-                },
-                "partitions",
-            )?;
+            keep(&mut self.partitions, ProducedPartition { topic, index, error_code, base_offset }, "partitions")?;
         }
         let partitions_end = cursor.position();
         cursor.skip_tags()?;
-        keep(
-            &mut self.topics,
-            ProducedTopic {
-                name,
-                partition_count,
-                partitions_end,
-            },
-            "topics",
-        )
+        keep(&mut self.topics, ProducedTopic { name, partition_count, partitions_end }, "topics")
     }
 
     /// The topic of a partition of this response.
-    pub fn topic<'f>(
-        &self,
-        frame: &'f [u8],
-        partition: &ProducedPartition,
-    ) -> Result<TopicRef<'f>, RewriteError> {
-        let missing = RewriteError::NoSuchEntry {
-            entry: partition.topic,
-            count: self.topics.len(),
-        };
-        Ok(self
-            .topics
-            .get(partition.topic)
-            .ok_or(missing)?
-            .name
-            .resolve(frame)?)
+    pub fn topic<'f>(&self, frame: &'f [u8], partition: &ProducedPartition) -> Result<TopicRef<'f>, RewriteError> {
+        let missing = RewriteError::NoSuchEntry { entry: partition.topic, count: self.topics.len() };
+        Ok(self.topics.get(partition.topic).ok_or(missing)?.name.resolve(frame)?)
     }
 
     /// The response with the refused partitions put in, and with the addresses of new leaders
@@ -381,21 +306,15 @@ impl ProduceResponse {
                 continue;
             };
             let total = topic.partition_count.value + added.len();
-            topic
-                .partition_count
-                .patch(&mut splices, self.encoding, total)?;
+            topic.partition_count.patch(&mut splices, self.encoding, total)?;
             let end = Span::new(topic.partitions_end, topic.partitions_end)?;
-            splices.write(end, |out| {
-                put_partitions(out, self.encoding, version, &added)
-            })?;
+            splices.write(end, |out| put_partitions(out, self.encoding, version, &added))?;
         }
         let total = self.topic_count.value + new_topics.len();
         self.topic_count.patch(&mut splices, self.encoding, total)?;
         if !new_topics.is_empty() {
             let end = Span::new(self.topics_end, self.topics_end)?;
-            splices.write(end, |out| {
-                put_topics(out, self.encoding, version, &new_topics)
-            })?;
+            splices.write(end, |out| put_topics(out, self.encoding, version, &new_topics))?;
         }
         let mut tags = Cursor::new(&frame, self.after_throttle, self.encoding);
         node_endpoints::rewrite_tagged(&mut tags, &mut splices, book)?;

@@ -18,50 +18,27 @@ impl RecordsField {
     pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<Self, WireError> {
         let start = cursor.position();
         let content = cursor.nullable_bytes("records")?;
-        Ok(Self {
-            whole: cursor.span_from(start)?,
-            content,
-        })
+        Ok(Self { whole: cursor.span_from(start)?, content })
     }
 
     fn prefix(self) -> Result<Span, WireError> {
-        Span::new(
-            self.whole.start(),
-            self.content.map_or(self.whole.end(), Span::start),
-        )
+        Span::new(self.whole.start(), self.content.map_or(self.whole.end(), Span::start))
     }
 
     /// Puts `records` in place of what is there.
-    pub(super) fn replace(
-        self,
-        splices: &mut Splices,
-        encoding: Encoding,
-        records: Bytes,
-    ) -> Result<(), WireError> {
-        splices.write(self.prefix()?, |out| {
-            encoding.put_length(out, records.len())
-        })?;
-        let content = self
-            .content
-            .map_or(Span::new(self.whole.end(), self.whole.end()), Ok)?;
+    pub(super) fn replace(self, splices: &mut Splices, encoding: Encoding, records: Bytes) -> Result<(), WireError> {
+        splices.write(self.prefix()?, |out| encoding.put_length(out, records.len()))?;
+        let content = self.content.map_or(Span::new(self.whole.end(), self.whole.end()), Ok)?;
         splices.replace(content, records);
         Ok(())
     }
 
     /// Keeps the first `kept` bytes of what is there. Null stays null if nothing is to be kept.
-    pub(super) fn shrink(
-        self,
-        splices: &mut Splices,
-        encoding: Encoding,
-        kept: usize,
-    ) -> Result<(), RewriteError> {
+    pub(super) fn shrink(self, splices: &mut Splices, encoding: Encoding, kept: usize) -> Result<(), RewriteError> {
         let Some(content) = self.content.filter(|content| kept <= content.len()) else {
             return match kept {
                 0 => Ok(()),
-                _ => Err(RewriteError::BadShrink {
-                    kept,
-                    length: self.content.map_or(0, Span::len),
-                }),
+                _ => Err(RewriteError::BadShrink { kept, length: self.content.map_or(0, Span::len) }),
             };
         };
         if kept < content.len() {

@@ -11,9 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::fetch::FetchRequest;
 use super::metadata::MetadataRequest;
 use super::produce::{self, ProduceRequest};
-use super::{
-    RewriteError, api_versions, describe_cluster, find_coordinator, share_acknowledge, share_fetch,
-};
+use super::{RewriteError, api_versions, describe_cluster, find_coordinator, share_acknowledge, share_fetch};
 use crate::frame::{Call, Encoding, RequestHeader, WireError, api};
 
 /// What to do with a request that is refused.
@@ -31,9 +29,7 @@ pub enum Refusal {
 /// answer that a client can read whatever version it asked for (KIP-511).
 pub fn refuse_unknown(call: Call) -> Refusal {
     match call.api_key {
-        api::API_VERSIONS => {
-            Refusal::Answer(api_versions::unsupported_version(call.correlation_id))
-        }
+        api::API_VERSIONS => Refusal::Answer(api_versions::unsupported_version(call.correlation_id)),
         _ => Refusal::Close,
     }
 }
@@ -56,9 +52,7 @@ pub fn refuse(
             produce::error_response(call, &request.refuse_all(frame, error_code, message)?)?
         }
         api::FETCH => FetchRequest::walk(frame, header)?.error_response(frame, call, error_code)?,
-        api::METADATA => {
-            MetadataRequest::walk(frame, header)?.error_response(frame, call, error_code)?
-        }
+        api::METADATA => MetadataRequest::walk(frame, header)?.error_response(frame, call, error_code)?,
         api::FIND_COORDINATOR => find_coordinator::error_response(frame, header, error_code)?,
         api::API_VERSIONS => api_versions::error_response(call, error_code)?,
         api::DESCRIBE_CLUSTER => describe_cluster::error_response(call, error_code, message)?,
@@ -71,11 +65,7 @@ pub fn refuse(
 
 /// Refuses a request of an API that is otherwise passed as bytes: those whose responses have one
 /// error for all.
-fn refuse_passed(
-    call: Call,
-    error_code: i16,
-    message: Option<&str>,
-) -> Result<Refusal, RewriteError> {
+fn refuse_passed(call: Call, error_code: i16, message: Option<&str>) -> Result<Refusal, RewriteError> {
     let Some(shape) = SHAPES.iter().find(|shape| shape.api_key == call.api_key.0) else {
         return Ok(Refusal::Close);
     };
@@ -106,12 +96,8 @@ fn put_field(
     match field {
         Field::EmptyArray | Field::EmptyBytes => encoding.put_length(out, 0)?,
         Field::EmptyString => encoding.put_string(out, "")?,
-        Field::EmptyThenNull { null_from } if version < null_from => {
-            encoding.put_string(out, "")?
-        }
-        Field::EmptyThenNull { .. } | Field::NullString => {
-            encoding.put_nullable_string(out, None)?
-        }
+        Field::EmptyThenNull { null_from } if version < null_from => encoding.put_string(out, "")?,
+        Field::EmptyThenNull { .. } | Field::NullString => encoding.put_nullable_string(out, None)?,
         Field::Flag => out.put_u8(0),
         Field::Message => encoding.put_nullable_string(out, message)?,
         Field::None16 => out.put_i16(-1),
@@ -168,85 +154,36 @@ const SHAPES: &[Shape] = &[
         ],
     },
     // Heartbeat
-    Shape {
-        api_key: 12,
-        throttle_from: 1,
-        after_error: &[],
-    },
+    Shape { api_key: 12, throttle_from: 1, after_error: &[] },
     // LeaveGroup: members
-    Shape {
-        api_key: 13,
-        throttle_from: 1,
-        after_error: &[(3, Field::EmptyArray)],
-    },
+    Shape { api_key: 13, throttle_from: 1, after_error: &[(3, Field::EmptyArray)] },
     // SyncGroup: protocol type and name, assignment
     Shape {
         api_key: 14,
         throttle_from: 1,
-        after_error: &[
-            (5, Field::NullString),
-            (5, Field::NullString),
-            (0, Field::EmptyBytes),
-        ],
+        after_error: &[(5, Field::NullString), (5, Field::NullString), (0, Field::EmptyBytes)],
     },
     // ListGroups: groups
-    Shape {
-        api_key: 16,
-        throttle_from: 1,
-        after_error: &[(0, Field::EmptyArray)],
-    },
+    Shape { api_key: 16, throttle_from: 1, after_error: &[(0, Field::EmptyArray)] },
     // SaslHandshake: mechanisms
-    Shape {
-        api_key: 17,
-        throttle_from: i16::MAX,
-        after_error: &[(0, Field::EmptyArray)],
-    },
+    Shape { api_key: 17, throttle_from: i16::MAX, after_error: &[(0, Field::EmptyArray)] },
     // InitProducerId: producer id and epoch
-    Shape {
-        api_key: 22,
-        throttle_from: 0,
-        after_error: &[(0, Field::None64), (0, Field::None16)],
-    },
+    Shape { api_key: 22, throttle_from: 0, after_error: &[(0, Field::None64), (0, Field::None16)] },
     // AddOffsetsToTxn
-    Shape {
-        api_key: 25,
-        throttle_from: 0,
-        after_error: &[],
-    },
+    Shape { api_key: 25, throttle_from: 0, after_error: &[] },
     // EndTxn: producer id and epoch
-    Shape {
-        api_key: 26,
-        throttle_from: 0,
-        after_error: &[(5, Field::None64), (5, Field::None16)],
-    },
+    Shape { api_key: 26, throttle_from: 0, after_error: &[(5, Field::None64), (5, Field::None16)] },
     // SaslAuthenticate: message, exchange, session lifetime
     Shape {
         api_key: 36,
         throttle_from: i16::MAX,
-        after_error: &[
-            (0, Field::Message),
-            (0, Field::EmptyBytes),
-            (1, Field::Zero64),
-        ],
+        after_error: &[(0, Field::Message), (0, Field::EmptyBytes), (1, Field::Zero64)],
     },
     // ConsumerGroupHeartbeat and ShareGroupHeartbeat: message, member id, epoch, interval,
     // assignment
-    Shape {
-        api_key: 68,
-        throttle_from: 0,
-        after_error: GROUP_HEARTBEAT,
-    },
-    Shape {
-        api_key: 76,
-        throttle_from: 0,
-        after_error: GROUP_HEARTBEAT,
-    },
+    Shape { api_key: 68, throttle_from: 0, after_error: GROUP_HEARTBEAT },
+    Shape { api_key: 76, throttle_from: 0, after_error: GROUP_HEARTBEAT },
 ];
 
-const GROUP_HEARTBEAT: &[(i16, Field)] = &[
-    (0, Field::Message),
-    (0, Field::NullString),
-    (0, Field::Zero32),
-    (0, Field::Zero32),
-    (0, Field::NullStructure),
-];
+const GROUP_HEARTBEAT: &[(i16, Field)] =
+    &[(0, Field::Message), (0, Field::NullString), (0, Field::Zero32), (0, Field::Zero32), (0, Field::NullStructure)];

@@ -8,9 +8,7 @@ use bytes::Bytes;
 
 use super::RewriteError;
 use super::node_endpoints::{self, AddressBook};
-use super::share_fetch::{
-    SMALLEST_TOPIC, SharePartition, put_refusal, walk_acknowledged_topics, walk_leader,
-};
+use super::share_fetch::{SMALLEST_TOPIC, SharePartition, put_refusal, walk_acknowledged_topics, walk_leader};
 use crate::frame::{Call, RequestHeader, ResponseHeader, Segments, Span, Splices};
 
 /// A request of a share consumer. Topics are named by id.
@@ -41,20 +39,12 @@ impl ShareAcknowledgeRequest {
         walk_acknowledged_topics(&mut cursor, &mut topics, &mut partitions)?;
         cursor.skip_tags()?;
         cursor.finish("share acknowledge request")?;
-        Ok(Self {
-            group_id,
-            topics,
-            partitions,
-        })
+        Ok(Self { group_id, topics, partitions })
     }
 }
 
 /// The broker's response with addresses rewritten.
-pub fn rewrite(
-    frame: Bytes,
-    header: &ResponseHeader,
-    book: &dyn AddressBook,
-) -> Result<Segments, RewriteError> {
+pub fn rewrite(frame: Bytes, header: &ResponseHeader, book: &dyn AddressBook) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let mut cursor = header.cursor(&frame);
     cursor.i32("throttle time")?;
@@ -81,17 +71,8 @@ pub fn rewrite(
 }
 
 /// A response of the gateway's own that refuses the whole request.
-pub fn error_response(
-    call: Call,
-    error_code: i16,
-    message: Option<&str>,
-) -> Result<Bytes, RewriteError> {
-    put_refusal(
-        call,
-        error_code,
-        message,
-        call.version.0 >= FIRST_WITH_LOCK_TIMEOUT,
-    )
+pub fn error_response(call: Call, error_code: i16, message: Option<&str>) -> Result<Bytes, RewriteError> {
+    put_refusal(call, error_code, message, call.version.0 >= FIRST_WITH_LOCK_TIMEOUT)
 }
 
 /// First version whose response has the acquisition lock timeout.

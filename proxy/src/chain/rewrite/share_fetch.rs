@@ -12,9 +12,7 @@ use super::fetch::FetchEdit;
 use super::node_endpoints::{self, AddressBook};
 use super::records::RecordsField;
 use super::{RewriteError, keep};
-use crate::frame::{
-    Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError,
-};
+use crate::frame::{Call, Cursor, Encoding, RequestHeader, ResponseHeader, Segments, Span, Splices, WireError};
 
 /// A request of a share consumer. Topics are named by id.
 #[derive(Debug, Clone)]
@@ -78,13 +76,7 @@ impl ShareFetchRequest {
         };
         cursor.skip_string("member id")?;
         let session_epoch = cursor.i32("share session epoch")?;
-        for field in [
-            "max wait",
-            "min bytes",
-            "max bytes",
-            "max records",
-            "batch size",
-        ] {
+        for field in ["max wait", "min bytes", "max bytes", "max records", "batch size"] {
             cursor.i32(field)?;
         }
         if header.call.version.0 >= 2 {
@@ -102,13 +94,7 @@ impl ShareFetchRequest {
         }
         cursor.skip_tags()?;
         cursor.finish("share fetch request")?;
-        Ok(Self {
-            group_id,
-            session_epoch,
-            topics,
-            partitions,
-            forgotten,
-        })
+        Ok(Self { group_id, session_epoch, topics, partitions, forgotten })
     }
 }
 
@@ -124,11 +110,7 @@ impl ShareFetchResponse {
         for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
             let topic = cursor.uuid("topic id")?;
             for _ in 0..cursor.count("partitions", SMALLEST_FETCHED)? {
-                keep(
-                    &mut partitions,
-                    ShareFetchedPartition::walk(&mut cursor, topic)?,
-                    "partitions",
-                )?;
+                keep(&mut partitions, ShareFetchedPartition::walk(&mut cursor, topic)?, "partitions")?;
             }
             cursor.skip_tags()?;
         }
@@ -136,12 +118,7 @@ impl ShareFetchResponse {
         node_endpoints::skip_list(&mut cursor)?;
         cursor.skip_tags()?;
         cursor.finish("share fetch response")?;
-        Ok(Self {
-            error_code,
-            partitions,
-            encoding: header.encoding,
-            topics_end,
-        })
+        Ok(Self { error_code, partitions, encoding: header.encoding, topics_end })
     }
 
     /// The response with its edits, each for an entry of [`ShareFetchResponse::partitions`].
@@ -158,10 +135,7 @@ impl ShareFetchResponse {
     ) -> Result<Segments, RewriteError> {
         let mut splices = Splices::new(frame.clone());
         for (entry, edit) in edits {
-            let missing = RewriteError::NoSuchEntry {
-                entry,
-                count: self.partitions.len(),
-            };
+            let missing = RewriteError::NoSuchEntry { entry, count: self.partitions.len() };
             let partition = self.partitions.get(entry).ok_or(missing)?;
             match edit {
                 FetchEdit::Refuse(error_code) => {
@@ -172,16 +146,8 @@ impl ShareFetchResponse {
                     partition.records.shrink(&mut splices, self.encoding, 0)?;
                     splices.write(partition.acquired, |out| self.encoding.put_length(out, 0))?;
                 }
-                FetchEdit::Replace(records) => {
-                    partition
-                        .records
-                        .replace(&mut splices, self.encoding, records)?
-                }
-                FetchEdit::Shrink(kept) => {
-                    partition
-                        .records
-                        .shrink(&mut splices, self.encoding, kept)?
-                }
+                FetchEdit::Replace(records) => partition.records.replace(&mut splices, self.encoding, records)?,
+                FetchEdit::Shrink(kept) => partition.records.shrink(&mut splices, self.encoding, kept)?,
             }
         }
         let mut cursor = Cursor::new(&frame, self.topics_end, self.encoding);
@@ -210,14 +176,7 @@ impl ShareFetchedPartition {
         }
         let acquired = cursor.span_from(start)?;
         cursor.skip_tags()?;
-        Ok(Self {
-            topic,
-            index,
-            error_code,
-            records,
-            error_at,
-            acquired,
-        })
+        Ok(Self { topic, index, error_code, records, error_at, acquired })
     }
 }
 
@@ -245,11 +204,7 @@ pub(super) fn put_refusal(
 }
 
 /// A response of the gateway's own that refuses the whole request.
-pub fn error_response(
-    call: Call,
-    error_code: i16,
-    message: Option<&str>,
-) -> Result<Bytes, RewriteError> {
+pub fn error_response(call: Call, error_code: i16, message: Option<&str>) -> Result<Bytes, RewriteError> {
     put_refusal(call, error_code, message, true)
 }
 
@@ -263,8 +218,7 @@ pub(super) fn walk_acknowledged_topics(
         let topic = cursor.uuid("topic id")?;
         for _ in 0..cursor.count("partitions", SMALLEST_PARTITION)? {
             let index = cursor.i32("partition index")?;
-            let acknowledgements =
-                cursor.count("acknowledgement batches", SMALLEST_ACKNOWLEDGEMENT)?;
+            let acknowledgements = cursor.count("acknowledgement batches", SMALLEST_ACKNOWLEDGEMENT)?;
             for _ in 0..acknowledgements {
                 cursor.i64("first offset")?;
                 cursor.i64("last offset")?;
@@ -272,15 +226,7 @@ pub(super) fn walk_acknowledged_topics(
                 cursor.skip_tags()?;
             }
             cursor.skip_tags()?;
-            keep(
-                partitions,
-                SharePartition {
-                    topic,
-                    index,
-                    acknowledgements,
-                },
-                "partitions",
-            )?;
+            keep(partitions, SharePartition { topic, index, acknowledgements }, "partitions")?;
         }
         cursor.skip_tags()?;
         keep(topics, topic, "topics")?;

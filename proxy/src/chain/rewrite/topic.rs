@@ -78,13 +78,8 @@ impl TopicSpan {
         match self {
             Self::Id(id) => Ok(TopicRef::Id(*id)),
             Self::Name(span) => {
-                let unreadable = WireError::BadText {
-                    field: "topic name",
-                    at: span.start(),
-                };
-                std::str::from_utf8(span.of(frame)?)
-                    .map(TopicRef::Name)
-                    .map_err(|_| unreadable)
+                let unreadable = WireError::BadText { field: "topic name", at: span.start() };
+                std::str::from_utf8(span.of(frame)?).map(TopicRef::Name).map_err(|_| unreadable)
             }
         }
     }

@@ -383,7 +383,9 @@ mod tests {
         let mut flipped = whole.clone();
         *flipped.last_mut().unwrap() ^= 1;
         assert_eq!(segment(&flipped, 0, &mut NoKey).unwrap().first().unwrap().state, "damaged");
-        let text = segment(b"this is no segment at all, but a text that is long enough for one batch header", 0, &mut NoKey).unwrap();
+        let text =
+            segment(b"this is no segment at all, but a text that is long enough for one batch header", 0, &mut NoKey)
+                .unwrap();
         assert_eq!(text.first().unwrap().state, "damaged");
     }
 }

@@ -47,12 +47,7 @@ pub enum InflateError {
 }
 
 /// Inflates `body` to the end of `out`; on error `out` is as it was.
-pub fn inflate(
-    codec: Codec,
-    body: &[u8],
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), InflateError> {
+pub fn inflate(codec: Codec, body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), InflateError> {
     let start = out.len();
     let result = match codec {
         Codec::None if body.len() > limit => Err(InflateError::TooLarge),
@@ -103,9 +98,7 @@ fn inflate_snappy(body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), In
     let start = out.len();
     blocks = blocks.get(8..).ok_or(InflateError::Corrupt)?;
     while !blocks.is_empty() {
-        let (length, rest) = blocks
-            .split_first_chunk::<4>()
-            .ok_or(InflateError::Corrupt)?;
+        let (length, rest) = blocks.split_first_chunk::<4>().ok_or(InflateError::Corrupt)?;
         let length = u32::from_be_bytes(*length) as usize;
         let (block, rest) = rest.split_at_checked(length).ok_or(InflateError::Corrupt)?;
         snappy_block(block, limit - (out.len() - start), out)?;
@@ -146,8 +139,7 @@ mod tests {
         match codec {
             Codec::None => plain.to_vec(),
             Codec::Gzip => {
-                let mut writer =
-                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 writer.write_all(plain).unwrap();
                 writer.finish().unwrap()
             }
@@ -161,13 +153,7 @@ mod tests {
         }
     }
 
-    const ALL: [Codec; 5] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ];
+    const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     #[test]
     fn every_codec_comes_back() {
@@ -188,11 +174,7 @@ mod tests {
             let result = inflate(codec, &compressed(codec, &bomb), 1_000_000, &mut out);
             assert_eq!(result, Err(InflateError::TooLarge), "{codec:?}");
             assert!(out.is_empty());
-            assert!(
-                out.capacity() <= 4_000_000,
-                "{codec:?} took {}",
-                out.capacity()
-            );
+            assert!(out.capacity() <= 4_000_000, "{codec:?} took {}", out.capacity());
         }
     }
 
@@ -205,10 +187,7 @@ mod tests {
                 let mut out = Vec::new();
                 let result = inflate(codec, &whole[..end], 1 << 20, &mut out);
                 // An empty body may be an empty stream; what must never happen is the whole plain text.
-                assert!(
-                    result.is_err() || out.len() < plain.len(),
-                    "{codec:?} at {end}"
-                );
+                assert!(result.is_err() || out.len() < plain.len(), "{codec:?} at {end}");
             }
         }
     }

@@ -109,11 +109,7 @@ impl BatchHeader {
     /// Checks the CRC-32C, which covers everything from the attributes on.
     pub fn check_crc(batch: &[u8]) -> Result<(), BatchError> {
         let covered = batch.get(ATTRIBUTES_AT..).ok_or(BatchError::Truncated)?;
-        if be_i32(batch, CRC_AT)? as u32 == crc32c(covered) {
-            Ok(())
-        } else {
-            Err(BatchError::Checksum)
-        }
+        if be_i32(batch, CRC_AT)? as u32 == crc32c(covered) { Ok(()) } else { Err(BatchError::Checksum) }
     }
 }
 
@@ -150,8 +146,7 @@ fn next_entry(rest: &[u8], at: usize) -> Result<Entry, BatchError> {
     if rest.len() < SHORTEST_ENTRY {
         return Ok(Entry::Partial(whole));
     }
-    let length = usize::try_from(be_i32(rest, LENGTH_AT)?)
-        .map_err(|_| BatchError::Malformed("batch length"))?;
+    let length = usize::try_from(be_i32(rest, LENGTH_AT)?).map_err(|_| BatchError::Malformed("batch length"))?;
     if length < SHORTEST_ENTRY - LENGTH_FROM {
         return Err(BatchError::Malformed("batch length"));
     }
@@ -196,11 +191,7 @@ pub fn finish_batch(batch: &mut [u8]) -> Result<(), BatchError> {
 /// `last_offset_delta`. Consumers resume behind the last offset of a batch, so it must move too.
 pub fn cut_batch(batch: &mut [u8], count: i32, last_offset_delta: i32) -> Result<(), BatchError> {
     put(batch, RECORD_COUNT_AT, &count.to_be_bytes())?;
-    put(
-        batch,
-        LAST_OFFSET_DELTA_AT,
-        &last_offset_delta.to_be_bytes(),
-    )
+    put(batch, LAST_OFFSET_DELTA_AT, &last_offset_delta.to_be_bytes())
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
@@ -208,19 +199,12 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 fn put(bytes: &mut [u8], at: usize, new: &[u8]) -> Result<(), BatchError> {
-    bytes
-        .get_mut(at..at + new.len())
-        .ok_or(BatchError::Truncated)?
-        .copy_from_slice(new);
+    bytes.get_mut(at..at + new.len()).ok_or(BatchError::Truncated)?.copy_from_slice(new);
     Ok(())
 }
 
 fn be<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], BatchError> {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk::<N>())
-        .copied()
-        .ok_or(BatchError::Truncated)
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(BatchError::Truncated)
 }
 
 fn be_i16(bytes: &[u8], at: usize) -> Result<i16, BatchError> {

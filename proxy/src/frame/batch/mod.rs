@@ -12,7 +12,6 @@ mod record;
 
 pub use codec::{Codec, InflateError, inflate};
 pub use header::{
-    Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, Entry, cut_batch, entries, finish_batch,
-    start_batch,
+    Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, Entry, cut_batch, entries, finish_batch, start_batch,
 };
 pub use record::{RecordView, Records, put_varint, varint_len};

@@ -37,11 +37,7 @@ impl RecordView {
         let limit = self.headers.end;
         let key = nullable(body, &mut at, limit)?.ok_or(BatchError::Malformed("header key"))?;
         let value = nullable(body, &mut at, limit)?;
-        Ok(Some(FirstHeader {
-            key,
-            value,
-            end: at,
-        }))
+        Ok(Some(FirstHeader { key, value, end: at }))
     }
 }
 
@@ -66,21 +62,14 @@ pub struct Records {
 impl Records {
     /// `count` is the batch header's; `from` is where the first record starts in the bytes given to `next`.
     pub fn new(from: usize, count: i32) -> Self {
-        Self {
-            at: from,
-            left: count,
-        }
+        Self { at: from, left: count }
     }
 
     /// The next record, or `None` behind the last. The body is passed each time so that the caller may
     /// rewrite parts already walked in between.
     pub fn next(&mut self, body: &[u8]) -> Result<Option<RecordView>, BatchError> {
         if self.left == 0 {
-            return if self.at == body.len() {
-                Ok(None)
-            } else {
-                Err(BatchError::Malformed("record count"))
-            };
+            return if self.at == body.len() { Ok(None) } else { Err(BatchError::Malformed("record count")) };
         }
         let mut at = self.at;
         let length = varint(body, &mut at, body.len())?;
@@ -108,15 +97,7 @@ fn record(body: &[u8], start: usize, end: usize) -> Result<RecordView, BatchErro
     if header_count < 0 || (header_count as usize) > end.saturating_sub(at) / 2 {
         return Err(BatchError::Malformed("header count"));
     }
-    Ok(RecordView {
-        head,
-        offset_delta,
-        timestamp_delta,
-        key,
-        value,
-        header_count,
-        headers: at..end,
-    })
+    Ok(RecordView { head, offset_delta, timestamp_delta, key, value, header_count, headers: at..end })
 }
 
 fn nullable(body: &[u8], at: &mut usize, limit: usize) -> Result<Option<Range<usize>>, BatchError> {
@@ -124,10 +105,8 @@ fn nullable(body: &[u8], at: &mut usize, limit: usize) -> Result<Option<Range<us
     if length < 0 {
         return Ok(None);
     }
-    let end = at
-        .checked_add(length as usize)
-        .filter(|end| *end <= limit)
-        .ok_or(BatchError::Malformed("field length"))?;
+    let end =
+        at.checked_add(length as usize).filter(|end| *end <= limit).ok_or(BatchError::Malformed("field length"))?;
     let range = *at..end;
     *at = end;
     Ok(Some(range))
@@ -140,9 +119,7 @@ fn varint(body: &[u8], at: &mut usize, limit: usize) -> Result<i32, BatchError> 
 
 /// Zig-zag varint of at most ten bytes.
 fn varlong(body: &[u8], at: &mut usize, limit: usize) -> Result<i64, BatchError> {
-    let rest = body
-        .get(*at..limit)
-        .ok_or(BatchError::Malformed("record length"))?;
+    let rest = body.get(*at..limit).ok_or(BatchError::Malformed("record length"))?;
     let mut raw = 0u64;
     for (index, byte) in rest.iter().take(10).enumerate() {
         raw |= u64::from(byte & 0x7f) << (7 * index as u32);

@@ -35,11 +35,7 @@ pub fn run(target: &Target, shape: &Shape, watch: Watch) -> Result<Figures, Erro
                     wish.offset
                 )));
             };
-            wish.offset = if next < fetched.high_watermark {
-                next
-            } else {
-                0
-            };
+            wish.offset = if next < fetched.high_watermark { next } else { 0 };
             gauge.count(walked.records);
         }
         Ok(())
@@ -51,20 +47,14 @@ fn prove(fetched: &Fetched<'_>, wish: &Wish<'_>, expected: &[u8]) -> Result<(), 
     let mut first = None;
     batch::each_value(fetched.records, |value| {
         if value.len() != expected.len() {
-            return Err(Error::Mismatch(format!(
-                "a value has {} bytes, {} were written",
-                value.len(),
-                expected.len()
-            )));
+            return Err(Error::Mismatch(format!("a value has {} bytes, {} were written", value.len(), expected.len())));
         }
         first.get_or_insert_with(|| value == expected);
         Ok(())
     })?;
     match first {
         Some(true) => Ok(()),
-        Some(false) => Err(Error::Mismatch(
-            "the first value is not the one that was written".into(),
-        )),
+        Some(false) => Err(Error::Mismatch("the first value is not the one that was written".into())),
         None => Err(Error::Mismatch(format!(
             "partition {} of {} is empty: run `produce` with as many connections as partitions first",
             wish.partition, wish.topic

@@ -35,19 +35,10 @@ pub struct Paired {
 }
 
 /// Runs the schedule through `target` and, half an interval later each time, one on `direct`, to another partition.
-pub fn beside(
-    target: &Target,
-    direct: &Target,
-    shape: &Shape,
-    rate: f64,
-    watch: Watch,
-) -> Result<Paired, Error> {
+pub fn beside(target: &Target, direct: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<Paired, Error> {
     let half = Duration::from_secs_f64(0.5 / rate);
     thread::scope(|scope| {
-        let other = Shape {
-            topic: format!("{}-beside", shape.topic),
-            ..shape.clone()
-        };
+        let other = Shape { topic: format!("{}-beside", shape.topic), ..shape.clone() };
         let direct = scope.spawn(move || {
             direct.create_topic(&other.topic, 1)?;
             let latencies = schedule(direct, &other, rate, half, Watch::default());
@@ -55,10 +46,7 @@ pub fn beside(
         });
         let through = schedule(target, shape, rate, Duration::ZERO, watch);
         let direct = direct.join().unwrap_or_else(|_| Err(panicked()));
-        Ok(Paired {
-            through: through?,
-            beside: Some(direct?),
-        })
+        Ok(Paired { through: through?, beside: Some(direct?) })
     })
 }
 
@@ -67,13 +55,7 @@ pub fn run(target: &Target, shape: &Shape, rate: f64, watch: Watch) -> Result<La
     schedule(target, shape, rate, Duration::ZERO, watch)
 }
 
-fn schedule(
-    target: &Target,
-    shape: &Shape,
-    rate: f64,
-    phase: Duration,
-    watch: Watch,
-) -> Result<Latencies, Error> {
+fn schedule(target: &Target, shape: &Shape, rate: f64, phase: Duration, watch: Watch) -> Result<Latencies, Error> {
     let leaders = target.leaders(&shape.topic)?;
     let Some(leader) = leaders.first() else {
         return Err(Error::Setup("topic without partitions".into()));
@@ -97,9 +79,7 @@ fn schedule(
                 let (schedule, sent) = (&schedule, &sent);
                 thread::Builder::new()
                     .stack_size(super::STACK)
-                    .spawn_scoped(scope, move || {
-                        produce(target, leader, schedule, index, sent)
-                    })
+                    .spawn_scoped(scope, move || produce(target, leader, schedule, index, sent))
                     .attempt(|| "start a thread".into())
             })
             .collect();
@@ -117,11 +97,7 @@ fn schedule(
     });
     let (acknowledged, delivered, used) = (produced?, consumed?, used?);
     let records = acknowledged.len().max(1) as u32;
-    Ok(Latencies {
-        acknowledged,
-        delivered,
-        cpu_per_record: used.map(|used| used.total / records),
-    })
+    Ok(Latencies { acknowledged, delivered, cpu_per_record: used.map(|used| used.total / records) })
 }
 
 /// When which record is due.
@@ -215,10 +191,7 @@ fn consume(
         match batch::walk(fetched.records)?.next_offset {
             Some(next) => (offset, silence) = (next, Instant::now()),
             None if silence.elapsed() > PATIENCE => {
-                return Err(Error::Mismatch(format!(
-                    "{received} records were delivered of {}",
-                    so_far & !FINISHED
-                )));
+                return Err(Error::Mismatch(format!("{received} records were delivered of {}", so_far & !FINISHED)));
             }
             None => {}
         }
@@ -232,9 +205,7 @@ fn marked(value: &[u8]) -> Result<Duration, Error> {
         .and_then(|marker| std::str::from_utf8(marker).ok())
         .and_then(|marker| u64::from_str_radix(marker, 16).ok())
         .map(Duration::from_nanos)
-        .ok_or_else(|| {
-            Error::Mismatch("a delivered value does not carry its moment: was it not opened".into())
-        })
+        .ok_or_else(|| Error::Mismatch("a delivered value does not carry its moment: was it not opened".into()))
 }
 
 fn cpu_in_window(schedule: &Schedule<'_>, watch: Watch) -> Result<Option<CpuUse>, Error> {
@@ -249,10 +220,7 @@ fn cpu_in_window(schedule: &Schedule<'_>, watch: Watch) -> Result<Option<CpuUse>
 
 /// Sleeps, then spins the last stretch: the system wakes a sleeper some 50 microseconds late, which would count as latency.
 fn sleep_until(due: Instant) {
-    thread::sleep(
-        due.saturating_duration_since(Instant::now())
-            .saturating_sub(SPIN),
-    );
+    thread::sleep(due.saturating_duration_since(Instant::now()).saturating_sub(SPIN));
     while Instant::now() < due {
         std::hint::spin_loop();
     }

@@ -120,9 +120,7 @@ impl Target {
             }
             thread::sleep(LEADER_PAUSE);
         }
-        Err(Error::Setup(format!(
-            "topic {topic} is not there: run `produce` first, or name it with --topic"
-        )))
+        Err(Error::Setup(format!("topic {topic} is not there: run `produce` first, or name it with --topic")))
     }
 
     /// Creates the topic unless it is there, and waits until every partition answers: Metadata names a leader a moment before
@@ -132,20 +130,13 @@ impl Target {
         admin::topic_created(link.call(&mut admin::create_topic(topic, partitions))?)?;
         for leader in self.leaders(topic)? {
             let mut link = self.connect(&leader)?;
-            let wish = fetch::Wish {
-                topic,
-                partition: leader.partition,
-                offset: 0,
-                max_wait_ms: 0,
-                max_bytes: 1,
-            };
+            let wish = fetch::Wish { topic, partition: leader.partition, offset: 0, max_wait_ms: 0, max_bytes: 1 };
             for attempt in 1.. {
                 match fetch::answer(link.call(&mut fetch::request(&wish))?) {
                     Ok(_) => break,
-                    Err(Error::Kafka {
-                        code: UNKNOWN_TOPIC | NO_LEADER | NOT_LEADER,
-                        ..
-                    }) if attempt < LEADER_ATTEMPTS => {
+                    Err(Error::Kafka { code: UNKNOWN_TOPIC | NO_LEADER | NOT_LEADER, .. })
+                        if attempt < LEADER_ATTEMPTS =>
+                    {
                         thread::sleep(LEADER_PAUSE);
                     }
                     Err(error) => return Err(error),
@@ -222,32 +213,27 @@ where
         let mut threads = Vec::with_capacity(shape.connections);
         for index in 0..shape.connections {
             let (gauge, work) = (&gauge, &work);
-            let spawned = thread::Builder::new()
-                .stack_size(STACK)
-                .spawn_scoped(scope, move || {
-                    let outcome = work(index, gauge);
-                    if outcome.is_err() {
-                        gauge.stop.store(true, Ordering::Relaxed);
-                    }
-                    outcome
-                });
+            let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
+                let outcome = work(index, gauge);
+                if outcome.is_err() {
+                    gauge.stop.store(true, Ordering::Relaxed);
+                }
+                outcome
+            });
             threads.push(spawned.attempt(|| "start a thread".into())?);
         }
         let measured = measure(&gauge, shape, watch);
         gauge.stop.store(true, Ordering::Relaxed);
         let mut failure = None;
         for thread in threads {
-            let outcome = thread
-                .join()
-                .unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into())));
+            let outcome = thread.join().unwrap_or_else(|_| Err(Error::Setup("a load thread panicked".into())));
             failure = failure.or(outcome.err());
         }
         match failure {
             Some(error) => Err(error),
-            None => measured.map(|figures| Figures {
-                records_in_all: gauge.records.load(Ordering::Relaxed),
-                ..figures
-            }),
+            None => {
+                measured.map(|figures| Figures { records_in_all: gauge.records.load(Ordering::Relaxed), ..figures })
+            }
         }
     })
 }
@@ -264,9 +250,7 @@ fn measure(gauge: &Gauge, shape: &Shape, watch: Watch) -> Result<Figures, Error>
     pause(gauge, shape.length);
     let after = Moment::now(gauge, watch)?;
     let memory = watch.measured.map(Memory::read).transpose()?;
-    let used = |after: &Option<CpuClock>, before: &Option<CpuClock>| {
-        Some(after.as_ref()?.since(before.as_ref()?))
-    };
+    let used = |after: &Option<CpuClock>, before: &Option<CpuClock>| Some(after.as_ref()?.since(before.as_ref()?));
     let records = after.records - before.records;
     Ok(Figures {
         elapsed: after.at - before.at,

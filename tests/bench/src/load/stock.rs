@@ -21,11 +21,7 @@ pub struct Stock {
 /// Reads `records` records of the topic through `member`.
 pub fn run(stage: &Stage, member: &Member, shape: &Shape, records: u64) -> Result<Stock, Error> {
     let file = stage.directory().join("consumer.properties");
-    let properties = if member.party.tls() {
-        tls_properties(stage)?
-    } else {
-        String::new()
-    };
+    let properties = if member.party.tls() { tls_properties(stage)? } else { String::new() };
     fs::write(&file, properties).attempt(|| format!("write {}", file.display()))?;
     let arguments = [
         "-Xmx512m",
@@ -43,50 +39,31 @@ pub fn run(stage: &Stage, member: &Member, shape: &Shape, records: u64) -> Resul
         "--hide-header",
     ]
     .map(str::to_owned);
-    let clock = || {
-        member
-            .child
-            .as_ref()
-            .map(|child| CpuClock::read(child.pid()))
-            .transpose()
-    };
+    let clock = || member.child.as_ref().map(|child| CpuClock::read(child.pid())).transpose();
     let before = clock()?;
     let said = Child::output(Path::new("java"), &arguments)?;
-    let used = before
-        .zip(clock()?)
-        .map(|(before, after)| after.since(&before));
+    let used = before.zip(clock()?).map(|(before, after)| after.since(&before));
     let (received, rate) = figures(&said)?;
     if received < records {
-        return Err(Error::Mismatch(format!(
-            "kafka's consumer received {received} records of {records}"
-        )));
+        return Err(Error::Mismatch(format!("kafka's consumer received {received} records of {records}")));
     }
     let mebibytes = received as f64 * shape.value_bytes as f64 / MEBIBYTE;
     let cpu_per_mb = used.map(|used| used.total.as_secs_f64() * 1e3 / mebibytes);
-    Ok(Stock {
-        records_per_second: rate,
-        cpu_per_mb,
-    })
+    Ok(Stock { records_per_second: rate, cpu_per_mb })
 }
 
 /// Records received and records a second of fetching: the fifth and the tenth field of the tool's last line.
 fn figures(said: &str) -> Result<(u64, f64), Error> {
-    let line = said
-        .lines()
-        .rfind(|line| line.matches(',').count() >= 9)
-        .unwrap_or_default();
+    let line = said.lines().rfind(|line| line.matches(',').count() >= 9).unwrap_or_default();
     let mut fields = line.split(',').map(str::trim);
     let received = fields.nth(4).and_then(|field| field.parse().ok());
     let rate = fields.nth(4).and_then(|field| field.parse().ok());
-    received
-        .zip(rate)
-        .ok_or_else(|| Error::Mismatch(format!("kafka's consumer printed no figures: {said}")))
+    received.zip(rate).ok_or_else(|| Error::Mismatch(format!("kafka's consumer printed no figures: {said}")))
 }
 
 fn tls_properties(stage: &Stage) -> Result<String, Error> {
     let files = &stage.certificates;
-    let read =
-        |path: &Path| fs::read_to_string(path).attempt(|| format!("read {}", path.display()));
+    let read = |path: &Path| fs::read_to_string(path).attempt(|| format!("read {}", path.display()));
     let both = stage.directory().join("client-both.pem");
     let text = format!("{}{}", read(&files.client_key)?, read(&files.client)?);
     fs::write(&both, text).attempt(|| format!("write {}", both.display()))?;

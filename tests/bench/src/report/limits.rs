@@ -1,8 +1,6 @@
 //! How far from the limit, and how far from what was promised.
 
-use super::{
-    Table, acknowledged, added, column_of, cpu_per_mb, cpu_per_request, median, number, peak,
-};
+use super::{Table, acknowledged, added, column_of, cpu_per_mb, cpu_per_request, median, number, peak};
 use crate::comparison::{Column, Speed};
 use crate::load::idle::Idle;
 use crate::load::latency::Paired;
@@ -14,22 +12,13 @@ use crate::stage::Party;
 pub fn parts(parts: &Parts, value_bytes: usize) -> String {
     let mut table = Table::new(&["part alone", "CPU ms/MB"]);
     for (name, figure) in [
-        (
-            format!("AES-256-GCM seal (ring), values of {value_bytes} B"),
-            parts.seal,
-        ),
-        (
-            format!("AES-256-GCM open (ring), values of {value_bytes} B"),
-            parts.open,
-        ),
+        (format!("AES-256-GCM seal (ring), values of {value_bytes} B"), parts.seal),
+        (format!("AES-256-GCM open (ring), values of {value_bytes} B"), parts.open),
         ("CRC-32C of a batch (crc-fast)".into(), parts.crc),
         ("copy of a batch".into(), parts.copy),
         ("TLS 1.3 encryption (rustls, ring)".into(), parts.encrypt),
         ("TLS 1.3 decryption (rustls, ring)".into(), parts.decrypt),
-        (
-            "loopback socket to socket, 64 KiB reads".into(),
-            parts.relay,
-        ),
+        ("loopback socket to socket, 64 KiB reads".into(), parts.relay),
     ] {
         table.row(vec![name, format!("{figure:.3}")]);
     }
@@ -38,15 +27,7 @@ pub fn parts(parts: &Parts, value_bytes: usize) -> String {
 
 /// Measured CPU against the sum of the parts that the party cannot do without.
 pub fn limits(parts: &Parts, speeds: &[Column<Speed>]) -> String {
-    let mut table = Table::new(&[
-        "",
-        "produce: parts",
-        "measured",
-        "x parts",
-        "consume: parts",
-        "measured",
-        "x parts",
-    ]);
+    let mut table = Table::new(&["", "produce: parts", "measured", "x parts", "consume: parts", "measured", "x parts"]);
     for column in speeds.iter().filter(|column| column.party != Party::Direct) {
         let (mut produce, mut consume) = match column.party.seals() {
             true => (parts.seal_path(), parts.open_path()),
@@ -86,39 +67,21 @@ pub struct Measured {
 
 /// Every promised figure with its bar and what this run showed.
 pub fn verdicts(measured: &Measured) -> String {
-    let Measured {
-        speeds,
-        singles,
-        latencies,
-        stocks,
-        idle,
-    } = measured;
-    let produce = |party| {
-        column_of(speeds, party)
-            .and_then(|column| median(column, |round| cpu_per_mb(&round.produce)))
-    };
-    let consume = |party| {
-        column_of(speeds, party)
-            .and_then(|column| median(column, |round| cpu_per_mb(&round.consume)))
-    };
-    let rate = |party| {
-        column_of(stocks, party)
-            .and_then(|column| median(column, |round| Some(round.records_per_second)))
-    };
-    let stored = |party| {
-        column_of(speeds, party).and_then(|column| median(column, |round| Some(round.stored)))
-    };
-    let added_p99 =
-        |party| column_of(latencies, party).and_then(|column| added(column, acknowledged, 0.99));
+    let Measured { speeds, singles, latencies, stocks, idle } = measured;
+    let produce =
+        |party| column_of(speeds, party).and_then(|column| median(column, |round| cpu_per_mb(&round.produce)));
+    let consume =
+        |party| column_of(speeds, party).and_then(|column| median(column, |round| cpu_per_mb(&round.consume)));
+    let rate =
+        |party| column_of(stocks, party).and_then(|column| median(column, |round| Some(round.records_per_second)));
+    let stored = |party| column_of(speeds, party).and_then(|column| median(column, |round| Some(round.stored)));
+    let added_p99 = |party| column_of(latencies, party).and_then(|column| added(column, acknowledged, 0.99));
     let minus = |left: Option<f64>, right: Option<f64>| Some(left? - right?);
-    let single = column_of(singles, Party::Sealed)
-        .and_then(|column| median(column, |round| cpu_per_request(&round.produce)));
-    let idle = column_of(idle, Party::SealedMtls)
-        .and_then(|column| median(column, |idle| Some(idle.rss / 1024.0)));
+    let single =
+        column_of(singles, Party::Sealed).and_then(|column| median(column, |round| cpu_per_request(&round.produce)));
+    let idle = column_of(idle, Party::SealedMtls).and_then(|column| median(column, |idle| Some(idle.rss / 1024.0)));
     let peak = column_of(speeds, Party::SealedMtls).and_then(|column| median(column, peak));
-    let share = rate(Party::Sealed)
-        .zip(rate(Party::Direct))
-        .map(|(sealed, direct)| sealed / direct);
+    let share = rate(Party::Sealed).zip(rate(Party::Direct)).map(|(sealed, direct)| sealed / direct);
 
     let mut table = Table::new(&["figure, 1 KiB records", "bar", "this run", "reached"]);
     let mut at_most = |name: &str, bar: Option<f64>, figure: Option<f64>, digits| {
@@ -129,30 +92,10 @@ pub fn verdicts(measured: &Measured) -> String {
             verdict(bar.zip(figure), |bar, figure| figure <= bar),
         ]);
     };
-    at_most(
-        "sealed, produce, CPU ms/MB",
-        Some(0.9),
-        produce(Party::Sealed),
-        2,
-    );
-    at_most(
-        "sealed, consume, CPU ms/MB",
-        Some(0.7),
-        consume(Party::Sealed),
-        2,
-    );
-    at_most(
-        "sealed with mTLS, produce, CPU ms/MB",
-        Some(1.5),
-        produce(Party::SealedMtls),
-        2,
-    );
-    at_most(
-        "sealed with mTLS, consume, CPU ms/MB",
-        Some(1.1),
-        consume(Party::SealedMtls),
-        2,
-    );
+    at_most("sealed, produce, CPU ms/MB", Some(0.9), produce(Party::Sealed), 2);
+    at_most("sealed, consume, CPU ms/MB", Some(0.7), consume(Party::Sealed), 2);
+    at_most("sealed with mTLS, produce, CPU ms/MB", Some(1.5), produce(Party::SealedMtls), 2);
+    at_most("sealed with mTLS, consume, CPU ms/MB", Some(1.1), consume(Party::SealedMtls), 2);
     at_most(
         "the same, produce: HAProxy's mTLS alone in this run",
         produce(Party::HaproxyMtls),
@@ -165,43 +108,13 @@ pub fn verdicts(measured: &Measured) -> String {
         consume(Party::SealedMtls),
         2,
     );
-    at_most(
-        "pass-through, produce: HAProxy in this run",
-        produce(Party::Haproxy),
-        produce(Party::Pass),
-        2,
-    );
-    at_most(
-        "pass-through, consume: HAProxy in this run",
-        consume(Party::Haproxy),
-        consume(Party::Pass),
-        2,
-    );
-    at_most(
-        "one record in a request, sealed, CPU us",
-        Some(30.0),
-        single,
-        1,
-    );
-    at_most(
-        "bytes added to a record",
-        Some(44.0),
-        minus(stored(Party::Sealed), stored(Party::Direct)),
-        1,
-    );
-    at_most(
-        "added p99 of the acknowledgement, sealed, us",
-        Some(1000.0),
-        added_p99(Party::Sealed),
-        0,
-    );
+    at_most("pass-through, produce: HAProxy in this run", produce(Party::Haproxy), produce(Party::Pass), 2);
+    at_most("pass-through, consume: HAProxy in this run", consume(Party::Haproxy), consume(Party::Pass), 2);
+    at_most("one record in a request, sealed, CPU us", Some(30.0), single, 1);
+    at_most("bytes added to a record", Some(44.0), minus(stored(Party::Sealed), stored(Party::Direct)), 1);
+    at_most("added p99 of the acknowledgement, sealed, us", Some(1000.0), added_p99(Party::Sealed), 0);
     at_most("idle mTLS connection, KiB", Some(32.0), idle, 1);
-    at_most(
-        "resident under load, sealed with mTLS, MB",
-        Some(100.0),
-        peak,
-        1,
-    );
+    at_most("resident under load, sealed with mTLS, MB", Some(100.0), peak, 1);
     table.row(vec![
         "sealed, rate of Kafka's own consumer: share of direct, at least".into(),
         number(Some(0.9), 2),

@@ -46,14 +46,8 @@ pub fn speed(columns: &[Column<Speed>]) -> String {
         for side in SIDES {
             row.push(spread(column, |round| cpu_per_mb(side(round)), 2));
             row.push(times(column, bar, |round| cpu_per_mb(side(round))));
-            row.push(spread(
-                column,
-                |round| Some(side(round).records_per_second()),
-                0,
-            ));
-            row.push(times(column, direct, |round| {
-                Some(side(round).records_per_second())
-            }));
+            row.push(spread(column, |round| Some(side(round).records_per_second()), 0));
+            row.push(times(column, direct, |round| Some(side(round).records_per_second())));
         }
         let broker = SIDES.map(|side| {
             number(
@@ -84,12 +78,8 @@ pub fn requests(columns: &[Column<Speed>]) -> String {
         "consume requests/s",
     ]);
     for column in columns {
-        let (bar, direct) = (
-            column_of(columns, column.party.bar()),
-            column_of(columns, Party::Direct),
-        );
-        let rate =
-            |figures: &Figures| Some(figures.requests as f64 / figures.elapsed.as_secs_f64());
+        let (bar, direct) = (column_of(columns, column.party.bar()), column_of(columns, Party::Direct));
+        let rate = |figures: &Figures| Some(figures.requests as f64 / figures.elapsed.as_secs_f64());
         table.row(vec![
             column.party.name().to_owned(),
             spread(column, |round| cpu_per_request(&round.produce), 1),
@@ -116,22 +106,12 @@ pub fn latency(columns: &[Column<Paired>]) -> String {
     for column in columns {
         let mut row = vec![column.party.name().to_owned()];
         for of in [acknowledged as fn(&Latencies) -> &Histogram, delivered] {
-            let mine = QUANTILES
-                .map(|quantile| median(column, |round| Some(micros(&round.through, of, quantile))));
+            let mine = QUANTILES.map(|quantile| median(column, |round| Some(micros(&round.through, of, quantile))));
             row.push(mine.map(|figure| number(figure, 0)).join(" / "));
             let added = QUANTILES.map(|quantile| added(column, of, quantile));
             row.push(added.map(|figure| number(figure, 0)).join(" / "));
         }
-        row.push(spread(
-            column,
-            |round| {
-                round
-                    .through
-                    .cpu_per_record
-                    .map(|cpu| cpu.as_secs_f64() * 1e6)
-            },
-            1,
-        ));
+        row.push(spread(column, |round| round.through.cpu_per_record.map(|cpu| cpu.as_secs_f64() * 1e6), 1));
         table.row(row);
     }
     table.text
@@ -154,23 +134,14 @@ pub fn stock(columns: &[Column<Stock>]) -> String {
 
 /// Memory and opening cost of idle connections.
 pub fn idle(columns: &[Column<Idle>]) -> String {
-    let mut table = Table::new(&[
-        "",
-        "RSS KiB/connection",
-        "PSS KiB/connection",
-        "CPU us to open one",
-        "suite",
-    ]);
+    let mut table = Table::new(&["", "RSS KiB/connection", "PSS KiB/connection", "CPU us to open one", "suite"]);
     for column in columns {
         let suite = column.rounds.first().and_then(|idle| idle.suite.clone());
         table.row(vec![
             column.party.name().to_owned(),
             number(median(column, |idle| Some(idle.rss / 1024.0)), 1),
             number(median(column, |idle| Some(idle.pss / 1024.0)), 1),
-            number(
-                median(column, |idle| Some(idle.opening.as_secs_f64() * 1e6)),
-                0,
-            ),
+            number(median(column, |idle| Some(idle.opening.as_secs_f64() * 1e6)), 0),
             suite.unwrap_or_else(|| "-".into()),
         ]);
     }
@@ -184,16 +155,10 @@ struct Table {
 
 impl Table {
     fn new(heads: &[&str]) -> Self {
-        let mut table = Self {
-            text: String::new(),
-        };
+        let mut table = Self { text: String::new() };
         table.row(heads.iter().map(|&head| head.to_owned()).collect());
         table.row(
-            heads
-                .iter()
-                .enumerate()
-                .map(|(index, _)| if index == 0 { "---" } else { "---:" }.to_owned())
-                .collect(),
+            heads.iter().enumerate().map(|(index, _)| if index == 0 { "---" } else { "---:" }.to_owned()).collect(),
         );
         table
     }
@@ -208,12 +173,7 @@ fn column_of<T>(columns: &[Column<T>], party: Party) -> Option<&Column<T>> {
 }
 
 fn sorted<T>(column: &Column<T>, figure: impl Fn(&T) -> Option<f64>) -> Vec<f64> {
-    let mut figures: Vec<_> = column
-        .rounds
-        .iter()
-        .filter_map(figure)
-        .filter(|figure| figure.is_finite())
-        .collect();
+    let mut figures: Vec<_> = column.rounds.iter().filter_map(figure).filter(|figure| figure.is_finite()).collect();
     figures.sort_by(f64::total_cmp);
     figures
 }
@@ -237,11 +197,7 @@ fn spread<T>(column: &Column<T>, figure: impl Fn(&T) -> Option<f64>, digits: usi
     }
 }
 
-fn times<T>(
-    column: &Column<T>,
-    bar: Option<&Column<T>>,
-    figure: impl Fn(&T) -> Option<f64>,
-) -> String {
+fn times<T>(column: &Column<T>, bar: Option<&Column<T>>, figure: impl Fn(&T) -> Option<f64>) -> String {
     let ratio = bar.and_then(|bar| Some(median(column, &figure)? / median(bar, &figure)?));
     number(ratio, 2)
 }
@@ -259,11 +215,7 @@ fn cpu_per_request(figures: &Figures) -> Option<f64> {
 }
 
 fn peak(round: &Speed) -> Option<f64> {
-    let highest = [round.produce.memory, round.consume.memory]
-        .into_iter()
-        .flatten()
-        .map(|memory| memory.peak)
-        .max();
+    let highest = [round.produce.memory, round.consume.memory].into_iter().flatten().map(|memory| memory.peak).max();
     highest.map(|bytes| bytes as f64 / MEBIBYTE)
 }
 
@@ -273,9 +225,7 @@ fn micros(latencies: &Latencies, of: fn(&Latencies) -> &Histogram, quantile: f64
 
 /// The median of the rounds' differences, each between two streams of the same seconds.
 fn added(column: &Column<Paired>, of: fn(&Latencies) -> &Histogram, quantile: f64) -> Option<f64> {
-    median(column, |round| {
-        Some(micros(&round.through, of, quantile) - micros(round.beside.as_ref()?, of, quantile))
-    })
+    median(column, |round| Some(micros(&round.through, of, quantile) - micros(round.beside.as_ref()?, of, quantile)))
 }
 
 fn acknowledged(latencies: &Latencies) -> &Histogram {
@@ -295,29 +245,11 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_and_a_missing_figure_is_a_dash() {
-        let column = |rounds: &[f64]| Column {
-            party: Party::Direct,
-            rounds: rounds.to_vec(),
-            failure: None,
-        };
-        assert_eq!(
-            median(&column(&[3.0, 1.0, 2.0]), |&figure| Some(figure)),
-            Some(2.0)
-        );
-        assert_eq!(
-            median(&column(&[1.0, 2.0]), |&figure| Some(figure)),
-            Some(1.5)
-        );
+        let column = |rounds: &[f64]| Column { party: Party::Direct, rounds: rounds.to_vec(), failure: None };
+        assert_eq!(median(&column(&[3.0, 1.0, 2.0]), |&figure| Some(figure)), Some(2.0));
+        assert_eq!(median(&column(&[1.0, 2.0]), |&figure| Some(figure)), Some(1.5));
         assert_eq!(spread(&column(&[]), |&figure| Some(figure), 1), "-");
-        assert_eq!(
-            spread(&column(&[1.0, 4.0, 2.0]), |&figure| Some(figure), 1),
-            "2.0 (1.0-4.0)"
-        );
-        assert_eq!(
-            times(&column(&[1.0]), Some(&column(&[4.0])), |&figure| Some(
-                figure
-            )),
-            "0.25"
-        );
+        assert_eq!(spread(&column(&[1.0, 4.0, 2.0]), |&figure| Some(figure), 1), "2.0 (1.0-4.0)");
+        assert_eq!(times(&column(&[1.0]), Some(&column(&[4.0])), |&figure| Some(figure)), "0.25");
     }
 }

@@ -40,45 +40,19 @@ impl Broker {
         let classes = format!("{}/*", libs.display());
         let file = properties.display().to_string();
         let logged = format!("-Dlog4j2.configurationFile={}", logging.display());
-        let arguments = |rest: &[&str]| {
-            rest.iter()
-                .map(|&argument| argument.to_owned())
-                .collect::<Vec<_>>()
-        };
+        let arguments = |rest: &[&str]| rest.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>();
         Child::output(
             java,
-            &arguments(&[
-                "-cp",
-                &classes,
-                "kafka.tools.StorageTool",
-                "format",
-                "-t",
-                CLUSTER,
-                "-c",
-                &file,
-            ]),
+            &arguments(&["-cp", &classes, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", &file]),
         )?;
         let child = Child::start(
             java,
-            &arguments(&[
-                "-Xms1g",
-                "-Xmx1g",
-                &logged,
-                "-cp",
-                &classes,
-                "kafka.Kafka",
-                &file,
-            ]),
+            &arguments(&["-Xms1g", "-Xmx1g", &logged, "-cp", &classes, "kafka.Kafka", &file]),
             directory.join("broker.log"),
         )?;
         let address = SocketAddr::from(([127, 0, 0, 1], client));
         Link::await_life(address, None, START).map_err(|error| child.complaint(&error))?;
-        Ok(Self {
-            address,
-            child,
-            data,
-            classes,
-        })
+        Ok(Self { address, child, data, classes })
     }
 
     /// Its process id.
@@ -100,9 +74,7 @@ impl Broker {
     pub fn stored_bytes(&self, topic: &str) -> Result<u64, Error> {
         let mut bytes = 0;
         for segment in self.segments(topic)? {
-            bytes += fs::metadata(&segment)
-                .attempt(|| format!("look at {}", segment.display()))?
-                .len();
+            bytes += fs::metadata(&segment).attempt(|| format!("look at {}", segment.display()))?.len();
         }
         Ok(bytes)
     }
@@ -126,17 +98,10 @@ impl Broker {
         let mut segments = Vec::new();
         for partition in list(&self.data)?.flatten() {
             let name = partition.file_name();
-            let of_topic = name
-                .to_str()
-                .and_then(|name| name.rsplit_once('-'))
-                .is_some_and(|(of, _)| of == topic);
+            let of_topic = name.to_str().and_then(|name| name.rsplit_once('-')).is_some_and(|(of, _)| of == topic);
             if of_topic {
                 let files = list(&partition.path())?.flatten().map(|file| file.path());
-                segments.extend(
-                    files.filter(|file| {
-                        file.extension().is_some_and(|extension| extension == "log")
-                    }),
-                );
+                segments.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "log")));
             }
         }
         Ok(segments)

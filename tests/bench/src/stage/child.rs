@@ -18,9 +18,7 @@ impl Child {
     /// Starts `program`; both output streams go to `log`.
     pub fn start(program: &Path, arguments: &[String], log: PathBuf) -> Result<Self, Error> {
         let output = File::create(&log).attempt(|| format!("create {}", log.display()))?;
-        let errors = output
-            .try_clone()
-            .attempt(|| format!("open {}", log.display()))?;
+        let errors = output.try_clone().attempt(|| format!("open {}", log.display()))?;
         let mut command = if Path::new(SETPRIV).exists() {
             let mut command = Command::new(SETPRIV);
             command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -49,12 +47,7 @@ impl Child {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::Setup(format!(
-            "{} {} failed: {}",
-            program.display(),
-            arguments.join(" "),
-            last_lines(&said)
-        )))
+        Err(Error::Setup(format!("{} {} failed: {}", program.display(), arguments.join(" "), last_lines(&said))))
     }
 
     /// Its process id.
@@ -82,14 +75,8 @@ impl Drop for Child {
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    lines
-        .get(lines.len().saturating_sub(4)..)
-        .unwrap_or_default()
-        .join(" | ")
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines.get(lines.len().saturating_sub(4)..).unwrap_or_default().join(" | ")
 }
 
 /// How long anything may take to answer after its start.

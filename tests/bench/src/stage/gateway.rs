@@ -22,16 +22,10 @@ pub fn start(
     arguments: &StageArguments,
 ) -> Result<(SocketAddr, Child), Error> {
     let program = arguments.gateway.canonicalize().map_err(|_| {
-        Error::Setup(format!(
-            "no gateway at {}: cargo build --release -p barnabas",
-            arguments.gateway.display()
-        ))
+        Error::Setup(format!("no gateway at {}: cargo build --release -p barnabas", arguments.gateway.display()))
     })?;
-    let template = arguments
-        .gateway_configs
-        .join(format!("{}.yaml", party.name()));
-    let template =
-        fs::read_to_string(&template).attempt(|| format!("read {}", template.display()))?;
+    let template = arguments.gateway_configs.join(format!("{}.yaml", party.name()));
+    let template = fs::read_to_string(&template).attempt(|| format!("read {}", template.display()))?;
     let home = directory.join(party.name());
     private_folder(&home).attempt(|| format!("create {}", home.display()))?;
 
@@ -58,23 +52,10 @@ pub fn start(
     let file = home.join("barnabas.yaml");
     write(&file, &fill(&template, &values, &home)?)?;
     run("#> ")?;
-    let serve = [
-        "serve".into(),
-        "--config".into(),
-        file.display().to_string(),
-    ];
-    let child = Child::start(
-        &program,
-        &serve,
-        directory.join(format!("{}.log", party.name())),
-    )?;
-    let tls = if party.tls() {
-        Some(certificates.client_config()?)
-    } else {
-        None
-    };
-    Link::await_life(address, tls.as_ref(), super::child::START)
-        .map_err(|error| child.complaint(&error))?;
+    let serve = ["serve".into(), "--config".into(), file.display().to_string()];
+    let child = Child::start(&program, &serve, directory.join(format!("{}.log", party.name())))?;
+    let tls = if party.tls() { Some(certificates.client_config()?) } else { None };
+    Link::await_life(address, tls.as_ref(), super::child::START).map_err(|error| child.complaint(&error))?;
     Ok((address, child))
 }
 
@@ -89,20 +70,17 @@ fn fill(template: &str, values: &[(&str, String)], home: &Path) -> Result<String
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("${") {
-        let (name, behind) = after
-            .split_once('}')
-            .ok_or_else(|| Error::Setup("a `${` of the template is not closed".into()))?;
+        let (name, behind) =
+            after.split_once('}').ok_or_else(|| Error::Setup("a `${` of the template is not closed".into()))?;
         text.push_str(before);
         if let Some(path) = name.strip_prefix("file:") {
             // Commands come before the file that they make is asked for; their own lines are filled early.
             let path = home.join(path);
-            let content =
-                fs::read_to_string(&path).attempt(|| format!("read {}", path.display()))?;
+            let content = fs::read_to_string(&path).attempt(|| format!("read {}", path.display()))?;
             text.push_str(content.trim());
         } else {
             let value = values.iter().find(|(known, _)| *known == name);
-            let (_, value) = value
-                .ok_or_else(|| Error::Setup(format!("the template asks for unknown `{name}`")))?;
+            let (_, value) = value.ok_or_else(|| Error::Setup(format!("the template asks for unknown `{name}`")))?;
             text.push_str(value);
         }
         rest = behind;
@@ -119,10 +97,7 @@ mod tests {
     #[test]
     fn a_template_is_filled_and_an_unknown_name_is_refused() {
         let values = [("BIND", "127.0.0.1:1".to_owned())];
-        assert_eq!(
-            fill("bind: ${BIND} # x", &values, Path::new("/")).unwrap(),
-            "bind: 127.0.0.1:1 # x"
-        );
+        assert_eq!(fill("bind: ${BIND} # x", &values, Path::new("/")).unwrap(), "bind: 127.0.0.1:1 # x");
         assert!(fill("${NOPE}", &values, Path::new("/")).is_err());
         assert!(fill("${BIND", &values, Path::new("/")).is_err());
     }

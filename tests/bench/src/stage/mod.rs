@@ -91,11 +91,7 @@ impl Party {
 
     /// The relay whose cost is the bar for this one.
     pub fn bar(self) -> Self {
-        if self.tls() {
-            Self::HaproxyMtls
-        } else {
-            Self::Haproxy
-        }
+        if self.tls() { Self::HaproxyMtls } else { Self::Haproxy }
     }
 }
 
@@ -105,9 +101,7 @@ impl Stage {
     pub fn start(arguments: &StageArguments) -> Result<Self, Error> {
         let directory = arguments.work.join(format!("stage-{}", std::process::id()));
         fs::create_dir_all(&directory).attempt(|| format!("create {}", directory.display()))?;
-        let directory = directory
-            .canonicalize()
-            .attempt(|| format!("find {}", directory.display()))?;
+        let directory = directory.canonicalize().attempt(|| format!("find {}", directory.display()))?;
         let certificates = Certificates::create(&directory)?;
         let broker = Broker::start(&arguments.kafka_libs, &directory)?;
         let mut stage = Self {
@@ -125,9 +119,7 @@ impl Stage {
         for &party in wanted {
             match stage.member(party, arguments) {
                 Ok(member) => stage.members.push(member),
-                Err(error) if arguments.parties.is_empty() => {
-                    stage.missing.push((party, error.to_string()))
-                }
+                Err(error) if arguments.parties.is_empty() => stage.missing.push((party, error.to_string())),
                 Err(error) => return Err(error),
             }
         }
@@ -137,41 +129,19 @@ impl Stage {
     fn member(&self, party: Party, arguments: &StageArguments) -> Result<Member, Error> {
         let (address, child) = match party {
             Party::Direct => (self.broker.address, None),
-            Party::Haproxy => {
-                relay::start(&self.directory, party, self.broker.address, None).map(started)?
+            Party::Haproxy => relay::start(&self.directory, party, self.broker.address, None).map(started)?,
+            Party::HaproxyMtls => {
+                relay::start(&self.directory, party, self.broker.address, Some(&self.certificates)).map(started)?
             }
-            Party::HaproxyMtls => relay::start(
-                &self.directory,
-                party,
-                self.broker.address,
-                Some(&self.certificates),
-            )
-            .map(started)?,
-            Party::Pass | Party::Sealed | Party::SealedMtls => gateway::start(
-                &self.directory,
-                party,
-                self.broker.address,
-                &self.certificates,
-                arguments,
-            )
-            .map(started)?,
+            Party::Pass | Party::Sealed | Party::SealedMtls => {
+                gateway::start(&self.directory, party, self.broker.address, &self.certificates, arguments)
+                    .map(started)?
+            }
         };
-        let tls = if party.tls() {
-            Some(self.certificates.client_config()?)
-        } else {
-            None
-        };
+        let tls = if party.tls() { Some(self.certificates.client_config()?) } else { None };
         let follow = matches!(party, Party::Pass | Party::Sealed | Party::SealedMtls);
         crate::link::Link::await_life(address, tls.as_ref(), crate::stage::child::START)?;
-        Ok(Member {
-            party,
-            target: Target {
-                address,
-                tls,
-                follow,
-            },
-            child,
-        })
+        Ok(Member { party, target: Target { address, tls, follow }, child })
     }
 
     /// The run's throw-away directory.
@@ -191,19 +161,12 @@ impl Stage {
 
     /// The broker as a target, for topics.
     pub fn direct(&self) -> Target {
-        Target {
-            address: self.broker.address,
-            tls: None,
-            follow: false,
-        }
+        Target { address: self.broker.address, tls: None, follow: false }
     }
 
     /// What to watch while `member` is under load.
     pub fn watch(&self, member: &Member) -> Watch {
-        Watch {
-            measured: member.child.as_ref().map(Child::pid),
-            broker: Some(self.broker.pid()),
-        }
+        Watch { measured: member.child.as_ref().map(Child::pid), broker: Some(self.broker.pid()) }
     }
 }
 

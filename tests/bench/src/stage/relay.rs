@@ -22,11 +22,7 @@ pub fn start(
         .ok_or_else(|| Error::Setup("haproxy is missing: apt-get install -y haproxy".into()))?;
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
     let tls = certificates.map_or(String::new(), |files| {
-        format!(
-            " ssl crt {} ca-file {} verify required",
-            files.server_both.display(),
-            files.ca.display()
-        )
+        format!(" ssl crt {} ca-file {} verify required", files.server_both.display(), files.ca.display())
     });
     let configuration = format!(
         "global\n    maxconn 4096\n\
@@ -36,10 +32,6 @@ pub fn start(
     let file = directory.join(format!("{}.cfg", party.name()));
     write(&file, &configuration)?;
     let log = directory.join(format!("{}.log", party.name()));
-    let child = Child::start(
-        &program,
-        &["-db".into(), "-f".into(), file.display().to_string()],
-        log,
-    )?;
+    let child = Child::start(&program, &["-db".into(), "-f".into(), file.display().to_string()], log)?;
     Ok((address, child))
 }

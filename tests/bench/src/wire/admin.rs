@@ -65,10 +65,7 @@ pub fn leaders(answer: &[u8]) -> Result<Option<Vec<Leader>>, Error> {
         0 => {}
         3 | 5 => return Ok(None),
         code => {
-            return Err(Error::Kafka {
-                api: "Metadata",
-                code,
-            });
+            return Err(Error::Kafka { api: "Metadata", code });
         }
     }
     reader.compact_string()?;
@@ -87,11 +84,7 @@ pub fn leaders(answer: &[u8]) -> Result<Option<Vec<Leader>>, Error> {
         let Some((_, host, port)) = brokers.iter().find(|(node, ..)| *node == leader) else {
             return Ok(None);
         };
-        leaders.push(Leader {
-            partition,
-            host: host.clone(),
-            port: *port,
-        });
+        leaders.push(Leader { partition, host: host.clone(), port: *port });
     }
     leaders.sort_by_key(|leader| leader.partition);
     Ok((!leaders.is_empty()).then_some(leaders))

@@ -60,9 +60,7 @@ pub fn answer(answer: &[u8]) -> Result<Fetched<'_>, Error> {
     refuse(reader.int16()?)?;
     reader.int32()?;
     if reader.compact_count()? == 0 {
-        return Err(Error::Mismatch(
-            "fetch was answered without the partition".into(),
-        ));
+        return Err(Error::Mismatch("fetch was answered without the partition".into()));
     }
     reader.compact_string()?;
     reader.compact_count()?;
@@ -77,10 +75,7 @@ pub fn answer(answer: &[u8]) -> Result<Fetched<'_>, Error> {
     }
     reader.int32()?;
     let records = reader.compact_bytes()?.unwrap_or_default();
-    Ok(Fetched {
-        high_watermark,
-        records,
-    })
+    Ok(Fetched { high_watermark, records })
 }
 
 fn refuse(code: i16) -> Result<(), Error> {

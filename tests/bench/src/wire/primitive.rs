@@ -124,10 +124,8 @@ impl<'a> Reader<'a> {
 
     /// The next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(Error::Short {
-            needed: count,
-            left: self.bytes.len(),
-        })?;
+        let (taken, rest) =
+            self.bytes.split_at_checked(count).ok_or(Error::Short { needed: count, left: self.bytes.len() })?;
         self.bytes = rest;
         Ok(taken)
     }
@@ -173,9 +171,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(Error::Mismatch(
-            "variable-length integer runs over ten bytes".into(),
-        ))
+        Err(Error::Mismatch("variable-length integer runs over ten bytes".into()))
     }
 
     /// VARINT and VARLONG.
@@ -188,9 +184,7 @@ impl<'a> Reader<'a> {
     pub fn compact_bytes(&mut self) -> Result<Option<&'a [u8]>, Error> {
         match self.unsigned_varint()? {
             0 => Ok(None),
-            length => self
-                .take(usize::try_from(length - 1).unwrap_or(usize::MAX))
-                .map(Some),
+            length => self.take(usize::try_from(length - 1).unwrap_or(usize::MAX)).map(Some),
         }
     }
 
@@ -202,13 +196,9 @@ impl<'a> Reader<'a> {
 
     /// The count in front of a COMPACT_ARRAY; null reads as none. Never more than the bytes that remain.
     pub fn compact_count(&mut self) -> Result<usize, Error> {
-        let count =
-            usize::try_from(self.unsigned_varint()?.saturating_sub(1)).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.unsigned_varint()?.saturating_sub(1)).unwrap_or(usize::MAX);
         if count > self.bytes.len() {
-            return Err(Error::Short {
-                needed: count,
-                left: self.bytes.len(),
-            });
+            return Err(Error::Short { needed: count, left: self.bytes.len() });
         }
         Ok(count)
     }
@@ -231,18 +221,7 @@ mod tests {
 
     #[test]
     fn variable_length_integers_come_back_as_they_went() {
-        for value in [
-            0,
-            1,
-            -1,
-            63,
-            -64,
-            64,
-            300,
-            i64::from(i32::MAX),
-            i64::MIN,
-            i64::MAX,
-        ] {
+        for value in [0, 1, -1, 63, -64, 64, 300, i64::from(i32::MAX), i64::MIN, i64::MAX] {
             let mut writer = Writer::default();
             writer.varint(value);
             let bytes = writer.into_bytes();
@@ -255,10 +234,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.compact_count(1_000_000);
         let bytes = writer.into_bytes();
-        assert!(matches!(
-            Reader::new(&bytes).compact_count(),
-            Err(Error::Short { .. })
-        ));
+        assert!(matches!(Reader::new(&bytes).compact_count(), Err(Error::Short { .. })));
     }
 
     #[test]

@@ -30,10 +30,7 @@ pub fn base_offset(answer: &[u8]) -> Result<i64, Error> {
     reader.int32()?;
     match reader.int16()? {
         0 => reader.int64(),
-        code => Err(Error::Kafka {
-            api: "Produce",
-            code,
-        }),
+        code => Err(Error::Kafka { api: "Produce", code }),
     }
 }
 

@@ -1,11 +1,9 @@
 //! Metadata, FindCoordinator, DescribeCluster, DescribeTopicPartitions: addresses and topic ids.
 
-use kafka_protocol::messages::describe_cluster_response::{
-    DescribeClusterBroker, DescribeClusterResponse,
-};
+use kafka_protocol::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
 use kafka_protocol::messages::describe_topic_partitions_response::{
-    Cursor as NextCursor, DescribeTopicPartitionsResponse,
-    DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    Cursor as NextCursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
 };
 use kafka_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use kafka_protocol::messages::metadata_response::{
@@ -59,12 +57,9 @@ pub(super) fn metadata_sample(version: i16) -> MetadataResponse {
         response.cluster_id = Some(text("cluster"));
     }
     if version >= 12 {
-        response.topics.push(
-            MetadataResponseTopic::default()
-                .with_error_code(100)
-                .with_topic_id(id(9))
-                .with_name(None),
-        );
+        response
+            .topics
+            .push(MetadataResponseTopic::default().with_error_code(100).with_topic_id(id(9)).with_name(None));
     }
     response
 }
@@ -83,15 +78,8 @@ fn every_address_of_metadata_is_ours_and_ids_are_learnt() {
             broker.host = text("gateway.example");
             broker.port = 9000 + broker.node_id.0;
         }
-        assert_eq!(
-            decode_response::<MetadataResponse>(3, &rewritten, version),
-            expected
-        );
-        let ids: Vec<_> = if version >= 10 {
-            vec![("orders".to_owned(), *id(1).as_bytes())]
-        } else {
-            vec![]
-        };
+        assert_eq!(decode_response::<MetadataResponse>(3, &rewritten, version), expected);
+        let ids: Vec<_> = if version >= 10 { vec![("orders".to_owned(), *id(1).as_bytes())] } else { vec![] };
         assert_eq!(learnt, ids);
         refuses_every_cut(&frame, 0, |cut| {
             let header = ResponseHeader::parse(&cut, call(3, version))?;
@@ -109,14 +97,7 @@ fn an_unknown_broker_fails_the_answer() {
         let header = response_header(&frame, 3, version);
         let refused = metadata::rewrite(frame, &header, &Book, |_, _| {}).unwrap_err();
         let host = "broker.internal".to_owned();
-        assert_eq!(
-            refused,
-            RewriteError::NoAddress {
-                node_id: 99,
-                host,
-                port: 9092
-            }
-        );
+        assert_eq!(refused, RewriteError::NoAddress { node_id: 99, host, port: 9092 });
     }
 }
 
@@ -130,37 +111,19 @@ fn our_own_metadata_request_and_its_answer_are_understood() {
         let topics = [TopicRef::Name("orders")];
         let named = topology::request(call(3, version), "gateway", Some(&topics)).unwrap();
         let read = decode_request::<OracleRequest>(&named, version);
-        assert_eq!(
-            read.topics.unwrap()[0].name,
-            Some(TopicName(text("orders")))
-        );
+        assert_eq!(read.topics.unwrap()[0].name, Some(TopicName(text("orders"))));
         assert_eq!(read.allow_auto_topic_creation, version < 4);
 
         let frame = response_frame(3, &metadata_sample(version), version);
         let read = topology::decode(&frame, &response_header(&frame, 3, version)).unwrap();
         assert_eq!(read.brokers.len(), 2);
-        assert_eq!(
-            (read.brokers[1].node_id, read.brokers[1].host.as_str()),
-            (2, "broker.internal")
-        );
+        assert_eq!((read.brokers[1].node_id, read.brokers[1].host.as_str()), (2, "broker.internal"));
         assert_eq!(read.topics[0].name.as_deref(), Some("orders"));
-        assert_eq!(
-            (read.topics[0].partitions, read.topics[1].error_code),
-            (2, 3)
-        );
+        assert_eq!((read.topics[0].partitions, read.topics[1].error_code), (2, 3));
     }
-    let by_id = topology::request(
-        topology::call(CorrelationId(77)),
-        "gateway",
-        Some(&[TopicRef::Id([3; 16])]),
-    );
-    let topics = decode_request::<OracleRequest>(&by_id.unwrap(), 12)
-        .topics
-        .unwrap();
-    assert_eq!(
-        (topics[0].topic_id.as_bytes(), &topics[0].name),
-        (&[3u8; 16], &None)
-    );
+    let by_id = topology::request(topology::call(CorrelationId(77)), "gateway", Some(&[TopicRef::Id([3; 16])]));
+    let topics = decode_request::<OracleRequest>(&by_id.unwrap(), 12).topics.unwrap();
+    assert_eq!((topics[0].topic_id.as_bytes(), &topics[0].name), (&[3u8; 16], &None));
 }
 
 #[test]
@@ -182,10 +145,7 @@ fn every_coordinator_is_ours() {
                 .with_error_message(Some(text("none")));
             sample.coordinators = vec![known, missing];
         } else {
-            sample = sample
-                .with_node_id(3.into())
-                .with_host(text("broker.internal"))
-                .with_port(9092);
+            sample = sample.with_node_id(3.into()).with_host(text("broker.internal")).with_port(9092);
         }
         let frame = response_frame(10, &sample, version);
         let header = response_header(&frame, 10, version);
@@ -197,10 +157,7 @@ fn every_coordinator_is_ours() {
         } else {
             (expected.host, expected.port) = (text("gateway.example"), 9003);
         }
-        assert_eq!(
-            decode_response::<FindCoordinatorResponse>(10, &rewritten, version),
-            expected
-        );
+        assert_eq!(decode_response::<FindCoordinatorResponse>(10, &rewritten, version), expected);
         refuses_every_cut(&frame, 0, |cut| {
             let header = ResponseHeader::parse(&cut, call(10, version))?;
             find_coordinator::rewrite(cut, &header, &Book)
@@ -235,10 +192,7 @@ fn every_broker_of_describe_cluster_is_ours() {
         let mut expected = sample;
         expected.brokers[0].host = text("gateway.example");
         expected.brokers[0].port = 9006;
-        assert_eq!(
-            decode_response::<DescribeClusterResponse>(60, &rewritten, version),
-            expected
-        );
+        assert_eq!(decode_response::<DescribeClusterResponse>(60, &rewritten, version), expected);
         refuses_every_cut(&frame, 0, |cut| {
             let header = ResponseHeader::parse(&cut, call(60, version))?;
             describe_cluster::rewrite(cut, &header, &Book)
@@ -269,9 +223,7 @@ fn topic_ids_are_learnt_from_described_partitions() {
         .with_partitions(vec![partition; 3]);
     let next = NextCursor::default().with_topic_name(TopicName(text("more")));
     for next in [None, Some(next)] {
-        let sample = DescribeTopicPartitionsResponse::default()
-            .with_topics(vec![topic.clone()])
-            .with_next_cursor(next);
+        let sample = DescribeTopicPartitionsResponse::default().with_topics(vec![topic.clone()]).with_next_cursor(next);
         let frame = response_frame(75, &sample, 0);
         let mut learnt = Vec::new();
         let learn = |name: &str, id: [u8; 16]| learnt.push((name.to_owned(), id));
@@ -288,14 +240,9 @@ fn topic_ids_are_learnt_from_described_partitions() {
 fn a_metadata_request_is_walked_in_every_version() {
     use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
     for version in versions::<OracleRequest>(3) {
-        let mut topics =
-            vec![MetadataRequestTopic::default().with_name(Some(TopicName(text("orders"))))];
+        let mut topics = vec![MetadataRequestTopic::default().with_name(Some(TopicName(text("orders"))))];
         if version >= 12 {
-            topics.push(
-                MetadataRequestTopic::default()
-                    .with_name(None)
-                    .with_topic_id(id(9)),
-            );
+            topics.push(MetadataRequestTopic::default().with_name(None).with_topic_id(id(9)));
         }
         let count = topics.len();
         let mut message = OracleRequest::default().with_topics(Some(topics));
@@ -312,9 +259,7 @@ fn a_metadata_request_is_walked_in_every_version() {
         if version >= 12 {
             assert_eq!((topics[1].name, topics[1].id), (None, *id(9).as_bytes()));
         }
-        refuses_every_cut(&frame, header.body, |cut| {
-            metadata::MetadataRequest::walk(&cut, &header)
-        });
+        refuses_every_cut(&frame, header.body, |cut| metadata::MetadataRequest::walk(&cut, &header));
         let all = if version == 0 { Some(vec![]) } else { None };
         let frame = request_frame(&OracleRequest::default().with_topics(all), version);
         let read = metadata::MetadataRequest::walk(&frame, &request_header(&frame)).unwrap();

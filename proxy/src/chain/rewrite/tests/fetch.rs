@@ -6,8 +6,8 @@ use kafka_protocol::messages::fetch_request::{
     FetchPartition, FetchRequest as Oracle, FetchTopic, ForgottenTopic, ReplicaState,
 };
 use kafka_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchResponse as OracleResponse, FetchableTopicResponse, LeaderIdAndEpoch,
-    NodeEndpoint, PartitionData,
+    AbortedTransaction, FetchResponse as OracleResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
 };
 
 use super::*;
@@ -32,9 +32,8 @@ pub(super) fn sample(version: i16) -> Oracle {
         }
         partition
     };
-    let mut topic = FetchTopic::default()
-        .with_partitions(vec![partition(0), partition(4)])
-        .with_unknown_tagged_fields(tags());
+    let mut topic =
+        FetchTopic::default().with_partitions(vec![partition(0), partition(4)]).with_unknown_tagged_fields(tags());
     let mut forgotten = ForgottenTopic::default().with_partitions(vec![1, 2]);
     if version >= 13 {
         (topic.topic_id, forgotten.topic_id) = (id(1), id(2));
@@ -85,50 +84,31 @@ pub(super) fn response_sample(version: i16) -> OracleResponse {
     let aborted = vec![AbortedTransaction::default().with_first_offset(4); 3];
     let topic = |name: &str, number, partitions| {
         let topic = FetchableTopicResponse::default().with_partitions(partitions);
-        if version >= 13 {
-            topic.with_topic_id(id(number))
-        } else {
-            topic.with_topic(TopicName(text(name)))
-        }
+        if version >= 13 { topic.with_topic_id(id(number)) } else { topic.with_topic(TopicName(text(name))) }
     };
-    let mut response = OracleResponse::default()
-        .with_throttle_time_ms(3)
-        .with_responses(vec![
-            topic(
-                "orders",
-                1,
-                vec![
-                    partition(0, Some(b"sealed records"), Some(aborted)),
-                    partition(4, Some(b"more sealed records"), Some(vec![])),
-                ],
-            ),
-            topic(
-                "payments",
-                2,
-                vec![partition(1, None, None), partition(2, Some(b"xyz"), None)],
-            ),
-        ]);
+    let mut response = OracleResponse::default().with_throttle_time_ms(3).with_responses(vec![
+        topic(
+            "orders",
+            1,
+            vec![
+                partition(0, Some(b"sealed records"), Some(aborted)),
+                partition(4, Some(b"more sealed records"), Some(vec![])),
+            ],
+        ),
+        topic("payments", 2, vec![partition(1, None, None), partition(2, Some(b"xyz"), None)]),
+    ]);
     if version >= 7 {
         response.session_id = 31;
     }
     if version >= 16 {
-        let endpoint = |number| {
-            NodeEndpoint::default()
-                .with_node_id(number)
-                .with_host(text("b"))
-                .with_port(9092)
-        };
+        let endpoint = |number| NodeEndpoint::default().with_node_id(number).with_host(text("b")).with_port(9092);
         response.node_endpoints = vec![endpoint(1.into()), endpoint(2.into())];
     }
     response
 }
 
 fn named(version: i16, name: &str, number: u128) -> TopicRef<'_> {
-    if version >= 13 {
-        TopicRef::Id(*id(number).as_bytes())
-    } else {
-        TopicRef::Name(name)
-    }
+    if version >= 13 { TopicRef::Id(*id(number).as_bytes()) } else { TopicRef::Name(name) }
 }
 
 #[test]
@@ -137,37 +117,17 @@ fn a_request_is_walked_in_every_version() {
         let frame = request_frame(&sample(version), version);
         let header = request_header(&frame);
         let request = FetchRequest::walk(&frame, &header).unwrap();
-        assert_eq!(
-            (request.max_wait_ms, request.min_bytes, request.max_bytes),
-            (500, 1, 1 << 25)
-        );
+        assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (500, 1, 1 << 25));
         assert_eq!(request.isolation_level, 1);
         let session = if version >= 7 { (31, 2, 1) } else { (0, -1, 0) };
-        assert_eq!(
-            (
-                request.session_id,
-                request.session_epoch,
-                request.forgotten.len()
-            ),
-            session
-        );
+        assert_eq!((request.session_id, request.session_epoch, request.forgotten.len()), session);
         let seen: Vec<_> = request
             .partitions
             .iter()
-            .map(|p| {
-                (
-                    request.topic(&frame, p).unwrap(),
-                    p.index,
-                    p.fetch_offset,
-                    p.max_bytes,
-                )
-            })
+            .map(|p| (request.topic(&frame, p).unwrap(), p.index, p.fetch_offset, p.max_bytes))
             .collect();
         let orders = named(version, "orders", 1);
-        assert_eq!(
-            seen,
-            [(orders, 0, 1000, 1 << 20), (orders, 4, 1004, 1 << 20)]
-        );
+        assert_eq!(seen, [(orders, 0, 1000, 1 << 20), (orders, 4, 1004, 1 << 20)]);
         if version >= 11 {
             assert_eq!(request.rack_id.unwrap().of(&frame).unwrap(), b"rack-a");
         }
@@ -187,12 +147,7 @@ fn a_replica_is_not_served() {
             }
             let frame = request_frame(&message, version);
             let refused = FetchRequest::walk(&frame, &request_header(&frame)).unwrap_err();
-            assert_eq!(
-                refused,
-                RewriteError::NotConsumer {
-                    replica_id: replica
-                }
-            );
+            assert_eq!(refused, RewriteError::NotConsumer { replica_id: replica });
         }
     }
 }
@@ -209,14 +164,7 @@ fn a_response_is_walked_and_passes_untouched_in_every_version() {
         let seen: Vec<_> = response
             .partitions
             .iter()
-            .map(|p| {
-                (
-                    p.topic,
-                    p.index,
-                    p.error_code,
-                    p.records.content.map(|span| span.of(&frame).unwrap()),
-                )
-            })
+            .map(|p| (p.topic, p.index, p.error_code, p.records.content.map(|span| span.of(&frame).unwrap())))
             .collect();
         let expected: Vec<(_, _, _, Option<&[u8]>)> = vec![
             (0, 0, 0, Some(b"sealed records")),
@@ -227,20 +175,10 @@ fn a_response_is_walked_and_passes_untouched_in_every_version() {
         assert_eq!(seen, expected);
         let first = &response.partitions[0];
         let log_start = if version >= 5 { 3 } else { -1 };
-        let offsets = (
-            first.high_watermark,
-            first.last_stable_offset,
-            first.log_start_offset,
-        );
+        let offsets = (first.high_watermark, first.last_stable_offset, first.log_start_offset);
         assert_eq!(offsets, (50, 49, log_start));
-        assert_eq!(
-            response.topic(&frame, &response.partitions[3]).unwrap(),
-            named(version, "payments", 2)
-        );
-        assert_eq!(
-            bytes(response.rebuild(frame.clone(), [], &Book).unwrap()),
-            frame
-        );
+        assert_eq!(response.topic(&frame, &response.partitions[3]).unwrap(), named(version, "payments", 2));
+        assert_eq!(bytes(response.rebuild(frame.clone(), [], &Book).unwrap()), frame);
         refuses_every_cut(&frame, 0, |cut| {
             FetchResponse::walk(&cut, &ResponseHeader::parse(&cut, call(KEY, version))?)
         });
@@ -273,14 +211,9 @@ fn opened_replaced_and_refused_partitions_are_what_the_client_reads() {
             endpoint.host = text("gateway.example");
             endpoint.port = 9000 + endpoint.node_id.0;
         }
+        assert_eq!(decode_response::<OracleResponse>(KEY, &rebuilt, version), expected);
         assert_eq!(
-            decode_response::<OracleResponse>(KEY, &rebuilt, version),
-            expected
-        );
-        assert_eq!(
-            response
-                .rebuild(frame.clone(), [(3, FetchEdit::Shrink(4))], &Book)
-                .unwrap_err(),
+            response.rebuild(frame.clone(), [(3, FetchEdit::Shrink(4))], &Book).unwrap_err(),
             RewriteError::BadShrink { kept: 4, length: 3 }
         );
     }
@@ -297,11 +230,8 @@ fn a_refused_request_gets_an_answer_with_the_error() {
         if version >= 7 {
             assert_eq!((answer.error_code, answer.responses.len()), (29, 0));
         } else {
-            let codes: Vec<_> = answer.responses[0]
-                .partitions
-                .iter()
-                .map(|p| (p.partition_index, p.error_code))
-                .collect();
+            let codes: Vec<_> =
+                answer.responses[0].partitions.iter().map(|p| (p.partition_index, p.error_code)).collect();
             assert_eq!(codes, [(0, 29), (4, 29)]);
         }
     }

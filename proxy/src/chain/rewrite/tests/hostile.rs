@@ -10,8 +10,7 @@ use crate::chain::rewrite::refusal::Refusal;
 use crate::chain::rewrite::share_acknowledge::{self, ShareAcknowledgeRequest};
 use crate::chain::rewrite::share_fetch::{ShareFetchRequest, ShareFetchResponse};
 use crate::chain::rewrite::{
-    api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata, refusal,
-    topology,
+    api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata, refusal, topology,
 };
 use crate::frame::api;
 
@@ -24,21 +23,12 @@ fn walk_request(frame: &Bytes) {
         assert_eq!(bytes(request.rebuild(frame.clone(), []).unwrap()), frame);
         let all = (0..request.partitions.len()).map(|entry| (entry, ProduceEdit::Drop));
         let rebuilt = bytes(request.rebuild(frame.clone(), all).unwrap());
-        assert!(
-            ProduceRequest::walk(&rebuilt, &header)
-                .unwrap()
-                .partitions
-                .is_empty()
-        );
+        assert!(ProduceRequest::walk(&rebuilt, &header).unwrap().partitions.is_empty());
     }
     if let Ok(request) = FetchRequest::walk(frame, &header) {
         assert!(request.partitions.len() * 16 <= frame.len());
     }
-    if let Ok(MetadataRequest {
-        topics: Some(topics),
-        ..
-    }) = MetadataRequest::walk(frame, &header)
-    {
+    if let Ok(MetadataRequest { topics: Some(topics), .. }) = MetadataRequest::walk(frame, &header) {
         assert!(topics.len() * 2 <= frame.len());
     }
     if let Ok(request) = ShareFetchRequest::walk(frame, &header) {
@@ -58,19 +48,13 @@ fn walk_response(frame: &Bytes, call: Call) {
     let Ok(header) = ResponseHeader::parse(frame, call) else {
         return;
     };
-    if let Ok(rebuilt) =
-        ProduceResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), &[], &Book))
-    {
+    if let Ok(rebuilt) = ProduceResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), &[], &Book)) {
         ProduceResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
-    if let Ok(rebuilt) =
-        FetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book))
-    {
+    if let Ok(rebuilt) = FetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book)) {
         FetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
-    if let Ok(rebuilt) =
-        ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book))
-    {
+    if let Ok(rebuilt) = ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book)) {
         ShareFetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
     type Rewrite<'r> = &'r dyn Fn(Bytes, &ResponseHeader) -> Result<Segments, RewriteError>;
@@ -95,9 +79,7 @@ fn walk_response(frame: &Bytes, call: Call) {
 }
 
 fn any_call() -> impl Strategy<Value = Call> {
-    let served: Vec<_> = api::all()
-        .filter_map(|api| api.offered().map(|range| (api.key.0, *range.end())))
-        .collect();
+    let served: Vec<_> = api::all().filter_map(|api| api.offered().map(|range| (api.key.0, *range.end()))).collect();
     prop::sample::select(served)
         .prop_flat_map(|(key, newest)| (Just(key), 0..=newest))
         .prop_map(|(key, version)| call(key, version))
@@ -150,23 +132,9 @@ proptest! {
 
 #[test]
 fn a_count_is_not_believed() {
-    for (key, version) in [
-        (0, 3),
-        (0, 13),
-        (1, 4),
-        (1, 18),
-        (3, 0),
-        (3, 13),
-        (10, 4),
-        (60, 0),
-        (78, 1),
-        (79, 1),
-    ] {
+    for (key, version) in [(0, 3), (0, 13), (1, 4), (1, 18), (3, 0), (3, 13), (10, 4), (60, 0), (78, 1), (79, 1)] {
         let call = call(key, version);
-        for huge in [
-            [0xff, 0xff, 0xff, 0xff, 0x07],
-            [0x7f, 0xff, 0xff, 0xff, 0x00],
-        ] {
+        for huge in [[0xff, 0xff, 0xff, 0xff, 0x07], [0x7f, 0xff, 0xff, 0xff, 0x00]] {
             let mut frame = BytesMut::new();
             call.put_response_header(&mut frame).unwrap();
             for _ in 0..4 {
@@ -186,8 +154,7 @@ fn a_message_with_more_partitions_than_we_keep_is_refused() {
     use kafka_protocol::messages::ProduceRequest as Oracle;
     use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
     let many = vec![PartitionProduceData::default(); crate::chain::rewrite::MAX_ENTRIES + 1];
-    let message = Oracle::default()
-        .with_topic_data(vec![TopicProduceData::default().with_partition_data(many)]);
+    let message = Oracle::default().with_topic_data(vec![TopicProduceData::default().with_partition_data(many)]);
     let frame = request_frame(&message, 3);
     assert!(ProduceRequest::walk(&frame, &request_header(&frame)).is_err());
 }

@@ -1,11 +1,6 @@
 //! The walkers against an independent codec, in every version that it knows: it encodes what we
 //! walk, and decodes what we rewrite.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod api_versions;
 mod addresses;
@@ -17,36 +12,24 @@ mod hostile;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey as OracleKey, RequestHeader as OracleRequestHeader,
-    ResponseHeader as OracleResponseHeader,
+    ApiKey as OracleKey, RequestHeader as OracleRequestHeader, ResponseHeader as OracleResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Message, Request, StrBytes};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{AddressBook, RewriteError};
-use crate::frame::{
-    ApiKey, ApiVersion, Call, CorrelationId, RequestHeader, ResponseHeader, Segments,
-};
+use crate::frame::{ApiKey, ApiVersion, Call, CorrelationId, RequestHeader, ResponseHeader, Segments};
 
 /// Broker n is reached at gateway.example, port 9000 + n; broker 99 is not known.
 pub(super) struct Book;
 
 impl AddressBook for Book {
-    fn advertised(
-        &self,
-        node_id: i32,
-        host: &str,
-        port: i32,
-    ) -> Result<(String, u16), RewriteError> {
+    fn advertised(&self, node_id: i32, host: &str, port: i32) -> Result<(String, u16), RewriteError> {
         let port_of = |id: u16| 9000u16.checked_add(id).filter(|_| id != 99);
         match u16::try_from(node_id).ok().and_then(port_of) {
             Some(ours) => Ok(("gateway.example".to_owned(), ours)),
-            None => Err(RewriteError::NoAddress {
-                node_id,
-                host: host.to_owned(),
-                port,
-            }),
+            None => Err(RewriteError::NoAddress { node_id, host: host.to_owned(), port }),
         }
     }
 }
@@ -55,20 +38,14 @@ impl AddressBook for Book {
 pub(super) fn versions<M: Message>(api_key: i16) -> impl Iterator<Item = i16> {
     let range = M::VERSIONS;
     let api = crate::frame::api::find(ApiKey(api_key)).unwrap();
-    let versions: Vec<i16> = (range.min..=range.max)
-        .filter(|version| api.knows(ApiVersion(*version)))
-        .collect();
+    let versions: Vec<i16> = (range.min..=range.max).filter(|version| api.knows(ApiVersion(*version))).collect();
     assert!(!versions.is_empty());
     versions.into_iter()
 }
 
 pub(super) fn call(api_key: i16, version: i16) -> Call {
     let (api_key, version) = (ApiKey(api_key), ApiVersion(version));
-    Call {
-        api_key,
-        version,
-        correlation_id: CorrelationId(77),
-    }
+    Call { api_key, version, correlation_id: CorrelationId(77) }
 }
 
 pub(super) fn request_frame<M: Request>(message: &M, version: i16) -> Bytes {
@@ -90,10 +67,7 @@ pub(super) fn request_header(frame: &[u8]) -> RequestHeader<'_> {
 pub(super) fn decode_request<M: Request>(frame: &Bytes, version: i16) -> M {
     let mut rest = frame.clone();
     let header = OracleRequestHeader::decode(&mut rest, M::header_version(version)).unwrap();
-    assert_eq!(
-        (header.request_api_key, header.request_api_version),
-        (M::KEY, version)
-    );
+    assert_eq!((header.request_api_key, header.request_api_version), (M::KEY, version));
     let message = M::decode(&mut rest, version).unwrap();
     assert!(rest.is_empty(), "{} bytes left", rest.len());
     message
@@ -101,13 +75,8 @@ pub(super) fn decode_request<M: Request>(frame: &Bytes, version: i16) -> M {
 
 pub(super) fn response_frame<M: Encodable>(api_key: i16, message: &M, version: i16) -> Bytes {
     let mut out = BytesMut::new();
-    let header_version = OracleKey::try_from(api_key)
-        .unwrap()
-        .response_header_version(version);
-    OracleResponseHeader::default()
-        .with_correlation_id(77)
-        .encode(&mut out, header_version)
-        .unwrap();
+    let header_version = OracleKey::try_from(api_key).unwrap().response_header_version(version);
+    OracleResponseHeader::default().with_correlation_id(77).encode(&mut out, header_version).unwrap();
     message.encode(&mut out, version).unwrap();
     out.freeze()
 }
@@ -120,9 +89,7 @@ pub(super) fn response_header(frame: &[u8], api_key: i16, version: i16) -> Respo
 
 pub(super) fn decode_response<M: Decodable>(api_key: i16, frame: &Bytes, version: i16) -> M {
     let mut rest = frame.clone();
-    let header_version = OracleKey::try_from(api_key)
-        .unwrap()
-        .response_header_version(version);
+    let header_version = OracleKey::try_from(api_key).unwrap().response_header_version(version);
     let header = OracleResponseHeader::decode(&mut rest, header_version).unwrap();
     assert_eq!(header.correlation_id, 77);
     let message = M::decode(&mut rest, version).unwrap();
@@ -139,18 +106,10 @@ pub(super) fn bytes(segments: Segments) -> Bytes {
 }
 
 /// Every prefix of a message must be refused.
-pub(super) fn refuses_every_cut<T>(
-    frame: &Bytes,
-    from: usize,
-    walk: impl Fn(Bytes) -> Result<T, RewriteError>,
-) {
+pub(super) fn refuses_every_cut<T>(frame: &Bytes, from: usize, walk: impl Fn(Bytes) -> Result<T, RewriteError>) {
     assert!(walk(frame.clone()).is_ok());
     for end in from..frame.len() {
-        assert!(
-            walk(frame.slice(..end)).is_err(),
-            "cut at {end} of {} was taken",
-            frame.len()
-        );
+        assert!(walk(frame.slice(..end)).is_err(), "cut at {end} of {} was taken", frame.len());
     }
 }
 

@@ -1,20 +1,15 @@
 //! Produce.
 
 use bytes::Bytes;
-use kafka_protocol::messages::produce_request::{
-    PartitionProduceData, ProduceRequest as Oracle, TopicProduceData,
-};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest as Oracle, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse as OracleResponse,
-    TopicProduceResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse as OracleResponse, TopicProduceResponse,
 };
 use kafka_protocol::messages::{TopicName, TransactionalId};
 
 use super::*;
 use crate::chain::rewrite::TopicRef;
-use crate::chain::rewrite::produce::{
-    ProduceEdit, ProduceRequest, ProduceResponse, Refused, error_response,
-};
+use crate::chain::rewrite::produce::{ProduceEdit, ProduceRequest, ProduceResponse, Refused, error_response};
 
 const KEY: i16 = 0;
 
@@ -27,29 +22,15 @@ pub(super) fn sample(version: i16) -> Oracle {
             .with_unknown_tagged_fields(tags())
     };
     let topic = |name: &str, number, partitions| {
-        let topic = TopicProduceData::default()
-            .with_partition_data(partitions)
-            .with_unknown_tagged_fields(tags());
-        if version >= 13 {
-            topic.with_topic_id(id(number))
-        } else {
-            topic.with_name(TopicName(text(name)))
-        }
+        let topic = TopicProduceData::default().with_partition_data(partitions).with_unknown_tagged_fields(tags());
+        if version >= 13 { topic.with_topic_id(id(number)) } else { topic.with_name(TopicName(text(name))) }
     };
     Oracle::default()
         .with_transactional_id(Some(TransactionalId(text("tx"))))
         .with_acks(-1)
         .with_timeout_ms(1500)
         .with_topic_data(vec![
-            topic(
-                "orders",
-                1,
-                vec![
-                    partition(0, Some(b"zero")),
-                    partition(7, Some(b"")),
-                    partition(8, None),
-                ],
-            ),
+            topic("orders", 1, vec![partition(0, Some(b"zero")), partition(7, Some(b"")), partition(8, None)]),
             topic("payments", 2, vec![partition(3, Some(b"three"))]),
         ])
         .with_unknown_tagged_fields(tags())
@@ -63,25 +44,12 @@ pub(super) fn response_sample(version: i16) -> OracleResponse {
             .with_base_offset(100)
             .with_log_append_time_ms(5)
             .with_unknown_tagged_fields(unknown_tags(version >= 9));
-        let leader = LeaderIdAndEpoch::default()
-            .with_leader_id(4.into())
-            .with_leader_epoch(9);
-        if version >= 10 {
-            partition.with_current_leader(leader)
-        } else {
-            partition
-        }
+        let leader = LeaderIdAndEpoch::default().with_leader_id(4.into()).with_leader_epoch(9);
+        if version >= 10 { partition.with_current_leader(leader) } else { partition }
     };
-    let topic = TopicProduceResponse::default()
-        .with_partition_responses(vec![partition(0, 0), partition(7, 6)]);
-    let topic = if version >= 13 {
-        topic.with_topic_id(id(1))
-    } else {
-        topic.with_name(TopicName(text("orders")))
-    };
-    let response = OracleResponse::default()
-        .with_responses(vec![topic])
-        .with_throttle_time_ms(11);
+    let topic = TopicProduceResponse::default().with_partition_responses(vec![partition(0, 0), partition(7, 6)]);
+    let topic = if version >= 13 { topic.with_topic_id(id(1)) } else { topic.with_name(TopicName(text("orders"))) };
+    let response = OracleResponse::default().with_responses(vec![topic]).with_throttle_time_ms(11);
     let endpoint = |number| {
         NodeEndpoint::default()
             .with_node_id(number)
@@ -97,11 +65,7 @@ pub(super) fn response_sample(version: i16) -> OracleResponse {
 }
 
 fn named(version: i16, name: &str, number: u128) -> TopicRef<'_> {
-    if version >= 13 {
-        TopicRef::Id(*id(number).as_bytes())
-    } else {
-        TopicRef::Name(name)
-    }
+    if version >= 13 { TopicRef::Id(*id(number).as_bytes()) } else { TopicRef::Name(name) }
 }
 
 #[test]
@@ -115,24 +79,13 @@ fn a_request_is_walked_in_every_version() {
             .partitions
             .iter()
             .map(|partition| {
-                let records = partition
-                    .records
-                    .content
-                    .map(|span| span.of(&frame).unwrap());
-                (
-                    request.topic(&frame, partition).unwrap(),
-                    partition.index,
-                    records,
-                )
+                let records = partition.records.content.map(|span| span.of(&frame).unwrap());
+                (request.topic(&frame, partition).unwrap(), partition.index, records)
             })
             .collect();
         let (orders, payments) = (named(version, "orders", 1), named(version, "payments", 2));
-        let expected: Vec<(_, _, Option<&[u8]>)> = vec![
-            (orders, 0, Some(b"zero")),
-            (orders, 7, Some(b"")),
-            (orders, 8, None),
-            (payments, 3, Some(b"three")),
-        ];
+        let expected: Vec<(_, _, Option<&[u8]>)> =
+            vec![(orders, 0, Some(b"zero")), (orders, 7, Some(b"")), (orders, 8, None), (payments, 3, Some(b"three"))];
         assert_eq!(seen, expected);
         assert_eq!(bytes(request.rebuild(frame.clone(), []).unwrap()), frame);
         refuses_every_cut(&frame, request_header(&frame).body, |cut| {
@@ -148,10 +101,7 @@ fn replaced_and_dropped_partitions_are_what_the_broker_reads() {
         let request = ProduceRequest::walk(&frame, &request_header(&frame)).unwrap();
         let long = Bytes::from(vec![7u8; 20_000]);
         let edits = vec![
-            (
-                2,
-                ProduceEdit::Replace(Bytes::from_static(b"no longer null")),
-            ),
+            (2, ProduceEdit::Replace(Bytes::from_static(b"no longer null"))),
             (0, ProduceEdit::Replace(long.clone())),
             (1, ProduceEdit::Drop),
             (3, ProduceEdit::Drop),
@@ -167,17 +117,10 @@ fn replaced_and_dropped_partitions_are_what_the_broker_reads() {
 
         let all = (0..4).map(|entry| (entry, ProduceEdit::Drop));
         let rebuilt = bytes(request.rebuild(frame.clone(), all).unwrap());
-        assert!(
-            decode_request::<Oracle>(&rebuilt, version)
-                .topic_data
-                .is_empty()
-        );
+        assert!(decode_request::<Oracle>(&rebuilt, version).topic_data.is_empty());
 
         let twice = vec![(1, ProduceEdit::Drop), (1, ProduceEdit::Drop)];
-        assert_eq!(
-            request.rebuild(frame.clone(), twice).unwrap_err(),
-            RewriteError::EditedTwice { entry: 1 }
-        );
+        assert_eq!(request.rebuild(frame.clone(), twice).unwrap_err(), RewriteError::EditedTwice { entry: 1 });
         assert!(request.rebuild(frame, [(4, ProduceEdit::Drop)]).is_err());
     }
 }
@@ -187,24 +130,11 @@ fn a_refused_partition_is_answered_beside_those_of_the_broker() {
     for version in versions::<OracleResponse>(KEY) {
         let sample = response_sample(version);
         let frame = response_frame(KEY, &sample, version);
-        let response =
-            ProduceResponse::walk(&frame, &response_header(&frame, KEY, version)).unwrap();
-        let codes: Vec<_> = response
-            .partitions
-            .iter()
-            .map(|p| (p.index, p.error_code, p.base_offset))
-            .collect();
+        let response = ProduceResponse::walk(&frame, &response_header(&frame, KEY, version)).unwrap();
+        let codes: Vec<_> = response.partitions.iter().map(|p| (p.index, p.error_code, p.base_offset)).collect();
         assert_eq!(codes, [(0, 0, 100), (7, 6, 100)]);
-        assert_eq!(
-            response.topic(&frame, &response.partitions[0]).unwrap(),
-            named(version, "orders", 1)
-        );
-        let refused = |topic, index| Refused {
-            topic,
-            index,
-            error_code: 87,
-            message: Some("no grant"),
-        };
+        assert_eq!(response.topic(&frame, &response.partitions[0]).unwrap(), named(version, "orders", 1));
+        let refused = |topic, index| Refused { topic, index, error_code: 87, message: Some("no grant") };
         let refused = [
             refused(named(version, "payments", 2), 3),
             refused(named(version, "orders", 1), 8),
@@ -213,19 +143,11 @@ fn a_refused_partition_is_answered_beside_those_of_the_broker() {
         let rebuilt = bytes(response.rebuild(frame.clone(), &refused, &Book).unwrap());
         let mut expected = decode_response::<OracleResponse>(KEY, &frame, version);
         let error = |index| {
-            let error = PartitionProduceResponse::default()
-                .with_index(index)
-                .with_error_code(87)
-                .with_base_offset(-1);
-            if version >= 8 {
-                error.with_error_message(Some(text("no grant")))
-            } else {
-                error
-            }
+            let error = PartitionProduceResponse::default().with_index(index).with_error_code(87).with_base_offset(-1);
+            if version >= 8 { error.with_error_message(Some(text("no grant"))) } else { error }
         };
         expected.responses[0].partition_responses.push(error(8));
-        let added =
-            TopicProduceResponse::default().with_partition_responses(vec![error(3), error(4)]);
+        let added = TopicProduceResponse::default().with_partition_responses(vec![error(3), error(4)]);
         expected.responses.push(if version >= 13 {
             added.with_topic_id(id(2))
         } else {
@@ -235,10 +157,7 @@ fn a_refused_partition_is_answered_beside_those_of_the_broker() {
             endpoint.host = text("gateway.example");
             endpoint.port = 9000 + endpoint.node_id.0;
         }
-        assert_eq!(
-            decode_response::<OracleResponse>(KEY, &rebuilt, version),
-            expected
-        );
+        assert_eq!(decode_response::<OracleResponse>(KEY, &rebuilt, version), expected);
         refuses_every_cut(&frame, 0, |cut| {
             ProduceResponse::walk(&cut, &ResponseHeader::parse(&cut, call(KEY, version))?)
         });
@@ -257,12 +176,7 @@ fn a_request_of_which_nothing_is_sent_gets_a_whole_answer() {
         let seen: Vec<_> = answer
             .responses
             .iter()
-            .flat_map(|topic| {
-                topic
-                    .partition_responses
-                    .iter()
-                    .map(|p| (p.index, p.error_code))
-            })
+            .flat_map(|topic| topic.partition_responses.iter().map(|p| (p.index, p.error_code)))
             .collect();
         assert_eq!(seen, [(0, 56), (7, 56), (8, 56), (3, 56)]);
     }
@@ -274,12 +188,8 @@ fn an_unknown_leader_address_is_never_passed() {
         let mut sample = response_sample(version);
         sample.node_endpoints[1].node_id = 99.into();
         let frame = response_frame(KEY, &sample, version);
-        let response =
-            ProduceResponse::walk(&frame, &response_header(&frame, KEY, version)).unwrap();
+        let response = ProduceResponse::walk(&frame, &response_header(&frame, KEY, version)).unwrap();
         let refused = response.rebuild(frame.clone(), &[], &Book).unwrap_err();
-        assert!(matches!(
-            refused,
-            RewriteError::NoAddress { node_id: 99, .. }
-        ));
+        assert!(matches!(refused, RewriteError::NoAddress { node_id: 99, .. }));
     }
 }

@@ -51,19 +51,13 @@ fn produce_and_fetch() {
         let answer = answer(&super::produce::sample(version), version);
         let read = decode_response::<ProduceResponse>(0, &answer, version);
         assert_eq!(read.responses[1].partition_responses[0].error_code, 41);
-        let message = read.responses[1].partition_responses[0]
-            .error_message
-            .clone();
+        let message = read.responses[1].partition_responses[0].error_message.clone();
         assert_eq!(message, (version >= 8).then(|| text("not now")));
     }
     for version in versions::<FetchRequest>(1) {
         let answer = answer(&super::fetch::sample(version), version);
         let read = decode_response::<FetchResponse>(1, &answer, version);
-        let code = if version >= 7 {
-            read.error_code
-        } else {
-            read.responses[0].partitions[0].error_code
-        };
+        let code = if version >= 7 { read.error_code } else { read.responses[0].partitions[0].error_code };
         assert_eq!(code, 41);
     }
 }
@@ -72,10 +66,7 @@ fn produce_and_fetch() {
 fn a_produce_without_acknowledgement_has_no_answer() {
     for version in versions::<ProduceRequest>(0) {
         let frame = request_frame(&super::produce::sample(version).with_acks(0), version);
-        assert_eq!(
-            refuse(&frame, &request_header(&frame), 41, None).unwrap(),
-            Refusal::Silence
-        );
+        assert_eq!(refuse(&frame, &request_header(&frame), 41, None).unwrap(), Refusal::Silence);
     }
 }
 
@@ -84,10 +75,7 @@ fn metadata_names_each_topic_that_was_asked_for() {
     use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
     for version in versions::<MetadataRequest>(3) {
         let topic = MetadataRequestTopic::default().with_name(Some(TopicName(text("orders"))));
-        let answer = answer(
-            &MetadataRequest::default().with_topics(Some(vec![topic])),
-            version,
-        );
+        let answer = answer(&MetadataRequest::default().with_topics(Some(vec![topic])), version);
         let read = decode_response::<MetadataResponse>(3, &answer, version);
         assert_eq!(read.topics[0].name, Some(TopicName(text("orders"))));
         assert_eq!((read.topics[0].error_code, read.brokers.len()), (41, 0));
@@ -107,11 +95,7 @@ fn find_coordinator_names_each_key_that_was_asked_for() {
         let answer = answer(&request, version);
         let read = decode_response::<FindCoordinatorResponse>(10, &answer, version);
         if version >= 4 {
-            let seen: Vec<_> = read
-                .coordinators
-                .iter()
-                .map(|c| (c.key.as_str(), c.error_code))
-                .collect();
+            let seen: Vec<_> = read.coordinators.iter().map(|c| (c.key.as_str(), c.error_code)).collect();
             assert_eq!(seen, [("a", 41), ("b", 41)]);
         } else {
             assert_eq!((read.error_code, read.node_id.0), (41, -1));
@@ -125,8 +109,5 @@ fn what_has_no_answer_closes_the_connection() {
     assert_eq!(refuse_unknown(call(1, 99)), Refusal::Close);
     assert!(matches!(refuse_unknown(call(18, 99)), Refusal::Answer(_)));
     let frame = request_frame(&OffsetCommitRequest::default(), 9);
-    assert_eq!(
-        refuse(&frame, &request_header(&frame), 41, None).unwrap(),
-        Refusal::Close
-    );
+    assert_eq!(refuse(&frame, &request_header(&frame), 41, None).unwrap(), Refusal::Close);
 }

@@ -4,19 +4,16 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::messages::share_acknowledge_request::{
-    AcknowledgePartition, AcknowledgeTopic, AcknowledgementBatch as Acknowledged,
-    ShareAcknowledgeRequest as OracleAck,
+    AcknowledgePartition, AcknowledgeTopic, AcknowledgementBatch as Acknowledged, ShareAcknowledgeRequest as OracleAck,
 };
 use kafka_protocol::messages::share_acknowledge_response::{
-    NodeEndpoint as AckEndpoint, PartitionData as AckPartition, ShareAcknowledgeResponse,
-    ShareAcknowledgeTopicResponse,
+    NodeEndpoint as AckEndpoint, PartitionData as AckPartition, ShareAcknowledgeResponse, ShareAcknowledgeTopicResponse,
 };
 use kafka_protocol::messages::share_fetch_request::{
     AcknowledgementBatch, FetchPartition, FetchTopic, ForgottenTopic, ShareFetchRequest as Oracle,
 };
 use kafka_protocol::messages::share_fetch_response::{
-    AcquiredRecords, NodeEndpoint, PartitionData, ShareFetchResponse as OracleResponse,
-    ShareFetchableTopicResponse,
+    AcquiredRecords, NodeEndpoint, PartitionData, ShareFetchResponse as OracleResponse, ShareFetchableTopicResponse,
 };
 
 use super::*;
@@ -25,9 +22,7 @@ use crate::chain::rewrite::share_acknowledge::{self, ShareAcknowledgeRequest};
 use crate::chain::rewrite::share_fetch::{ShareFetchRequest, ShareFetchResponse, SharePartition};
 
 pub(super) fn fetch_sample() -> Oracle {
-    let batch = AcknowledgementBatch::default()
-        .with_last_offset(4)
-        .with_acknowledge_types(vec![1, 2]);
+    let batch = AcknowledgementBatch::default().with_last_offset(4).with_acknowledge_types(vec![1, 2]);
     let partition = FetchPartition::default()
         .with_partition_index(3)
         .with_acknowledgement_batches(vec![batch; 2])
@@ -36,22 +31,12 @@ pub(super) fn fetch_sample() -> Oracle {
         .with_group_id(Some(GroupId(text("share"))))
         .with_member_id(Some(text("member")))
         .with_share_session_epoch(2)
-        .with_topics(vec![
-            FetchTopic::default()
-                .with_topic_id(id(1))
-                .with_partitions(vec![partition]),
-        ])
-        .with_forgotten_topics_data(vec![
-            ForgottenTopic::default()
-                .with_topic_id(id(2))
-                .with_partitions(vec![9]),
-        ])
+        .with_topics(vec![FetchTopic::default().with_topic_id(id(1)).with_partitions(vec![partition])])
+        .with_forgotten_topics_data(vec![ForgottenTopic::default().with_topic_id(id(2)).with_partitions(vec![9])])
 }
 
 pub(super) fn response_sample() -> OracleResponse {
-    let acquired = AcquiredRecords::default()
-        .with_last_offset(4)
-        .with_delivery_count(1);
+    let acquired = AcquiredRecords::default().with_last_offset(4).with_delivery_count(1);
     let partition = |index: i32, records: Option<&'static [u8]>| {
         PartitionData::default()
             .with_partition_index(index)
@@ -59,20 +44,13 @@ pub(super) fn response_sample() -> OracleResponse {
             .with_acquired_records(vec![acquired.clone(); 2])
             .with_unknown_tagged_fields(unknown_tags(true))
     };
-    let topic = ShareFetchableTopicResponse::default()
-        .with_topic_id(id(1))
-        .with_partitions(vec![
-            partition(0, Some(b"sealed records")),
-            partition(1, Some(b"others")),
-            partition(2, None),
-        ]);
-    let endpoint = NodeEndpoint::default()
-        .with_node_id(4.into())
-        .with_host(text("b"))
-        .with_port(9092);
-    OracleResponse::default()
-        .with_responses(vec![topic])
-        .with_node_endpoints(vec![endpoint])
+    let topic = ShareFetchableTopicResponse::default().with_topic_id(id(1)).with_partitions(vec![
+        partition(0, Some(b"sealed records")),
+        partition(1, Some(b"others")),
+        partition(2, None),
+    ]);
+    let endpoint = NodeEndpoint::default().with_node_id(4.into()).with_host(text("b")).with_port(9092);
+    OracleResponse::default().with_responses(vec![topic]).with_node_endpoints(vec![endpoint])
 }
 
 /// A version 1 request as version 2: `extra` goes in after the session's fields, `at` bytes into
@@ -99,18 +77,9 @@ fn a_share_fetch_is_walked_in_both_versions() {
         assert_eq!(request.group_id.unwrap().of(&frame).unwrap(), b"share");
         let topic = *id(1).as_bytes();
         assert_eq!(request.topics, [topic]);
-        assert_eq!(
-            request.partitions,
-            [SharePartition {
-                topic,
-                index: 3,
-                acknowledgements: 2
-            }]
-        );
+        assert_eq!(request.partitions, [SharePartition { topic, index: 3, acknowledgements: 2 }]);
         assert_eq!(request.forgotten, [*id(2).as_bytes()]);
-        refuses_every_cut(&frame, header.body, |cut| {
-            ShareFetchRequest::walk(&cut, &header)
-        });
+        refuses_every_cut(&frame, header.body, |cut| ShareFetchRequest::walk(&cut, &header));
     }
 }
 
@@ -119,8 +88,7 @@ fn opened_and_refused_share_partitions_are_what_the_client_reads() {
     let frame = response_frame(78, &response_sample(), 1);
     // Version 2 of the response has the same fields.
     for version in [1, 2] {
-        let response =
-            ShareFetchResponse::walk(&frame, &response_header(&frame, 78, version)).unwrap();
+        let response = ShareFetchResponse::walk(&frame, &response_header(&frame, 78, version)).unwrap();
         let edits = vec![(0, FetchEdit::Shrink(6)), (1, FetchEdit::Refuse(87))];
         let rebuilt = bytes(response.rebuild(frame.clone(), edits, &Book).unwrap());
         let mut expected = response_sample();
@@ -141,63 +109,34 @@ fn opened_and_refused_share_partitions_are_what_the_client_reads() {
 #[test]
 fn a_share_acknowledgement_is_walked_in_both_versions() {
     let batch = Acknowledged::default().with_acknowledge_types(vec![1]);
-    let partition = AcknowledgePartition::default()
-        .with_partition_index(3)
-        .with_acknowledgement_batches(vec![batch]);
+    let partition = AcknowledgePartition::default().with_partition_index(3).with_acknowledgement_batches(vec![batch]);
     let sample = OracleAck::default()
         .with_group_id(Some(GroupId(text("share"))))
         .with_member_id(Some(text("member")))
-        .with_topics(vec![
-            AcknowledgeTopic::default()
-                .with_topic_id(id(1))
-                .with_partitions(vec![partition]),
-        ]);
+        .with_topics(vec![AcknowledgeTopic::default().with_topic_id(id(1)).with_partitions(vec![partition])]);
     let first = request_frame(&sample, 1);
     let second = as_version_2(&first, SESSION, &[1]);
     for frame in [first, second] {
         let header = request_header(&frame);
         let request = ShareAcknowledgeRequest::walk(&frame, &header).unwrap();
         let topic = *id(1).as_bytes();
-        assert_eq!(
-            request.partitions,
-            [SharePartition {
-                topic,
-                index: 3,
-                acknowledgements: 1
-            }]
-        );
-        refuses_every_cut(&frame, header.body, |cut| {
-            ShareAcknowledgeRequest::walk(&cut, &header)
-        });
+        assert_eq!(request.partitions, [SharePartition { topic, index: 3, acknowledgements: 1 }]);
+        refuses_every_cut(&frame, header.body, |cut| ShareAcknowledgeRequest::walk(&cut, &header));
     }
 }
 
 #[test]
 fn addresses_in_acknowledgements_are_ours() {
-    let partition = AckPartition::default()
-        .with_partition_index(1)
-        .with_error_message(Some(text("why")));
-    let topic = ShareAcknowledgeTopicResponse::default()
-        .with_topic_id(id(1))
-        .with_partitions(vec![partition; 2]);
-    let endpoint = AckEndpoint::default()
-        .with_node_id(4.into())
-        .with_host(text("b"))
-        .with_port(9092);
-    let sample = ShareAcknowledgeResponse::default()
-        .with_responses(vec![topic])
-        .with_node_endpoints(vec![endpoint]);
+    let partition = AckPartition::default().with_partition_index(1).with_error_message(Some(text("why")));
+    let topic = ShareAcknowledgeTopicResponse::default().with_topic_id(id(1)).with_partitions(vec![partition; 2]);
+    let endpoint = AckEndpoint::default().with_node_id(4.into()).with_host(text("b")).with_port(9092);
+    let sample = ShareAcknowledgeResponse::default().with_responses(vec![topic]).with_node_endpoints(vec![endpoint]);
     let mut expected = sample.clone();
     expected.node_endpoints[0].host = text("gateway.example");
     expected.node_endpoints[0].port = 9004;
     let first = response_frame(79, &sample, 1);
-    let rewritten = bytes(
-        share_acknowledge::rewrite(first.clone(), &response_header(&first, 79, 1), &Book).unwrap(),
-    );
-    assert_eq!(
-        decode_response::<ShareAcknowledgeResponse>(79, &rewritten, 1),
-        expected
-    );
+    let rewritten = bytes(share_acknowledge::rewrite(first.clone(), &response_header(&first, 79, 1), &Book).unwrap());
+    assert_eq!(decode_response::<ShareAcknowledgeResponse>(79, &rewritten, 1), expected);
 
     // Header, throttle time, error code, null message: then version 2 has a lock timeout.
     const BEFORE_TIMEOUT: usize = 5 + 4 + 2 + 1;
@@ -208,10 +147,8 @@ fn addresses_in_acknowledgements_are_ours() {
         out.freeze()
     };
     let second = widen(&first);
-    let rewritten_second = bytes(
-        share_acknowledge::rewrite(second.clone(), &response_header(&second, 79, 2), &Book)
-            .unwrap(),
-    );
+    let rewritten_second =
+        bytes(share_acknowledge::rewrite(second.clone(), &response_header(&second, 79, 2), &Book).unwrap());
     assert_eq!(rewritten_second, widen(&rewritten));
     for (frame, version) in [(first, 1), (second, 2)] {
         refuses_every_cut(&frame, 0, |cut| {
@@ -234,30 +171,17 @@ fn with_header(header: impl FnOnce(&mut BytesMut), body: &str) -> Bytes {
 #[test]
 fn version_2_requests_of_the_java_client_are_walked() {
     let topic = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
-    let expected = [SharePartition {
-        topic,
-        index: 9,
-        acknowledgements: 1,
-    }];
+    let expected = [SharePartition { topic, index: 9, acknowledgements: 1 }];
     let fetch = "0267026d00000003000000040000000500000006000000070000000801010200000000000000010000000000\
                  000002020000000902000000000000000a000000000000000c0401020400000002000000000000000100000000\
                  000000020300000001000000020000";
-    let frame = with_header(
-        |out| call(78, 2).put_request_header(out, "c").unwrap(),
-        fetch,
-    );
+    let frame = with_header(|out| call(78, 2).put_request_header(out, "c").unwrap(), fetch);
     let request = ShareFetchRequest::walk(&frame, &request_header(&frame)).unwrap();
-    assert_eq!(
-        (request.session_epoch, request.partitions.as_slice()),
-        (3, &expected[..])
-    );
+    assert_eq!((request.session_epoch, request.partitions.as_slice()), (3, &expected[..]));
     assert_eq!(request.forgotten, [topic]);
     let acknowledge = "0267026d00000003010200000000000000010000000000000002020000000902000000000000000a0000\
                        00000000000c020100000000";
-    let frame = with_header(
-        |out| call(79, 2).put_request_header(out, "c").unwrap(),
-        acknowledge,
-    );
+    let frame = with_header(|out| call(79, 2).put_request_header(out, "c").unwrap(), acknowledge);
     let request = ShareAcknowledgeRequest::walk(&frame, &request_header(&frame)).unwrap();
     assert_eq!(request.partitions, expected);
 }
@@ -277,11 +201,7 @@ fn version_2_responses_for_the_java_client_are_rewritten() {
     let response = ShareFetchResponse::walk(&frame, &header).unwrap();
     let records = response.partitions[0].records.content.unwrap();
     assert_eq!(records.of(&frame).unwrap(), b"sealed");
-    let rebuilt = bytes(
-        response
-            .rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book)
-            .unwrap(),
-    );
+    let rebuilt = bytes(response.rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book).unwrap());
     let (expected, _) = response_with(
         78,
         "00000001000000000075300200000000000000010000000000000002020000000900000000000477687900000004000000\
