@@ -7,12 +7,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::Bytes;
 
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
-use super::refusal::{Reason, Refusal};
+use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::ShareFetchResponse;
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
@@ -46,6 +47,8 @@ struct ReadPartition {
     order: OrderCheck,
     /// Where the client last said it stands. A partition in a fetch session is named only when that changes.
     fetch_offset: i64,
+    /// Since when nothing can be given for want of keys. Consumers retry that without a word, so it must end.
+    unavailable: Option<Instant>,
     /// The last refusal that was logged: a client that asks again and again must not fill the log.
     logged: Option<Refusal>,
 }
@@ -150,10 +153,32 @@ impl FetchChain {
             match self.partition(topic, partition.index, records, Delivery::InOrder).await {
                 Ok(None) => {}
                 Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
-                Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
+                Err(reason) => {
+                    let code = self.final_code(topic, partition.index, reason);
+                    edits.push((entry, FetchEdit::Refuse(code)));
+                }
             }
         }
         response.rebuild(frame, edits, book)
+    }
+
+    /// What the client hears. Consumers retry a lack of keys silently; when it lasts, that would be an empty topic to
+    /// them, so after [`SILENCE_LIMIT`] they are told.
+    fn final_code(&mut self, topic: TopicRef<'_>, index: i32, reason: Reason) -> i16 {
+        let name: Option<Arc<str>> = match topic {
+            TopicRef::Name(name) => Some(Arc::from(name)),
+            TopicRef::Id(id) => self.topic_ids.name(&id),
+        };
+        let topic = name.and_then(|name| self.topics.get_mut(&name));
+        let Some(partition) = topic.map(|topic| topic.partitions.entry(index).or_insert_with(ReadPartition::new)) else {
+            return reason.error_code();
+        };
+        if !reason.is_retriable() {
+            partition.unavailable = None;
+            return reason.error_code();
+        }
+        let since = *partition.unavailable.get_or_insert_with(Instant::now);
+        if since.elapsed() < SILENCE_LIMIT { reason.error_code() } else { TOPIC_AUTHORIZATION_FAILED }
     }
 
     /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
@@ -211,12 +236,18 @@ impl FetchChain {
             Ok(access) => Ok(access.clone()),
             Err(reason) => Err(*reason),
         };
-        let mut out = Vec::new();
+        // Opened records are shorter than sealed ones; only a compressed batch grows.
+        let mut out = Vec::with_capacity(records.len());
         let opened = match access {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
         };
         self.metrics.opened(opened.records, opened.bytes);
+        if let Some(partition) = self.topics.get_mut(&name).and_then(|topic| topic.partitions.get_mut(&index))
+            && !out.is_empty()
+        {
+            partition.unavailable = None;
+        }
         let Some(refusal) = opened.refusal else {
             return Ok(Some(Bytes::from(out)));
         };
@@ -345,7 +376,7 @@ impl ReadTopic {
 
 impl ReadPartition {
     fn new() -> Self {
-        Self { order: OrderCheck::default(), fetch_offset: i64::MIN, logged: None }
+        Self { order: OrderCheck::default(), fetch_offset: i64::MIN, unavailable: None, logged: None }
     }
 }
 
@@ -361,6 +392,9 @@ impl KnownSessions {
 fn refused_before_start(reason: Reason) -> Opened {
     Opened { refusal: Some(Refusal { offset: -1, reason }), ..Opened::default() }
 }
+
+/// As long as Kafka's own default request timeout: what has not come back by then is an outage, not a hiccup.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Stands for "not asked yet" where a reason is needed.
 const NO_KEY: KeyId = KeyId::from_bytes([0; 16]);

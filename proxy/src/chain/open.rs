@@ -102,6 +102,7 @@ pub struct Opening<'a> {
     /// was looked up, must not look like a replay of itself.
     ordered_to: i64,
     opened: Opened,
+    max_inflated: usize,
 }
 
 /// Why the walk over a batch ended before its end.
@@ -118,7 +119,7 @@ impl<'a> Opening<'a> {
         scratch: &'a mut Scratch,
         out: &'a mut Vec<u8>,
     ) -> Self {
-        Self { records, order, scratch, out, at: 0, ordered_to: i64::MIN, opened: Opened::default() }
+        Self { records, order, scratch, out, at: 0, ordered_to: i64::MIN, opened: Opened::default(), max_inflated: 0 }
     }
 
     /// What was opened so far.
@@ -128,6 +129,7 @@ impl<'a> Opening<'a> {
 
     /// Opens entry after entry until the end, a refusal, or a session that is not known yet.
     pub fn run(&mut self, source: &Source<'_>) -> Step {
+        self.max_inflated = source.max_inflated;
         let rest = self.records.get(self.at..).unwrap_or_default();
         let base = self.at;
         for entry in entries(rest) {
@@ -392,7 +394,7 @@ impl<'a> Opening<'a> {
         place: &Place<'_>,
         reader: &SessionReader,
     ) -> Result<(), Reason> {
-        self.scratch.value = reader.open(sealed, place)?;
+        self.scratch.value = reader.open_parcel(sealed, place, self.max_inflated)?.value;
         let value = &self.scratch.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
         let length =

@@ -20,10 +20,12 @@ pub struct Reloader {
 impl Reloader {
     /// Puts a new configuration in force. Broken certificate files leave the old ones in use, with an error in the log.
     pub fn apply(&self, config: &Config) {
-        self.keys.replace_policy(config.policy.clone());
+        // The delegate first: a connection that decides by the new policy must not be denied by the old one, since it
+        // keeps that answer until the next change.
         if let Some(delegate) = &self.delegate {
             delegate.replace_policy(config.policy.clone());
         }
+        self.keys.replace_policy(config.policy.clone());
         for serving in &self.listeners {
             let new = config.listeners.iter().find(|listener| listener.name == serving.listener.name);
             if let (Some(tls), Some(new)) = (&serving.tls, new)

@@ -22,10 +22,10 @@ use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
 use super::topic::KeyringProducer;
 use crate::chain::refusal::Reason;
-use crate::config::{OnUnreadable, Policy, StreamRule};
+use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::steward::{Need, Steward};
+use crate::steward::{BY_POLICY, Need, Steward};
 
 /// Keys and policy as the data path sees them.
 pub struct Keys {
@@ -84,8 +84,19 @@ impl Keys {
         self.live.bump();
     }
 
+    /// The keyring's topic, when there is one.
+    pub fn keyring_topic(&self) -> Option<&str> {
+        self.sealing.as_ref().map(|sealing| sealing.topic.as_str())
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
+        if self.keyring_topic() == Some(topic) {
+            // Clients with keys of their own announce their sessions through us. Nobody else has anything to say there:
+            // objects are signed, but noise would fill it, and a tombstone makes compaction drop an object.
+            let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).map(|who| who.custody.clone()));
+            return if identity == Some(Custodian::Client) { Ok(WriteAccess::Pass) } else { Err(Reason::NotWriter) };
+        }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(WriteAccess::Pass);
         };
@@ -97,7 +108,7 @@ impl Keys {
             return Ok(WriteAccess::SealedByClient(Arc::new(rules)));
         }
         let session = self.session_of(sealing, &identity, &stream, who, None).await?;
-        Ok(WriteAccess::Seal(session))
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// The same after the session `spent` has come to one of its limits.
@@ -107,7 +118,8 @@ impl Keys {
         };
         let identity = self.identity(sealing, who).await?;
         let stream = self.stream(sealing, who, topic).await?;
-        self.session_of(sealing, &identity, &stream, who, Some(spent)).await.map(WriteAccess::Seal)
+        let session = self.session_of(sealing, &identity, &stream, who, Some(spent)).await?;
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// What becomes of records that `who` reads from `topic`.
@@ -195,6 +207,13 @@ impl Keys {
         }
     }
 
+    fn compress(&self, topic: &str) -> Compress {
+        match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) => rule.compress,
+            _ => Compress::None,
+        }
+    }
+
     async fn identity(&self, sealing: &Sealing, who: &Principal) -> Result<Identity, Reason> {
         let find = |live: &LiveKeyring| live.read(|keyring| keyring.identity_of(who.as_str()).cloned());
         if let Some(identity) = find(&self.live) {
@@ -203,7 +222,7 @@ impl Keys {
         if self.policy.load().enrolment(who) != Some(crate::config::Custody::Gateway) {
             return Err(Reason::NoIdentity);
         }
-        sealing.steward.ask(Need::Identity { principal: who.clone() }).await?;
+        sealing.ask(Need::Identity { principal: who.clone() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the steward has not enrolled the client"))
     }
 
@@ -227,7 +246,7 @@ impl Keys {
         if !allowed && !known {
             return Err(Reason::NotWriter);
         }
-        sealing.steward.ask(Need::Stream { topic: topic.to_owned() }).await?;
+        sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
     }
 
@@ -243,6 +262,12 @@ impl Keys {
     ) -> Result<(), Reason> {
         let id = identity.id();
         let denied = if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter };
+        let named = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) if right == Right::Read => Some(rule.may_read(who)),
+            StreamRule::Seal(rule) => Some(rule.may_write(who)),
+            _ => None,
+        };
+        let unnamed = named == Some(false);
         let granted = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let at = now();
@@ -252,17 +277,17 @@ impl Keys {
                     Right::Read => true,
                     Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
                 };
-                keyring.grants(id, stream.id).any(|g| g.right == right && g.is_valid(at) && covers(g)).then_some(())
+                let counts = |grant: &barnabas_crypto::Grant| {
+                    // A grant by policy ends here at once; the steward ends it for everyone a moment later.
+                    grant.right == right && grant.is_valid(at) && !(unnamed && grant.valid_to == BY_POLICY)
+                };
+                keyring.grants(id, stream.id).any(|grant| counts(grant) && covers(grant)).then_some(())
             })
         };
         if granted(&self.live).is_some() {
             return Ok(());
         }
-        let by_policy = match self.policy.load().stream(topic) {
-            StreamRule::Seal(rule) if right == Right::Read => rule.may_read(who),
-            StreamRule::Seal(rule) => rule.may_write(who),
-            _ => false,
-        };
+        let by_policy = named == Some(true);
         // A grant that was revoked by name is not given again by rule.
         let revoked = self.live.read(|keyring| {
             keyring.grants(id, stream.id).any(|grant| grant.right == right && grant.revoked_at.is_some())
@@ -270,7 +295,7 @@ impl Keys {
         if !by_policy || revoked {
             return Err(denied);
         }
-        sealing.steward.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
+        sealing.ask(Need::Grant { identity: id, stream: stream.id, right }).await?;
         self.live.wait_for(STEWARD_WAIT, granted).await.ok_or(Reason::Unavailable("the steward has not given the grant"))
     }
 
@@ -357,6 +382,7 @@ impl Keys {
                 keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
             });
         });
+        self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
         sealing.sessions.for_each(|session| {
             session.observe_time(at);
@@ -368,6 +394,12 @@ impl Keys {
 }
 
 impl Sealing {
+    /// Asks the steward, and waits no longer than a client would.
+    async fn ask(&self, need: Need) -> Result<(), Reason> {
+        let answer = tokio::time::timeout(STEWARD_WAIT, self.steward.clone().ask(need)).await;
+        answer.unwrap_or(Err(Reason::Unavailable("the steward has not answered in time")))
+    }
+
     fn cached(&self, identity: IdentityId, key_id: KeyId) -> Option<Arc<SessionReader>> {
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.get(&(identity, key_id), now()).cloned()

@@ -93,15 +93,31 @@ impl KeyringTopic {
     /// Creates the topic when it is not there, and refuses one that could lose objects: by its partitions or by its
     /// settings. Blocking.
     pub fn ensure(&self) -> Result<(), TopicError> {
+        let leader = match self.find()? {
+            Some(found) => found.leader,
+            None => {
+                self.create()?;
+                None
+            }
+        };
+        self.check_settings(leader)
+    }
+
+    /// Refuses to go on without the topic. Blocking.
+    pub fn check_exists(&self) -> Result<(), TopicError> {
+        if self.find()?.is_some() {
+            return Ok(());
+        }
+        Err(self.unfit("is not there; a gateway that seals makes it, and so does the first `barnabas` command that adds something".to_owned()))
+    }
+
+    fn find(&self) -> Result<Option<Found>, TopicError> {
         let consumer: BaseConsumer<QuietContext> = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER_TIMEOUT).map_err(|e| self.kafka(e))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.name && topic.error().is_none());
         match found.map(|topic| topic.partitions()) {
-            None | Some([]) => {
-                self.create()?;
-                self.check_settings(None)
-            }
-            Some([partition]) => self.check_settings(Some(partition.leader()).filter(|leader| *leader >= 0)),
+            None | Some([]) => Ok(None),
+            Some([partition]) => Ok(Some(Found { leader: Some(partition.leader()).filter(|leader| *leader >= 0) })),
             Some(partitions) => {
                 let count = partitions.len();
                 Err(self.unfit(format!("has {count} partitions, a keyring has one; name another topic")))
@@ -209,6 +225,11 @@ impl KeyringTopic {
     fn make<C: FromClientConfigAndContext<QuietContext>>(&self, config: &ClientConfig) -> Result<C, TopicError> {
         config.create_with_context(QuietContext).map_err(|e| self.kafka(e))
     }
+}
+
+/// The topic as the cluster describes it.
+struct Found {
+    leader: Option<i32>,
 }
 
 /// librdkafka's properties for the gateway's own client on a cluster.

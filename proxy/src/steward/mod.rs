@@ -5,11 +5,13 @@
 //! not read what the other wrote cannot commit. What must never happen here: a grant that neither policy nor an
 //! operator's command asked for.
 
+mod mandate;
 mod plan;
 mod publish;
 mod delegate;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use barnabas_crypto::{IdentityId, Right, StreamId};
 
@@ -17,7 +19,7 @@ use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
-pub use plan::{CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
+pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
 
 /// Something that the data path cannot go on without.
@@ -45,19 +47,20 @@ pub enum Need {
 }
 
 /// An answer that takes a while.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send + 'a>>;
+pub type Answer = Pin<Box<dyn Future<Output = Result<(), Reason>> + Send>>;
 
 /// Whoever fulfils needs: the delegate inside this gateway, or one elsewhere that is asked through the keyring topic.
 pub trait Steward: Send + Sync {
-    /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it.
-    fn ask(&self, need: Need) -> Answer<'_>;
+    /// Asks for something. `Ok` means that it was asked for; the caller waits for the keyring to have it. Whoever stops
+    /// waiting for the answer does not stop the work.
+    fn ask(self: Arc<Self>, need: Need) -> Answer;
 }
 
 /// No delegate runs here, and none was heard of elsewhere: what is missing stays missing until an operator's command.
 pub struct NoSteward;
 
 impl Steward for NoSteward {
-    fn ask(&self, _need: Need) -> Answer<'_> {
+    fn ask(self: Arc<Self>, _need: Need) -> Answer {
         Box::pin(std::future::ready(Err(Reason::Unavailable("no steward runs in this gateway"))))
     }
 }

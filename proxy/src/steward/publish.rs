@@ -47,7 +47,8 @@ impl ExclusivePublisher {
         Self { topic, live, producer: None }
     }
 
-    /// Makes sure that this is the one writer and that everything written before has been read.
+    /// Makes sure that this is the one writer and that everything written before has been read. Counts as taken only
+    /// once it has been read: whoever gives up before leaves nothing that the next one could decide from.
     pub async fn take(&mut self) -> Result<(), PublishError> {
         if self.producer.is_none() {
             let topic = self.topic.clone();
@@ -57,43 +58,56 @@ impl ExclusivePublisher {
                 Ok(producer)
             })
             .await?;
-            self.producer = Some(producer);
             let topic = self.topic.clone();
             let from = self.live.applied_to();
             let end = blocking(move || end_of_topic(&topic, from)).await?;
             let read = self.live.wait_for(ANSWER_TIMEOUT, |live| (live.applied_to() >= end).then_some(())).await;
             read.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+            self.producer = Some(producer);
         }
         Ok(())
     }
 
-    /// Writes all objects or none, and waits until the keyring here has them.
+    /// Writes all objects or none, and waits until the keyring here has them. On any other end, also when the caller
+    /// goes away in the middle, the producer is given up: the next one fences it, and reads what became of its
+    /// transaction before anything else is decided.
     pub async fn publish(&mut self, objects: &[SignedObject]) -> Result<(), PublishError> {
         if objects.is_empty() {
             return Ok(());
         }
-        let producer = self.producer.clone().ok_or(PublishError::Fenced)?;
-        let outcome = self.transact(&producer, objects).await;
-        if outcome.is_err() {
-            // Whatever state the producer is in, the next one starts from a clean one.
-            self.producer = None;
-        }
-        outcome?;
+        let producer = self.write(objects).await?;
+        // The last one first: when it has come, all have.
         let arrived = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let known = |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
-                objects.iter().all(known).then_some(())
+                objects.iter().rev().all(known).then_some(())
             })
         };
-        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))
+        self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    /// Writes all objects or none; does not wait until they were read again.
+    pub async fn write(&mut self, objects: &[SignedObject]) -> Result<KeyringProducer, PublishError> {
+        // A producer that failed, or whose caller went away in the middle, is not used again: the next one starts clean.
+        let producer = self.producer.take().ok_or(PublishError::Fenced)?;
+        self.transact(&producer, objects).await?;
+        Ok(producer)
     }
 
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
-        for object in objects {
-            let key = object.record_key();
-            let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
-            producer.send(record, ANSWER_TIMEOUT).await.map_err(|(error, _)| self.judge(error))?;
+        for some in objects.chunks(MOST_IN_FLIGHT) {
+            let mut sent = Vec::with_capacity(some.len());
+            for object in some {
+                let key = object.record_key();
+                let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
+                sent.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
+            }
+            for answer in sent {
+                answer.await.map_err(|_| PublishError::Stopped)?.map_err(|(error, _)| self.judge(error))?;
+            }
         }
         let committing = producer.clone();
         let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
@@ -107,7 +121,13 @@ impl ExclusivePublisher {
         };
         match code {
             Some(
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+                // A fenced producer gives back what it has not sent as purged; nobody else purges.
+                | RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
+                | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
             _ => self.topic.kafka(error).into(),
         }
@@ -141,6 +161,9 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Stopped)?;
     Ok(done?)
 }
+
+/// Far below what the client library queues.
+const MOST_IN_FLIGHT: usize = 1_000;
 
 /// A fresh cluster makes its transaction log first, which takes seconds.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
