@@ -83,11 +83,14 @@ impl Error {
 
     /// True for what happens whenever a peer goes away: no warning is due.
     pub fn is_ordinary(&self) -> bool {
-        match self {
-            Self::Client(ReadError::Io(_)) | Self::Downstream(_) | Self::Closed => true,
-            Self::Broker(ReadError::Io(_)) | Self::Upstream(_) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Client(ReadError::Io(_))
+                | Self::Downstream(_)
+                | Self::Closed
+                | Self::Broker(ReadError::Io(_))
+                | Self::Upstream(_)
+        )
     }
 }
 
