@@ -181,7 +181,8 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
     let acceptor = TlsAcceptor::from(tls.current());
     let handshake = acceptor.accept(ReadAhead::new(socket));
     let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
-    let stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let mut stream = accepted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    stream.get_mut().1.set_buffer_limit(Some(TLS_WRITE_BYTES));
     let (_, session) = stream.get_ref();
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
@@ -224,6 +225,9 @@ enum SecureError {
     #[error("client sent no host name (SNI), by which this listener tells brokers apart")]
     NoHost,
 }
+
+/// What rustls may hold of an answer that is being written: each piece is one system call. Taken as it is filled.
+const TLS_WRITE_BYTES: usize = 256 * 1024;
 
 /// Long enough to stop a loop from burning the processor, short enough that nobody waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

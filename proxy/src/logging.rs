@@ -1,10 +1,15 @@
-//! The log on standard error: the settings arrive, a subscriber for the whole process is in place after.
+//! The log on standard error or in a file: the settings arrive, a subscriber for the whole process is in place after.
 //! Events carry fields (`event = "..."` and what belongs to it), never sentences with values inside; record bytes, keys
 //! and secrets are never fields. The level can change while the process runs, the form cannot.
 
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
@@ -23,12 +28,21 @@ impl LevelHandle {
 }
 
 /// Installs the log of the process; a second call is an error of the caller and changes nothing.
-pub fn install(log: Log) -> Result<LevelHandle, tracing_subscriber::util::TryInitError> {
+pub fn install(log: Log) -> Result<LevelHandle, TryInitError> {
+    install_into(log, BoxMakeWriter::new(io::stderr), io::stderr().is_terminal())
+}
+
+/// As [`install`], into a file, for a command whose terminal is for something else.
+pub fn install_to_file(log: Log, file: File) -> Result<LevelHandle, TryInitError> {
+    install_into(log, BoxMakeWriter::new(Arc::new(file)), false)
+}
+
+fn install_into(log: Log, writer: BoxMakeWriter, colour: bool) -> Result<LevelHandle, TryInitError> {
     let (level, handle) = reload::Layer::new(filter(log.level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<_> + Send + Sync> = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Text => lines.with_ansi(colour).boxed(),
     };
     tracing_subscriber::registry().with(level).with(lines).try_init()?;
     Ok(LevelHandle(handle))

@@ -68,10 +68,7 @@ impl Batch {
     pub fn records(&self) -> &[Record] {
         match &self.body {
             Body::Records(records) => records,
-            Body::Compressed(..) => panic!(
-                "the batch at {} is compressed: a sealed one is not",
-                self.base_offset
-            ),
+            Body::Compressed(..) => panic!("the batch at {} is compressed: a sealed one is not", self.base_offset),
         }
     }
 
@@ -83,10 +80,7 @@ impl Batch {
     pub fn records_mut(&mut self) -> &mut Vec<Record> {
         match &mut self.body {
             Body::Records(records) => records,
-            Body::Compressed(..) => panic!(
-                "the batch at {} is compressed: a sealed one is not",
-                self.base_offset
-            ),
+            Body::Compressed(..) => panic!("the batch at {} is compressed: a sealed one is not", self.base_offset),
         }
     }
 
@@ -155,16 +149,12 @@ fn read(mut bytes: Bytes) -> Batch {
     bytes.advance(4);
     let leader_epoch = bytes.get_i32();
     let magic = bytes.get_u8();
-    assert_eq!(
-        magic, 2,
-        "a batch of format version {magic} at {base_offset}"
-    );
+    assert_eq!(magic, 2, "a batch of format version {magic} at {base_offset}");
     bytes.advance(4);
     let attributes = bytes.get_i16();
     let last_offset_delta = bytes.get_i32();
     let (base_timestamp, max_timestamp) = (bytes.get_i64(), bytes.get_i64());
-    let (producer_id, producer_epoch, base_sequence) =
-        (bytes.get_i64(), bytes.get_i16(), bytes.get_i32());
+    let (producer_id, producer_epoch, base_sequence) = (bytes.get_i64(), bytes.get_i16(), bytes.get_i32());
     let count = bytes.get_i32();
     let body = if attributes & 7 == 0 {
         Body::Records((0..count).map(|_| read_record(&mut bytes)).collect())
@@ -194,27 +184,12 @@ fn read_record(bytes: &mut Bytes) -> Record {
     let key = take_bytes(&mut body);
     let value = take_bytes(&mut body);
     let count = take_varint(&mut body);
-    let headers = (0..count)
-        .map(|_| {
-            (
-                take_bytes(&mut body).unwrap_or_default(),
-                take_bytes(&mut body),
-            )
-        })
-        .collect();
-    Record {
-        timestamp_delta,
-        offset_delta,
-        key,
-        value,
-        headers,
-    }
+    let headers = (0..count).map(|_| (take_bytes(&mut body).unwrap_or_default(), take_bytes(&mut body))).collect();
+    Record { timestamp_delta, offset_delta, key, value, headers }
 }
 
 fn take_bytes(bytes: &mut Bytes) -> Option<Bytes> {
-    usize::try_from(take_varint(bytes))
-        .ok()
-        .map(|length| bytes.split_to(length))
+    usize::try_from(take_varint(bytes)).ok().map(|length| bytes.split_to(length))
 }
 
 fn put_bytes(out: &mut BytesMut, bytes: Option<&[u8]>) {
@@ -262,10 +237,7 @@ mod tests {
             offset_delta: n,
             key: (n > 0).then(|| Bytes::from_static(b"key")),
             value: value.map(Bytes::from_static),
-            headers: vec![
-                (Bytes::from_static(b"h"), None),
-                (Bytes::from_static(b"h"), Some(Bytes::from_static(b"v"))),
-            ],
+            headers: vec![(Bytes::from_static(b"h"), None), (Bytes::from_static(b"h"), Some(Bytes::from_static(b"v")))],
         };
         Batch {
             base_offset: 7,
@@ -277,11 +249,7 @@ mod tests {
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
-            body: Body::Records(vec![
-                record(0, Some(b"a")),
-                record(1, None),
-                record(2, Some(b"")),
-            ]),
+            body: Body::Records(vec![record(0, Some(b"a")), record(1, None), record(2, Some(b""))]),
         }
     }
 

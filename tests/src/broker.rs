@@ -69,8 +69,7 @@ impl Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(|| match env::var(SITE_VARIABLE) {
             Ok(json) => {
-                let site = serde_json::from_str(&json)
-                    .unwrap_or_else(|e| panic!("{SITE_VARIABLE} is not a site: {e}"));
+                let site = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{SITE_VARIABLE} is not a site: {e}"));
                 Self::of(site, None, None)
             }
             Err(_) => Self::start(&[]),
@@ -81,10 +80,7 @@ impl Broker {
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let folder = Scratch::new("broker");
         let mut authority = Authority::new(&folder.join("certs"));
-        let client = authority
-            .client("gateway")
-            .own
-            .expect("a client with a certificate");
+        let client = authority.client("gateway").own.expect("a client with a certificate");
         let first = ports::block(2);
         let doors = Doors::new(&mut authority);
         let plan = Plan {
@@ -96,10 +92,7 @@ impl Broker {
             voters: format!("1@127.0.0.1:{}", first + 1),
             cluster_id: cluster_id(),
             folder: folder.join("node"),
-            extra: settings
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                .collect(),
+            extra: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             doors: Some(doors.clone()),
         };
         let mut node = Node::start(plan);
@@ -136,29 +129,17 @@ impl Broker {
             key_store: self.site.client_store.clone(),
             serial: 0,
         };
-        ClientFiles {
-            ca: self.site.ca.clone(),
-            own: Some(own),
-        }
+        ClientFiles { ca: self.site.ca.clone(), own: Some(own) }
     }
 
     /// A listener that is advertised at a port of the test's own; waits until one is free.
     pub fn detour(&self) -> Borrowed<'_> {
-        let mut free = self
-            .detours
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut free = self.detours.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         loop {
             if let Some(detour) = free.pop() {
-                return Borrowed {
-                    broker: self,
-                    detour,
-                };
+                return Borrowed { broker: self, detour };
             }
-            free = self
-                .returned
-                .wait(free)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            free = self.returned.wait(free).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
     }
 
@@ -170,16 +151,13 @@ impl Broker {
     /// The same with topic settings.
     pub fn topic_with(&self, prefix: &str, partitions: i32, configs: &[(&str, &str)]) -> String {
         let name = crate::scratch::unique(prefix);
-        self.wire()
-            .create_topic(&name, partitions, 1, configs)
-            .unwrap_or_else(|e| panic!("cannot make {name}: {e}"));
+        self.wire().create_topic(&name, partitions, 1, configs).unwrap_or_else(|e| panic!("cannot make {name}: {e}"));
         name
     }
 
     /// A connection to the plain listener.
     pub fn wire(&self) -> wire::Connection {
-        wire::Connection::open(self.address())
-            .unwrap_or_else(|e| panic!("no way to the broker: {e}"))
+        wire::Connection::open(self.address()).unwrap_or_else(|e| panic!("no way to the broker: {e}"))
     }
 
     /// `kill -9`; only for a private broker.
@@ -211,25 +189,14 @@ impl Broker {
     }
 
     fn of(site: Site, node: Option<Node>, folder: Option<Scratch>) -> Self {
-        let detours = site.detours.iter().map(|(broker, advertised)| Detour {
-            broker: *broker,
-            advertised: *advertised,
-        });
+        let detours =
+            site.detours.iter().map(|(broker, advertised)| Detour { broker: *broker, advertised: *advertised });
         let detours = Mutex::new(detours.collect());
-        Self {
-            site,
-            node: node.map(Mutex::new),
-            detours,
-            returned: Condvar::new(),
-            _folder: folder,
-        }
+        Self { site, node: node.map(Mutex::new), detours, returned: Condvar::new(), _folder: folder }
     }
 
     fn own_node(&self) -> std::sync::MutexGuard<'_, Node> {
-        let node = self
-            .node
-            .as_ref()
-            .expect("the shared broker is not to be killed: start a private one");
+        let node = self.node.as_ref().expect("the shared broker is not to be killed: start a private one");
         node.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -244,11 +211,7 @@ impl std::ops::Deref for Borrowed<'_> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        self.broker
-            .detours
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(self.detour);
+        self.broker.detours.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(self.detour);
         self.broker.returned.notify_one();
     }
 }
@@ -261,8 +224,7 @@ pub fn cluster_id() -> String {
 
 /// True when any file under `folder` holds these bytes.
 pub fn folder_holds(folder: &Path, needle: &[u8]) -> bool {
-    let entries =
-        fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot read {}: {e}", folder.display()));
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("cannot read {}: {e}", folder.display()));
     entries.flatten().any(|entry| {
         let path = entry.path();
         if path.is_dir() {
@@ -289,13 +251,9 @@ pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 
 /// All segment files of one partition's folder, in order.
 pub fn segments(folder: &Path) -> io::Result<Bytes> {
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect();
-    let mut paths: Vec<_> = entries?
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "log"))
-        .collect();
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths: Vec<_> =
+        entries?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
     paths.sort();
     let mut bytes = Vec::new();
     for path in paths {

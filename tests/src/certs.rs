@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -62,24 +62,15 @@ pub struct OwnFiles {
 impl Authority {
     /// A new authority; its certificate is `ca.pem` in the folder.
     pub fn new(folder: &Path) -> Self {
-        fs::create_dir_all(folder)
-            .unwrap_or_else(|e| panic!("cannot make {}: {e}", folder.display()));
+        fs::create_dir_all(folder).unwrap_or_else(|e| panic!("cannot make {}: {e}", folder.display()));
         let mut params = named("Barnabas test authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key pair can be drawn");
-        let certificate = params
-            .self_signed(&key)
-            .expect("an authority can sign itself");
+        let certificate = params.self_signed(&key).expect("an authority can sign itself");
         write(&folder.join("ca.pem"), &certificate.pem());
         let issuer = Issuer::new(params, key);
-        Self {
-            folder: folder.to_owned(),
-            issuer,
-            next_serial: 1,
-            revocations: 0,
-            revoked: Vec::new(),
-        }
+        Self { folder: folder.to_owned(), issuer, next_serial: 1, revocations: 0, revoked: Vec::new() }
     }
 
     /// The authority's certificate.
@@ -92,12 +83,9 @@ impl Authority {
         let mut params = named(name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let names = ["localhost"].iter().chain(hosts);
-        params.subject_alt_names = names
-            .map(|host| SanType::DnsName((*host).try_into().expect("a host name")))
-            .collect();
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress([127, 0, 0, 1].into()));
+        params.subject_alt_names =
+            names.map(|host| SanType::DnsName((*host).try_into().expect("a host name"))).collect();
+        params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
         let own = self.sign(name, params);
         ServerFiles {
             certificate: own.certificate,
@@ -117,26 +105,17 @@ impl Authority {
         let mut params = named(name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.subject_alt_names = names;
-        ClientFiles {
-            ca: self.ca(),
-            own: Some(self.sign(name, params)),
-        }
+        ClientFiles { ca: self.ca(), own: Some(self.sign(name, params)) }
     }
 
     /// A client that trusts this authority and has no certificate.
     pub fn anonymous(&self) -> ClientFiles {
-        ClientFiles {
-            ca: self.ca(),
-            own: None,
-        }
+        ClientFiles { ca: self.ca(), own: None }
     }
 
     /// Writes the list of all that were revoked up to now, these included; the file keeps its name over the revocations.
     pub fn revoke(&mut self, clients: &[&ClientFiles]) -> PathBuf {
-        let serials = clients
-            .iter()
-            .filter_map(|client| client.own.as_ref())
-            .map(|own| SerialNumber::from(own.serial));
+        let serials = clients.iter().filter_map(|client| client.own.as_ref()).map(|own| SerialNumber::from(own.serial));
         self.revoked.extend(serials);
         self.revocations += 1;
         let revoked = self.revoked.iter().map(|serial| RevokedCertParams {
@@ -153,9 +132,7 @@ impl Authority {
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let list = list
-            .signed_by(&self.issuer)
-            .expect("an authority can sign a list");
+        let list = list.signed_by(&self.issuer).expect("an authority can sign a list");
         let path = self.folder.join("revoked.pem");
         write(&path, &list.pem().expect("a list has a PEM form"));
         path
@@ -167,23 +144,12 @@ impl Authority {
         params.serial_number = Some(SerialNumber::from(serial));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("a key pair can be drawn");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("an authority can sign a certificate")
-            .pem();
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign a certificate").pem();
         let file = |end: &str| self.folder.join(format!("{name}-{serial}.{end}"));
-        let own = OwnFiles {
-            certificate: file("crt"),
-            private_key: file("key"),
-            key_store: file("store"),
-            serial,
-        };
+        let own = OwnFiles { certificate: file("crt"), private_key: file("key"), key_store: file("store"), serial };
         write(&own.certificate, &certificate);
         write(&own.private_key, &key.serialize_pem());
-        write(
-            &own.key_store,
-            &format!("{}{certificate}", key.serialize_pem()),
-        );
+        write(&own.key_store, &format!("{}{certificate}", key.serialize_pem()));
         own
     }
 }
@@ -192,23 +158,15 @@ impl Authority {
 pub fn client_config(files: &ClientFiles) -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in chain(&files.ca) {
-        roots
-            .add(certificate)
-            .expect("the authority's certificate is a certificate");
+        roots.add(certificate).expect("the authority's certificate is a certificate");
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots);
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.expect("the provider has the default versions").with_root_certificates(roots);
     match &files.own {
         Some(own) => {
-            let key = PrivateKeyDer::from_pem_file(&own.private_key)
-                .expect("the key was written by the harness");
-            builder
-                .with_client_auth_cert(chain(&own.certificate), key)
-                .expect("key and certificate belong together")
+            let key = PrivateKeyDer::from_pem_file(&own.private_key).expect("the key was written by the harness");
+            builder.with_client_auth_cert(chain(&own.certificate), key).expect("key and certificate belong together")
         }
         None => builder.with_no_client_auth(),
     }
@@ -225,9 +183,7 @@ fn named(name: &str) -> CertificateParams {
 
 fn chain(path: &Path) -> Vec<CertificateDer<'static>> {
     let certificates = CertificateDer::pem_file_iter(path).expect("the harness wrote the file");
-    certificates
-        .collect::<Result<_, _>>()
-        .expect("the file holds certificates")
+    certificates.collect::<Result<_, _>>().expect("the file holds certificates")
 }
 
 fn write(path: &Path, text: &str) {

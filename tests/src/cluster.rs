@@ -21,10 +21,7 @@ impl Cluster {
         let first = ports::block(2 * count as u16);
         let controller_port = |id: i32| first + 2 * (id as u16 - 1) + 1;
         let ids = 1..=count as i32;
-        let voters: Vec<String> = ids
-            .clone()
-            .map(|id| format!("{id}@127.0.0.1:{}", controller_port(id)))
-            .collect();
+        let voters: Vec<String> = ids.clone().map(|id| format!("{id}@127.0.0.1:{}", controller_port(id))).collect();
         let base = Plan {
             id: 0,
             port: 0,
@@ -46,58 +43,34 @@ impl Cluster {
         };
         let mut nodes: BTreeMap<i32, Node> = ids.map(|id| (id, Node::start(plan(id)))).collect();
         nodes.values_mut().for_each(|node| node.wait_ready(count));
-        let next = Plan {
-            id: count as i32,
-            votes: false,
-            ..base
-        };
-        Self {
-            nodes,
-            next,
-            folder,
-        }
+        let next = Plan { id: count as i32, votes: false, ..base };
+        Self { nodes, next, folder }
     }
 
     /// Adds a broker that was not there at the start and waits until all name it. Gives its id.
     pub fn add_broker(&mut self) -> i32 {
         self.next.id += 1;
         let id = self.next.id;
-        let plan = Plan {
-            id,
-            port: ports::one(),
-            folder: self.folder.join(id.to_string()),
-            ..self.next.clone()
-        };
+        let plan = Plan { id, port: ports::one(), folder: self.folder.join(id.to_string()), ..self.next.clone() };
         self.nodes.insert(id, Node::start(plan));
         let count = self.nodes.len();
-        self.nodes
-            .values_mut()
-            .for_each(|node| node.wait_ready(count));
+        self.nodes.values_mut().for_each(|node| node.wait_ready(count));
         id
     }
 
     /// One node.
     pub fn node(&mut self, id: i32) -> &mut Node {
-        self.nodes
-            .get_mut(&id)
-            .unwrap_or_else(|| panic!("there is no node {id}"))
+        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("there is no node {id}"))
     }
 
     /// All plain listeners, separated by commas.
     pub fn bootstrap(&self) -> String {
-        self.nodes
-            .values()
-            .map(Node::address)
-            .collect::<Vec<_>>()
-            .join(",")
+        self.nodes.values().map(Node::address).collect::<Vec<_>>().join(",")
     }
 
     /// The plain listener of one node.
     pub fn address(&self, id: i32) -> String {
-        self.nodes
-            .get(&id)
-            .map(Node::address)
-            .unwrap_or_else(|| panic!("there is no node {id}"))
+        self.nodes.get(&id).map(Node::address).unwrap_or_else(|| panic!("there is no node {id}"))
     }
 
     /// The ports of all plain listeners: none of them may ever be told to a client.
@@ -107,8 +80,6 @@ impl Cluster {
 
     /// True when any file of any node holds these bytes.
     pub fn disk_holds(&self, needle: &[u8]) -> bool {
-        self.nodes
-            .values()
-            .any(|node| folder_holds(&node.data(), needle))
+        self.nodes.values().any(|node| folder_holds(&node.data(), needle))
     }
 }

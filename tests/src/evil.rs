@@ -42,12 +42,8 @@ pub struct Fetched<'a> {
 impl<'a> Evil<'a> {
     /// Sits on this detour and lies about nothing yet.
     pub fn start(detour: Borrowed<'a>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, detour.advertised))
-            .expect("the detour's port is free");
-        let state = Arc::new(State {
-            broker: detour.broker,
-            ..State::default()
-        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, detour.advertised)).expect("the detour's port is free");
+        let state = Arc::new(State { broker: detour.broker, ..State::default() });
         let accepting = Arc::clone(&state);
         thread::spawn(move || accepting.accept(&listener));
         Self { state, detour }
@@ -92,9 +88,7 @@ impl<'a> Evil<'a> {
 
     /// True when any byte sequence that went to the broker by this way holds `needle`.
     pub fn has_passed(&self, needle: &[u8]) -> bool {
-        lock(&self.state.passed)
-            .values()
-            .any(|bytes| crate::broker::holds(bytes, needle))
+        lock(&self.state.passed).values().any(|bytes| crate::broker::holds(bytes, needle))
     }
 }
 
@@ -148,12 +142,7 @@ impl State {
         }
     }
 
-    fn relay(
-        self: Arc<Self>,
-        number: usize,
-        client: TcpStream,
-        broker: TcpStream,
-    ) -> io::Result<()> {
+    fn relay(self: Arc<Self>, number: usize, client: TcpStream, broker: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
         lock(&self.open).extend([client.try_clone()?, broker.try_clone()?]);
@@ -174,13 +163,7 @@ impl State {
         Ok(())
     }
 
-    fn requests(
-        &self,
-        number: usize,
-        waiting: &Waiting,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
-    ) -> io::Result<()> {
+    fn requests(&self, number: usize, waiting: &Waiting, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
         loop {
             let frame = read_frame(from)?;
             if frame.len() >= 12 {
@@ -188,20 +171,12 @@ impl State {
                 let (key, version, correlation) = (head.get_i16(), head.get_i16(), head.get_i32());
                 lock(waiting).insert(correlation, (key, version));
             }
-            lock(&self.passed)
-                .entry(number)
-                .or_default()
-                .extend_from_slice(&frame);
+            lock(&self.passed).entry(number).or_default().extend_from_slice(&frame);
             to.write_all(&frame)?;
         }
     }
 
-    fn answers(
-        &self,
-        waiting: &Waiting,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
-    ) -> io::Result<()> {
+    fn answers(&self, waiting: &Waiting, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
         loop {
             let mut frame = read_frame(from)?;
             let correlation = frame.get(4..8).map_or(-1, |mut id| id.get_i32());
@@ -234,21 +209,12 @@ impl State {
             return frame;
         };
         for topic in &mut response.responses {
-            let name = if version >= 13 {
-                self.name(topic.topic_id)
-            } else {
-                topic.topic.to_string()
-            };
+            let name = if version >= 13 { self.name(topic.topic_id) } else { topic.topic.to_string() };
             for partition in &mut topic.partitions {
                 let mut batches = batch::read_all(partition.records.clone().unwrap_or_default());
                 let index = partition.partition_index;
                 let before = batches.clone();
-                lie(Fetched {
-                    topic: &name,
-                    partition: index,
-                    batches: &mut batches,
-                    rest: partition,
-                });
+                lie(Fetched { topic: &name, partition: index, batches: &mut batches, rest: partition });
                 self.told.fetch_add(1, Ordering::SeqCst);
                 if batches != before {
                     let mut records = BytesMut::new();
@@ -258,9 +224,7 @@ impl State {
             }
         }
         let mut out = BytesMut::zeroed(4);
-        header
-            .encode(&mut out, header_version)
-            .expect("it was decoded");
+        header.encode(&mut out, header_version).expect("it was decoded");
         response.encode(&mut out, version).expect("it was decoded");
         let length = (out.len() - 4) as u32;
         out[..4].copy_from_slice(&length.to_be_bytes());
@@ -272,12 +236,9 @@ impl State {
         if let Some(name) = lock(&self.names).get(&id) {
             return name.clone();
         }
-        let asked = wire::Connection::open(&format!("127.0.0.1:{}", self.broker))
-            .and_then(|mut c| c.metadata(None));
+        let asked = wire::Connection::open(&format!("127.0.0.1:{}", self.broker)).and_then(|mut c| c.metadata(None));
         let topics = asked.map(|answer| answer.topics).unwrap_or_default();
-        let named = topics
-            .into_iter()
-            .filter_map(|topic| topic.name.map(|name| (topic.topic_id, name.to_string())));
+        let named = topics.into_iter().filter_map(|topic| topic.name.map(|name| (topic.topic_id, name.to_string())));
         let mut names = lock(&self.names);
         names.extend(named);
         names.get(&id).cloned().unwrap_or_default()
@@ -301,7 +262,5 @@ fn read_frame(from: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

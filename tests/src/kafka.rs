@@ -14,14 +14,8 @@ pub fn libs() -> &'static Path {
     static LIBS: OnceLock<PathBuf> = OnceLock::new();
     LIBS.get_or_init(|| {
         let script = root().join("tests/kafka/fetch.sh");
-        let output = Command::new(&script)
-            .output()
-            .unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = Command::new(&script).output().unwrap_or_else(|e| panic!("cannot run {}: {e}", script.display()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
     })
 }
@@ -39,12 +33,8 @@ pub fn server(class: &str) -> Command {
 fn java(options: &[&str], level: &str, class: &str) -> Command {
     let mut command = Command::new("java");
     let logging = root().join("tests/kafka/log4j2.yaml");
-    command
-        .args(["-XX:+UseSerialGC", "-Xshare:auto"])
-        .args(options);
-    command
-        .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
-        .arg(format!("-Dbarnabas.log={level}"));
+    command.args(["-XX:+UseSerialGC", "-Xshare:auto"]).args(options);
+    command.arg(format!("-Dlog4j2.configurationFile={}", logging.display())).arg(format!("-Dbarnabas.log={level}"));
     command.arg("-cp").arg(libs().join("*")).arg(class);
     command
 }

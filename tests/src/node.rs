@@ -73,23 +73,13 @@ impl Doors {
 impl Node {
     /// Formats the data folder and starts the node; does not wait until it is ready.
     pub fn start(plan: Plan) -> Self {
-        let mut node = Self {
-            plan,
-            process: None,
-        };
-        fs::create_dir_all(&node.plan.folder)
-            .unwrap_or_else(|e| panic!("cannot make a broker's folder: {e}"));
-        fs::write(node.properties(), node.plan.properties())
-            .unwrap_or_else(|e| panic!("cannot write settings: {e}"));
+        let mut node = Self { plan, process: None };
+        fs::create_dir_all(&node.plan.folder).unwrap_or_else(|e| panic!("cannot make a broker's folder: {e}"));
+        fs::write(node.properties(), node.plan.properties()).unwrap_or_else(|e| panic!("cannot write settings: {e}"));
         let mut format = kafka::tool("kafka.tools.StorageTool");
-        format
-            .args(["format", "-t", &node.plan.cluster_id, "-c"])
-            .arg(node.properties());
+        format.args(["format", "-t", &node.plan.cluster_id, "-c"]).arg(node.properties());
         if node.plan.doors.is_some() {
-            format.args([
-                "--add-scram",
-                "SCRAM-SHA-256=[name=alice,password=alice-secret]",
-            ]);
+            format.args(["--add-scram", "SCRAM-SHA-256=[name=alice,password=alice-secret]"]);
         }
         Finished::run("format", &format, b"", PATIENCE, &node.plan.folder).ok();
         node.launch();
@@ -130,20 +120,11 @@ impl Node {
     /// When it ends before, or takes too long; its last output is in the text.
     pub fn wait_ready(&mut self, brokers: usize) {
         let address = self.address();
-        wait::until(
-            &format!("the broker at {address} is ready"),
-            PATIENCE,
-            || {
-                let process = self.process.as_mut().expect("a killed node is never ready");
-                assert!(
-                    process.is_running(),
-                    "node {} ended\n{}",
-                    self.plan.id,
-                    process.tail()
-                );
-                wire::is_ready(&address, brokers).then_some(())
-            },
-        );
+        wait::until(&format!("the broker at {address} is ready"), PATIENCE, || {
+            let process = self.process.as_mut().expect("a killed node is never ready");
+            assert!(process.is_running(), "node {} ended\n{}", self.plan.id, process.tail());
+            wire::is_ready(&address, brokers).then_some(())
+        });
     }
 
     /// The process id, while it runs.
@@ -158,11 +139,8 @@ impl Node {
     fn launch(&mut self) {
         let mut command = kafka::server("kafka.Kafka");
         command.arg(self.properties());
-        self.process = Some(Process::start(
-            &format!("broker {}", self.plan.id),
-            &command,
-            &self.plan.folder.join("log"),
-        ));
+        self.process =
+            Some(Process::start(&format!("broker {}", self.plan.id), &command, &self.plan.folder.join("log")));
     }
 }
 
@@ -171,17 +149,8 @@ impl Plan {
         let factor = self.nodes.min(3).to_string();
         let in_sync = if self.nodes >= 3 { "2" } else { "1" };
         let mut text = String::new();
-        let mut line = |key: &str, value: &str| {
-            writeln!(text, "{key}={value}").expect("memory can be written")
-        };
-        line(
-            "process.roles",
-            if self.votes {
-                "broker,controller"
-            } else {
-                "broker"
-            },
-        );
+        let mut line = |key: &str, value: &str| writeln!(text, "{key}={value}").expect("memory can be written");
+        line("process.roles", if self.votes { "broker,controller" } else { "broker" });
         line("node.id", &self.id.to_string());
         line("controller.quorum.voters", &self.voters);
         line("controller.listener.names", "CONTROLLER");
@@ -194,27 +163,20 @@ impl Plan {
         line("transaction.state.log.num.partitions", "5");
         line("share.coordinator.state.topic.replication.factor", &factor);
         line("share.coordinator.state.topic.num.partitions", "5");
-        for key in [
-            "min.insync.replicas",
-            "transaction.state.log.min.isr",
-            "share.coordinator.state.topic.min.isr",
-        ] {
+        for key in ["min.insync.replicas", "transaction.state.log.min.isr", "share.coordinator.state.topic.min.isr"] {
             line(key, in_sync);
         }
         line("group.initial.rebalance.delay.ms", "0");
         line("num.partitions", "4");
+        line("log.cleaner.backoff.ms", "200");
+        // The tests' records have timestamps of their own, long past any retention.
+        line("log.retention.ms", "-1");
         line("auto.create.topics.enable", "true");
-        line(
-            "authorizer.class.name",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        );
+        line("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
         line("allow.everyone.if.no.acl.found", "true");
         line("super.users", "User:ANONYMOUS");
         line("broker.rack", &format!("r{}", self.id));
-        line(
-            "replica.selector.class",
-            "org.apache.kafka.common.replica.RackAwareReplicaSelector",
-        );
+        line("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector");
         self.listeners(&mut line);
         for (key, value) in &self.extra {
             line(key, value);
@@ -225,8 +187,7 @@ impl Plan {
     fn listeners(&self, line: &mut impl FnMut(&str, &str)) {
         let mut listeners = vec![format!("PLAINTEXT://127.0.0.1:{}", self.port)];
         let mut advertised = listeners.clone();
-        let mut protocols =
-            String::from("CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT");
+        let mut protocols = String::from("CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT");
         if self.votes {
             listeners.push(format!("CONTROLLER://127.0.0.1:{}", self.controller_port));
         }
@@ -242,24 +203,12 @@ impl Plan {
             }
             line("listener.name.tls.ssl.client.auth", "required");
             line("listener.name.tls.ssl.keystore.type", "PEM");
-            line(
-                "listener.name.tls.ssl.keystore.location",
-                &doors.server.key_store.display().to_string(),
-            );
+            line("listener.name.tls.ssl.keystore.location", &doors.server.key_store.display().to_string());
             line("listener.name.tls.ssl.truststore.type", "PEM");
-            line(
-                "listener.name.tls.ssl.truststore.location",
-                &doors.server.ca.display().to_string(),
-            );
-            line(
-                "listener.name.sasl.sasl.enabled.mechanisms",
-                "PLAIN,SCRAM-SHA-256",
-            );
+            line("listener.name.tls.ssl.truststore.location", &doors.server.ca.display().to_string());
+            line("listener.name.sasl.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256");
             line("listener.name.sasl.plain.sasl.jaas.config", PLAIN_USERS);
-            line(
-                "listener.name.sasl.scram-sha-256.sasl.jaas.config",
-                SCRAM_USERS,
-            );
+            line("listener.name.sasl.scram-sha-256.sasl.jaas.config", SCRAM_USERS);
         }
         line("listeners", &listeners.join(","));
         line("advertised.listeners", &advertised.join(","));

@@ -26,16 +26,15 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; both its outputs are appended to `log`.
+    /// Starts `command`; its standard error is appended to `log`, its standard output to the file `<log>.out`.
     pub fn start(name: &str, command: &Command, log: &Path) -> Self {
-        let out = File::options().create(true).append(true).open(log);
-        let out = out.unwrap_or_else(|e| panic!("cannot write {}: {e}", log.display()));
-        let err = out.try_clone().expect("a log file can be opened twice");
+        let append = |path: &Path| {
+            let file = File::options().create(true).append(true).open(path);
+            file.unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()))
+        };
+        let (out, err) = (append(&beside(log)), append(log));
         let mut tethered = Command::new("sh");
-        tethered
-            .args(["-c", TETHER, "tether"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        tethered.args(["-c", TETHER, "tether"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => tethered.env(key, value),
@@ -47,17 +46,9 @@ impl Process {
         }
         tethered.env("BARNABAS_TETHER", unique("tether"));
         tethered.stdin(Stdio::piped()).stdout(out).stderr(err);
-        let mut child = tethered
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let mut child = tethered.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
         let tether = child.stdin.take();
-        Self {
-            name: name.to_owned(),
-            child,
-            ended: None,
-            tether,
-            log: log.to_owned(),
-        }
+        Self { name: name.to_owned(), child, ended: None, tether, log: log.to_owned() }
     }
 
     /// The process id: the server's own, since the shell that started it became it.
@@ -67,16 +58,14 @@ impl Process {
 
     /// Both outputs of the server up to now.
     pub fn output(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        text(&beside(&self.log)) + &text(&self.log)
     }
 
     /// True while the process has not ended.
     pub fn is_running(&mut self) -> bool {
         if self.ended.is_none() {
-            self.ended = self
-                .child
-                .try_wait()
-                .expect("the process is ours to wait for");
+            self.ended = self.child.try_wait().expect("the process is ours to wait for");
         }
         self.ended.is_none()
     }
@@ -84,12 +73,8 @@ impl Process {
     /// Sends a signal by process id; nothing when the process has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.is_running() {
-            let pid = i32::try_from(self.child.id())
-                .ok()
-                .and_then(Pid::from_raw)
-                .expect("a process id");
-            kill_process(pid, signal)
-                .unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+            kill_process(pid, signal).unwrap_or_else(|e| panic!("cannot signal {}: {e}", self.name));
         }
     }
 
@@ -106,9 +91,7 @@ impl Process {
     #[track_caller]
     pub fn wait(&mut self, bound: Duration) -> ExitStatus {
         let name = self.name.clone();
-        let status = wait::until(&format!("{name} ends"), bound, || {
-            (!self.is_running()).then_some(self.ended)
-        });
+        let status = wait::until(&format!("{name} ends"), bound, || (!self.is_running()).then_some(self.ended));
         self.tether = None;
         status.expect("an ended process has a status")
     }
@@ -118,12 +101,7 @@ impl Process {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
         let from = lines.len().saturating_sub(TAIL_LINES);
-        format!(
-            "--- last lines of {} ({})\n{}",
-            self.name,
-            self.log.display(),
-            lines[from..].join("\n")
-        )
+        format!("--- last lines of {} ({})\n{}", self.name, self.log.display(), lines[from..].join("\n"))
     }
 }
 
@@ -152,18 +130,10 @@ impl Finished {
     /// # Panics
     /// When it cannot be started or still runs after `bound` (it is ended then).
     #[track_caller]
-    pub fn run(
-        name: &str,
-        command: &Command,
-        input: &[u8],
-        bound: Duration,
-        folder: &Path,
-    ) -> Self {
+    pub fn run(name: &str, command: &Command, input: &[u8], bound: Duration, folder: &Path) -> Self {
         let run = unique(name);
-        let [stdin, stdout, stderr] =
-            ["in", "out", "err"].map(|end| folder.join(format!("{run}.{end}")));
-        fs::write(&stdin, input)
-            .unwrap_or_else(|e| panic!("cannot write {}: {e}", stdin.display()));
+        let [stdin, stdout, stderr] = ["in", "out", "err"].map(|end| folder.join(format!("{run}.{end}")));
+        fs::write(&stdin, input).unwrap_or_else(|e| panic!("cannot write {}: {e}", stdin.display()));
         let mut running = Command::new(command.get_program());
         running.args(command.get_args());
         for (key, value) in command.get_envs() {
@@ -172,18 +142,10 @@ impl Finished {
         if let Some(folder) = command.get_current_dir() {
             running.current_dir(folder);
         }
-        let file = |path: &Path| {
-            File::create(path).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()))
-        };
-        running
-            .stdin(File::open(&stdin).expect("just written"))
-            .stdout(file(&stdout))
-            .stderr(file(&stderr));
-        let mut child = running
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-        let text =
-            |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let file = |path: &Path| File::create(path).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        running.stdin(File::open(&stdin).expect("just written")).stdout(file(&stdout)).stderr(file(&stderr));
+        let mut child = running.spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
+        let text = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let end = std::time::Instant::now() + bound;
         let status = loop {
             if let Some(status) = child.try_wait().expect("the process is ours to wait for") {
@@ -192,20 +154,11 @@ impl Finished {
             if std::time::Instant::now() > end {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!(
-                    "{name} still runs after {} s\n{}\n{}",
-                    bound.as_secs(),
-                    text(&stdout),
-                    text(&stderr)
-                );
+                panic!("{name} still runs after {} s\n{}\n{}", bound.as_secs(), text(&stdout), text(&stderr));
             }
             std::thread::sleep(Duration::from_millis(25));
         };
-        Self {
-            status,
-            stdout: text(&stdout),
-            stderr: text(&stderr),
-        }
+        Self { status, stdout: text(&stdout), stderr: text(&stderr) }
     }
 
     /// Itself, when the program ended with 0.
@@ -214,13 +167,7 @@ impl Finished {
     /// Else, with both outputs.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert!(
-            self.status.success(),
-            "ended with {}\n{}\n{}",
-            self.status,
-            self.stdout,
-            self.stderr
-        );
+        assert!(self.status.success(), "ended with {}\n{}\n{}", self.status, self.stdout, self.stderr);
         self
     }
 
@@ -228,6 +175,11 @@ impl Finished {
     pub fn text(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
+}
+
+/// Where the standard output of a server goes whose standard error goes to `log`.
+fn beside(log: &Path) -> PathBuf {
+    log.with_added_extension("out")
 }
 
 /// The shell becomes the server, so that its process id is the server's; the loop stays behind as the server's child.

@@ -20,9 +20,7 @@ impl Scratch {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = target()
-            .join("scratch")
-            .join(format!("{name}-{}-{number}", process::id()));
+        let path = target().join("scratch").join(format!("{name}-{}-{number}", process::id()));
         fs::create_dir_all(&path).unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
         Self { path }
     }
@@ -40,8 +38,7 @@ impl Scratch {
     /// Writes a file inside of the folder and says where it is.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path.join(name);
-        fs::write(&path, content)
-            .unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+        fs::write(&path, content).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
         path
     }
 }
@@ -60,10 +57,7 @@ impl Drop for Scratch {
 /// The root of the repository.
 pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .map(Path::to_path_buf)
-        .expect("the test crate stands in the workspace")
+    tests.parent().map(Path::to_path_buf).expect("the test crate stands in the workspace")
 }
 
 /// The build folder: `CARGO_TARGET_DIR` or `target` beside the workspace's manifest.
@@ -83,14 +77,8 @@ fn sweep() {
         return;
     };
     for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let process = name
-            .rsplit('-')
-            .nth(1)
-            .and_then(|id| id.parse::<u32>().ok());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let process = name.rsplit('-').nth(1).and_then(|id| id.parse::<u32>().ok());
         let is_over = process.is_some_and(|id| !Path::new(&format!("/proc/{id}")).exists());
         if is_over && !path.join(KEPT).exists() {
             let _ = fs::remove_dir_all(&path);

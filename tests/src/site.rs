@@ -40,29 +40,15 @@ impl Site {
         let mut authority = Authority::new(folder.path());
         let server = authority.server("gateway", &["*.kafka.test"]);
         let home = Home::new();
-        let settings = change(
-            Settings::new(broker.address())
-                .with_tls(&server)
-                .with_rule(sealed_rule()),
-        );
+        let settings = change(Settings::new(broker.address()).with_tls(&server).with_rule(sealed_rule()));
         let gateway = Gateway::start(&home, settings);
-        Self {
-            gateway,
-            home,
-            authority,
-            server,
-            broker,
-            _folder: folder,
-        }
+        Self { gateway, home, authority, server, broker, _folder: folder }
     }
 
     /// Before a broker that lies.
     pub fn behind(evil: &Evil<'_>) -> Self {
         let address = evil.address();
-        Self::with(Broker::shared(), |settings| Settings {
-            upstream: address,
-            ..settings
-        })
+        Self::with(Broker::shared(), |settings| Settings { upstream: address, ..settings })
     }
 
     /// The broker, to look past the gateway.
@@ -72,9 +58,7 @@ impl Site {
 
     /// A second gateway of the same installation.
     pub fn second_gateway(&self) -> Gateway {
-        let settings = Settings::new(self.broker.address())
-            .with_tls(&self.server)
-            .with_rule(sealed_rule());
+        let settings = Settings::new(self.broker.address()).with_tls(&self.server).with_rule(sealed_rule());
         Gateway::start(&self.home, settings)
     }
 
@@ -114,40 +98,20 @@ impl Site {
 #[track_caller]
 pub fn assert_sealed(broker: &Broker, topic: &str, count: usize, secret: &str) {
     let stored = rd::read_all(&Endpoint::direct(broker), topic);
-    assert_eq!(
-        stored.len(),
-        count,
-        "the broker has another number of records in {topic}"
-    );
+    assert_eq!(stored.len(), count, "the broker has another number of records in {topic}");
     if is_control_run() {
         return;
     }
     for got in &stored {
-        assert!(
-            !shows(&got.record, secret),
-            "plaintext at offset {} of {topic}: {:?}",
-            got.offset,
-            got.record
-        );
-        assert!(
-            is_sealed(&got.record),
-            "not a sealed value at offset {} of {topic}: {:?}",
-            got.offset,
-            got.record
-        );
+        assert!(!shows(&got.record, secret), "plaintext at offset {} of {topic}: {:?}", got.offset, got.record);
+        assert!(is_sealed(&got.record), "not a sealed value at offset {} of {topic}: {:?}", got.offset, got.record);
     }
-    assert!(
-        !broker.disk_holds(secret.as_bytes()),
-        "plaintext of {topic} on the broker's disk"
-    );
+    assert!(!broker.disk_holds(secret.as_bytes()), "plaintext of {topic} on the broker's disk");
 }
 
 /// True for a null value and for one that begins as a sealed record of version 1 and is long enough to be one.
 pub fn is_sealed(record: &Sent) -> bool {
-    record
-        .value
-        .as_ref()
-        .is_none_or(|value| value.0.len() >= OVERHEAD && value.0[0] == 0xfb && value.0[1] >> 4 == 1)
+    record.value.as_ref().is_none_or(|value| value.0.len() >= OVERHEAD && value.0[0] == 0xfb && value.0[1] >> 4 == 1)
 }
 
 /// The key id of a sealed value: which session sealed it.

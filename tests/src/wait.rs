@@ -18,11 +18,7 @@ pub fn until<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Opti
         if let Some(value) = condition() {
             return value;
         }
-        assert!(
-            Instant::now() < end,
-            "waited {} s in vain: {what}",
-            bound.as_secs()
-        );
+        assert!(Instant::now() < end, "waited {} s in vain: {what}", bound.as_secs());
         thread::sleep(PAUSE);
     }
 }

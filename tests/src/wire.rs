@@ -12,8 +12,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, MetadataResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
+    TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use rustls_pki_types::ServerName;
@@ -29,10 +29,7 @@ pub struct Connection {
 impl Connection {
     /// Connects without TLS.
     pub fn open(address: &str) -> io::Result<Self> {
-        Ok(Self {
-            stream: Box::new(connect(address)?),
-            correlation: 0,
-        })
+        Ok(Self { stream: Box::new(connect(address)?), correlation: 0 })
     }
 
     /// Connects with TLS; the handshake happens here, so a refused certificate may show here or at the first answer.
@@ -51,33 +48,21 @@ impl Connection {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
-        Ok(Self {
-            stream: Box::new(stream),
-            correlation: 0,
-        })
+        Ok(Self { stream: Box::new(stream), correlation: 0 })
     }
 
     /// Sends a request and waits for its answer.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
         self.send(version, request)?;
         let mut body = self.read_frame()?;
-        let header = ResponseHeader::decode(
-            &mut body,
-            <R::Response as HeaderVersion>::header_version(version),
-        );
+        let header = ResponseHeader::decode(&mut body, <R::Response as HeaderVersion>::header_version(version));
         let header = header.map_err(io::Error::other)?;
         if header.correlation_id != self.correlation {
-            return Err(io::Error::other(format!(
-                "answer {} to request {}",
-                header.correlation_id, self.correlation
-            )));
+            return Err(io::Error::other(format!("answer {} to request {}", header.correlation_id, self.correlation)));
         }
         let response = R::Response::decode(&mut body, version).map_err(io::Error::other)?;
         if body.has_remaining() {
-            return Err(io::Error::other(format!(
-                "{} bytes after the answer",
-                body.remaining()
-            )));
+            return Err(io::Error::other(format!("{} bytes after the answer", body.remaining())));
         }
         Ok(response)
     }
@@ -123,10 +108,7 @@ impl Connection {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(e) => {
-                    return !matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    );
+                    return !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
                 }
             }
         }
@@ -135,16 +117,10 @@ impl Connection {
     /// What the peer says about all its brokers, and about these topics (`None`: about all topics).
     pub fn metadata(&mut self, topics: Option<&[&str]>) -> io::Result<MetadataResponse> {
         let topics = topics.map(|names| {
-            let named =
-                |name: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+            let named = |name: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
             names.iter().map(named).collect()
         });
-        self.call(
-            12,
-            &MetadataRequest::default()
-                .with_topics(topics)
-                .with_allow_auto_topic_creation(false),
-        )
+        self.call(12, &MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false))
     }
 
     /// Makes a topic. A topic that is there already is an error.
@@ -157,27 +133,17 @@ impl Connection {
     ) -> io::Result<()> {
         let configs = configs.iter().map(|(name, value)| {
             let value = Some(StrBytes::from_string((*value).to_owned()));
-            CreatableTopicConfig::default()
-                .with_name(StrBytes::from_string((*name).to_owned()))
-                .with_value(value)
+            CreatableTopicConfig::default().with_name(StrBytes::from_string((*name).to_owned())).with_value(value)
         });
         let wanted = CreatableTopic::default()
             .with_name(topic_name(topic))
             .with_num_partitions(partitions)
             .with_replication_factor(factor)
             .with_configs(configs.collect());
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![wanted])
-            .with_timeout_ms(30_000);
+        let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
         let answer = self.call(7, &request)?;
         let code = answer.topics.first().map_or(-1, |topic| topic.error_code);
-        if code == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!(
-                "topic {topic}: error code {code}"
-            )))
-        }
+        if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
     }
 }
 
@@ -199,12 +165,8 @@ pub fn encode<R: Request>(correlation: i32, version: i16, request: &R) -> Bytes 
         .with_correlation_id(correlation)
         .with_client_id(Some(StrBytes::from_static_str("barnabas-tests")));
     let mut body = BytesMut::new();
-    header
-        .encode(&mut body, R::header_version(version))
-        .expect("a request header has a form in every version");
-    request
-        .encode(&mut body, version)
-        .expect("the test asks for a version that the request has");
+    header.encode(&mut body, R::header_version(version)).expect("a request header has a form in every version");
+    request.encode(&mut body, version).expect("the test asks for a version that the request has");
     body.freeze()
 }
 
@@ -218,13 +180,8 @@ impl<T: Read + Write + Send> Stream for T {}
 
 fn connect(address: &str) -> io::Result<TcpStream> {
     // `localhost` may stand for an IPv6 address first; everything of ours listens on 127.0.0.1.
-    let resolved: Vec<SocketAddr> = address
-        .to_socket_addrs()?
-        .filter(SocketAddr::is_ipv4)
-        .collect();
-    let first = resolved
-        .first()
-        .ok_or_else(|| io::Error::other(format!("{address} has no IPv4 address")))?;
+    let resolved: Vec<SocketAddr> = address.to_socket_addrs()?.filter(SocketAddr::is_ipv4).collect();
+    let first = resolved.first().ok_or_else(|| io::Error::other(format!("{address} has no IPv4 address")))?;
     let stream = TcpStream::connect_timeout(first, ANSWER_BOUND)?;
     stream.set_read_timeout(Some(ANSWER_BOUND))?;
     stream.set_write_timeout(Some(ANSWER_BOUND))?;

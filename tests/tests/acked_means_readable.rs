@@ -15,10 +15,7 @@ fn every_acknowledged_record_stands_at_the_broker_at_the_offset_that_was_said() 
     let records = sample(&secret, 300, 3);
     let placed = rd::produce(&site.client("alice"), &topic, &records, &[]);
     let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic);
-    assert_eq!(
-        places(&stored),
-        placed.iter().copied().collect::<BTreeSet<_>>()
-    );
+    assert_eq!(places(&stored), placed.iter().copied().collect::<BTreeSet<_>>());
     assert_same(&records, &rd::read_all(&site.client("reader"), &topic));
     site.assert_sealed(&topic, 300, &secret);
 }
@@ -32,20 +29,11 @@ fn what_the_broker_did_not_take_is_not_acknowledged() {
     let (topic, secret) = (site.sealed_topic(1), secret());
     let alice = site.client("alice");
     let before = rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
-    assert_eq!(
-        before,
-        [Placed {
-            partition: 0,
-            offset: 0
-        }]
-    );
+    assert_eq!(before, [Placed { partition: 0, offset: 0 }]);
     evil.cut();
     let mut producer = rd::Producer::new(&alice, &[("message.timeout.ms", "5000")]);
     producer.send(&topic, &numbered(&secret, 1, 0));
-    assert!(
-        producer.outcomes()[0].is_err(),
-        "nobody was there to take the record"
-    );
+    assert!(producer.outcomes()[0].is_err(), "nobody was there to take the record");
     evil.mend();
     site.assert_sealed(&topic, 1, &secret);
 }
@@ -63,11 +51,5 @@ fn without_acknowledgements_the_connection_still_answers_everything_else() {
 }
 
 fn places(stored: &[Received]) -> BTreeSet<Placed> {
-    stored
-        .iter()
-        .map(|got| Placed {
-            partition: got.record.partition,
-            offset: got.offset,
-        })
-        .collect()
+    stored.iter().map(|got| Placed { partition: got.record.partition, offset: got.offset }).collect()
 }

@@ -11,10 +11,7 @@ use barnabas_tests::scratch::Scratch;
 use barnabas_tests::site::{Site, secret};
 
 fn barnabas(arguments: &[&str]) -> Output {
-    Command::new(binary())
-        .args(arguments)
-        .output()
-        .expect("the binary runs")
+    Command::new(binary()).args(arguments).output().expect("the binary runs")
 }
 
 fn said(output: &Output) -> String {
@@ -37,14 +34,9 @@ fn check_tells_all_mistakes_at_once_with_their_paths_and_ends_with_64() {
     let checked = barnabas(&["check", "--config", &config.display().to_string()]);
     let text = said(&checked);
     assert_eq!(checked.status.code(), Some(64), "{text}");
-    for path in [
-        "listeners[0].bind",
-        "listeners[0].colour",
-        "first_port",
-        "bootstrap_servers",
-        "streams.default",
-        "pattern",
-    ] {
+    for path in
+        ["listeners[0].bind", "listeners[0].colour", "first_port", "bootstrap_servers", "streams.default", "pattern"]
+    {
         assert!(text.contains(path), "{path} is not told:\n{text}");
     }
 }
@@ -97,10 +89,7 @@ fn every_command_teaches_by_its_help() {
         let help = barnabas(&[command, &["--help"]].concat());
         let text = said(&help);
         assert_eq!(help.status.code(), Some(0), "{command:?}: {text}");
-        assert!(
-            text.contains("barnabas"),
-            "{command:?} has no example:\n{text}"
-        );
+        assert!(text.contains("barnabas"), "{command:?} has no example:\n{text}");
     }
     assert_eq!(barnabas(&["no-such-command"]).status.code(), Some(2));
     assert_eq!(barnabas(&["--version"]).status.code(), Some(0));
@@ -119,20 +108,13 @@ fn lists_are_tables_for_people_and_json_for_scripts() {
         (&["grant", "list"], "User:reader"),
         (&["epoch", "list"], topic.as_str()),
     ] {
-        let json = site
-            .gateway
-            .command(&[command, &["--output", "json"]].concat())
-            .ok()
-            .stdout;
+        let json = site.gateway.command(&[command, &["--output", "json"]].concat()).ok().stdout;
         let parsed: serde_json::Value =
             serde_json::from_str(&json).unwrap_or_else(|e| panic!("{command:?}: {e}: {json}"));
         assert!(parsed.is_array() || parsed.is_object());
         assert!(json.contains(wanted), "{command:?}: {json}");
         let table = site.gateway.command(command).ok().stdout;
-        assert!(
-            table.contains(wanted) && !table.contains('\u{1b}'),
-            "{command:?}: {table}"
-        );
+        assert!(table.contains(wanted) && !table.contains('\u{1b}'), "{command:?}: {table}");
     }
     site.gateway.command(&["keyring", "verify"]).ok();
 }
@@ -144,13 +126,8 @@ fn a_rotated_epoch_is_used_by_writers_at_once_and_readers_follow() {
     let alice = site.client("alice");
     let records = [numbered(&secret, 0, 0), numbered(&secret, 1, 0)];
     rd::produce(&alice, &topic, &records[..1], &[]);
-    site.gateway
-        .command(&["epoch", "rotate", "--topic", &topic])
-        .ok();
+    site.gateway.command(&["epoch", "rotate", "--topic", &topic]).ok();
     rd::produce(&alice, &topic, &records[1..], &[]);
-    barnabas_tests::clients::record::assert_same(
-        &records,
-        &rd::read_all(&site.client("reader"), &topic),
-    );
+    barnabas_tests::clients::record::assert_same(&records, &rd::read_all(&site.client("reader"), &topic));
     site.assert_sealed(&topic, 2, &secret);
 }

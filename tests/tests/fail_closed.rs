@@ -16,64 +16,37 @@ fn plaintext_that_was_in_the_topic_before_is_refused_and_not_delivered() {
     let mut site = Site::new();
     site.gateway.expect_in_log("not sealed");
     let topic = site.sealed_topic(1);
-    rd::produce(
-        &Endpoint::direct(site.broker()),
-        &topic,
-        &[numbered("past the gateway", 0, 0)],
-        &[],
-    );
+    rd::produce(&Endpoint::direct(site.broker()), &topic, &[numbered("past the gateway", 0, 0)], &[]);
     let reading = rd::read(&site.client("reader"), &topic, &[]);
     assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage));
     assert!(reading.records.is_empty());
     let event = site.gateway.wait_for_log("not sealed");
-    assert!(
-        event.line.contains(&topic),
-        "the log names the topic: {}",
-        event.line
-    );
+    assert!(event.line.contains(&topic), "the log names the topic: {}", event.line);
 }
 
 #[test]
 fn a_topic_that_no_rule_names_is_refused_when_the_operator_said_so() {
-    let mut site = Site::with(Broker::shared(), |settings| Settings {
-        default: "refuse".to_owned(),
-        ..settings
-    });
+    let mut site = Site::with(Broker::shared(), |settings| Settings { default: "refuse".to_owned(), ..settings });
     site.gateway.expect_in_log("not listed");
     let (topic, secret) = (site.open_topic(1), secret());
     let alice = site.client("alice");
     let outcome = rd::try_produce(&alice, &topic, &numbered(&secret, 0, 0));
     assert_eq!(outcome, Err(RDKafkaErrorCode::TopicAuthorizationFailed));
-    rd::produce(
-        &Endpoint::direct(site.broker()),
-        &topic,
-        &[numbered("past the gateway", 0, 0)],
-        &[],
-    );
+    rd::produce(&Endpoint::direct(site.broker()), &topic, &[numbered("past the gateway", 0, 0)], &[]);
     let reading = rd::read(&alice, &topic, &[]);
-    assert_eq!(
-        reading.error,
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-    );
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
     assert!(reading.records.is_empty());
     assert!(!site.broker().disk_holds(secret.as_bytes()));
 }
 
 #[test]
 fn an_anonymous_client_gets_no_key_and_leaves_no_plaintext() {
-    let mut site = Site::with(Broker::shared(), |settings| Settings {
-        tls: None,
-        ..settings
-    });
+    let mut site = Site::with(Broker::shared(), |settings| Settings { tls: None, ..settings });
     site.gateway.expect_in_log("User:ANONYMOUS");
     site.gateway.expect_in_log("may not write");
     site.gateway.expect_in_log("no identity");
     let (topic, secret) = (site.sealed_topic(1), secret());
-    let outcome = rd::try_produce(
-        &Endpoint::plain(&site.gateway.bootstrap()),
-        &topic,
-        &numbered(&secret, 0, 0),
-    );
+    let outcome = rd::try_produce(&Endpoint::plain(&site.gateway.bootstrap()), &topic, &numbered(&secret, 0, 0));
     assert!(outcome.is_err());
     site.assert_sealed(&topic, 0, &secret);
 }
@@ -121,8 +94,7 @@ fn a_reload_with_a_mistake_changes_nothing() {
     site.gateway.expect_in_log("streams");
     let (topic, secret) = (site.sealed_topic(1), secret());
     let alice = site.client("alice");
-    site.gateway
-        .reload(|settings| settings.default = "perhaps".to_owned());
+    site.gateway.reload(|settings| settings.default = "perhaps".to_owned());
     site.gateway.wait_for_log("perhaps");
     let records = [numbered(&secret, 0, 0)];
     rd::produce(&alice, &topic, &records, &[]);
@@ -137,18 +109,12 @@ fn a_topic_that_becomes_sealed_by_reload_takes_no_more_plaintext() {
     let alice = site.client("alice");
     rd::produce(&alice, &topic, &[numbered("still open", 0, 0)], &[]);
     let name = topic.clone();
-    site.gateway.reload(move |settings| {
-        settings
-            .rules
-            .push(Rule::sealed(&name, "User:alice", "User:alice"))
-    });
+    site.gateway.reload(move |settings| settings.rules.push(Rule::sealed(&name, "User:alice", "User:alice")));
     let direct = Endpoint::direct(site.broker());
     wait::until_true("the rule is in force", || {
         rd::produce(&alice, &topic, &[numbered("between", 1, 0)], &[]);
         let stored = rd::read_all(&direct, &topic);
-        stored
-            .last()
-            .is_some_and(|got| barnabas_tests::site::is_sealed(&got.record))
+        stored.last().is_some_and(|got| barnabas_tests::site::is_sealed(&got.record))
     });
     rd::produce(&alice, &topic, &[numbered(&secret, 2, 0)], &[]);
     assert!(!site.broker().disk_holds(secret.as_bytes()));

@@ -17,9 +17,7 @@ fn every_client_carries_every_shape_of_record_in_every_codec_it_has() {
             if !client.can(&format!("codec.{codec}")) {
                 continue;
             }
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                round_trip(broker, &client, codec)
-            }));
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| round_trip(broker, &client, codec)));
             if done.is_err() {
                 wrong.push(format!("{name} {codec}"));
             }
@@ -35,8 +33,5 @@ fn round_trip(broker: &Broker, client: &Foreign, codec: &str) {
     let placed = client.produce(&direct, &topic, codec, &records);
     assert_eq!(placed.len(), records.len());
     assert_same(&records, &rd::read_all(&direct, &topic));
-    assert_same(
-        &records,
-        &client.consume(&direct, &topic, &unique("group"), records.len()),
-    );
+    assert_same(&records, &client.consume(&direct, &topic, &unique("group"), records.len()));
 }

@@ -27,23 +27,13 @@ fn members_share(settings: &[(&str, &str)]) {
     let mut site = Site::new();
     let (topic, secret) = (site.sealed_topic(4), secret());
     let alice = site.client("alice");
-    let records: Vec<Sent> = (0..80)
-        .map(|n| numbered(&secret, n, n as i32 % 4))
-        .collect();
+    let records: Vec<Sent> = (0..80).map(|n| numbered(&secret, n, n as i32 % 4)).collect();
     let group = unique("group");
-    let members: Vec<_> = (0..2)
-        .map(|_| rd::consumer(&alice, &group, settings))
-        .collect();
-    members
-        .iter()
-        .for_each(|member| member.subscribe(&[&topic]).expect("a subscription"));
+    let members: Vec<_> = (0..2).map(|_| rd::consumer(&alice, &group, settings)).collect();
+    members.iter().for_each(|member| member.subscribe(&[&topic]).expect("a subscription"));
     wait::until_true("each member has two partitions", || {
-        members
-            .iter()
-            .for_each(|member| drop(member.poll(Duration::from_millis(50))));
-        members
-            .iter()
-            .all(|member| member.assignment().is_ok_and(|list| list.count() == 2))
+        members.iter().for_each(|member| drop(member.poll(Duration::from_millis(50))));
+        members.iter().all(|member| member.assignment().is_ok_and(|list| list.count() == 2))
     });
     rd::produce(&alice, &topic, &records, &[]);
     let mut seen: Vec<Vec<_>> = vec![vec![], vec![]];
@@ -57,28 +47,15 @@ fn members_share(settings: &[(&str, &str)]) {
     });
     assert!(seen.iter().all(|seen| !seen.is_empty()));
     assert_same(&records, &seen.concat());
-    members.iter().for_each(|member| {
-        member
-            .commit_consumer_state(CommitMode::Sync)
-            .expect("committed")
-    });
+    members.iter().for_each(|member| member.commit_consumer_state(CommitMode::Sync).expect("committed"));
     drop(members);
-    let more: Vec<Sent> = (80..100)
-        .map(|n| numbered(&secret, n, n as i32 % 4))
-        .collect();
+    let more: Vec<Sent> = (80..100).map(|n| numbered(&secret, n, n as i32 % 4)).collect();
     rd::produce(&alice, &topic, &more, &[]);
     let next = rd::consumer(&alice, &group, settings);
     next.subscribe(&[&topic]).expect("a subscription");
     let got = rd::take(&next, more.len());
-    let keys = |all: Vec<Sent>| {
-        all.into_iter()
-            .map(|record| record.key)
-            .collect::<BTreeSet<_>>()
-    };
-    assert_eq!(
-        keys(got.into_iter().map(|got| got.record).collect()),
-        keys(more)
-    );
+    let keys = |all: Vec<Sent>| all.into_iter().map(|record| record.key).collect::<BTreeSet<_>>();
+    assert_eq!(keys(got.into_iter().map(|got| got.record).collect()), keys(more));
     site.assert_sealed(&topic, 100, &secret);
 }
 
@@ -101,9 +78,7 @@ fn a_share_group_delivers_every_sealed_record_opened() {
         "share.auto.offset.reset=earliest",
     ];
     direct.run("kafka.admin.ConfigCommand", &earliest, b"").ok();
-    let records: Vec<Sent> = (0..40)
-        .map(|n| numbered(&secret, n, n as i32 % 2))
-        .collect();
+    let records: Vec<Sent> = (0..40).map(|n| numbered(&secret, n, n as i32 % 2)).collect();
     rd::produce(&alice, &topic, &records, &[]);
     let java = Java::new(&alice);
     let consume = [
@@ -118,21 +93,10 @@ fn a_share_group_delivers_every_sealed_record_opened() {
         "--max-messages",
         "40",
     ];
-    let consumed = java
-        .run(
-            "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
-            &consume,
-            b"",
-        )
-        .ok();
+    let consumed = java.run("org.apache.kafka.tools.consumer.ConsoleShareConsumer", &consume, b"").ok();
     let got: BTreeSet<&str> = consumed.stdout.lines().collect();
-    let values: Vec<String> = records
-        .iter()
-        .filter_map(|record| String::from_utf8(record.value.clone()?.0).ok())
-        .collect();
-    assert_eq!(
-        got,
-        values.iter().map(String::as_str).collect::<BTreeSet<_>>()
-    );
+    let values: Vec<String> =
+        records.iter().filter_map(|record| String::from_utf8(record.value.clone()?.0).ok()).collect();
+    assert_eq!(got, values.iter().map(String::as_str).collect::<BTreeSet<_>>());
     site.assert_sealed(&topic, 40, &secret);
 }

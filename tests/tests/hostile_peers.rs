@@ -24,8 +24,7 @@ fn attack(attack: impl Fn(&mut Connection)) {
     let before = site.gateway.resident_bytes();
     let mallory = site.authority.client("mallory");
     for _ in 0..8 {
-        let mut connection =
-            Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("mallory may connect");
+        let mut connection = Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("mallory may connect");
         attack(&mut connection);
     }
     let grown = site.gateway.resident_bytes().saturating_sub(before);
@@ -34,13 +33,7 @@ fn attack(attack: impl Fn(&mut Connection)) {
     rd::produce(&alice, &topic, &records[1..], &[]);
     assert_same(&records, &rd::read_all(&alice, &topic));
     assert!(site.gateway.is_running() && site.gateway.pid() == pid);
-    assert!(
-        !site
-            .gateway
-            .events()
-            .iter()
-            .any(|event| event.line.contains("panicked"))
-    );
+    assert!(!site.gateway.events().iter().any(|event| event.line.contains("panicked")));
     site.assert_sealed(&topic, 2, &secret);
 }
 
@@ -77,9 +70,7 @@ fn giant_counts_in_a_small_frame_are_refused() {
         body
     };
     let fetch = |mut body: BytesMut| {
-        [-1, 500, 1]
-            .into_iter()
-            .for_each(|number| body.put_i32(number));
+        [-1, 500, 1].into_iter().for_each(|number| body.put_i32(number));
         body.put_i32(1 << 30);
         body.put_i8(0);
         body.put_i32(0);
@@ -104,13 +95,7 @@ fn giant_counts_in_a_small_frame_are_refused() {
 
 #[test]
 fn every_cut_of_a_request_is_harmless() {
-    let whole = encode(
-        1,
-        7,
-        &kafka_protocol::messages::ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(1000),
-    );
+    let whole = encode(1, 7, &kafka_protocol::messages::ProduceRequest::default().with_acks(-1).with_timeout_ms(1000));
     attack(|connection| {
         let _ = connection.call(0, &ApiVersionsRequest::default());
         for cut in 0..whole.len() {
@@ -124,17 +109,7 @@ fn every_cut_of_a_request_is_harmless() {
 
 #[test]
 fn unknown_apis_and_versions_get_an_answer_or_an_end_and_no_way_to_the_broker() {
-    for (key, version) in [
-        (4, 0),
-        (7, 0),
-        (58, 0),
-        (99, 0),
-        (-1, 0),
-        (0, 99),
-        (1, 99),
-        (3, -1),
-        (i16::MAX, i16::MAX),
-    ] {
+    for (key, version) in [(4, 0), (7, 0), (58, 0), (99, 0), (-1, 0), (0, 99), (1, 99), (3, -1), (i16::MAX, i16::MAX)] {
         attack(|connection| {
             let _ = connection.send_frame(&head(key, version));
             // Either an error answer or the end; an answer of the broker to an inter-broker API would be neither.
@@ -178,10 +153,7 @@ fn a_decompression_bomb_is_refused() {
     let mut producer = rd::Producer::new(&alice, &settings);
     bomb.iter().for_each(|record| producer.send(&topic, record));
     let outcomes = producer.outcomes();
-    assert!(
-        outcomes.iter().any(Result::is_err),
-        "200 MB in one batch were taken"
-    );
+    assert!(outcomes.iter().any(Result::is_err), "200 MB in one batch were taken");
     let grown = site.gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 256 << 20, "{} MiB more memory", grown >> 20);
 }
@@ -213,11 +185,8 @@ fn a_broker_that_answers_garbage_ends_that_connection_and_no_other() {
             rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
             let pid = site.gateway.pid();
             evil.on_answer(key, lie);
-            let mut connection = Connection::open_tls(
-                &site.gateway.bootstrap(),
-                alice.tls.as_ref().expect("files"),
-            )
-            .expect("open");
+            let mut connection =
+                Connection::open_tls(&site.gateway.bootstrap(), alice.tls.as_ref().expect("files")).expect("open");
             let _ = connection.metadata(Some(&[&topic]));
             let mut producer = rd::Producer::new(&alice, &[("message.timeout.ms", "2000")]);
             producer.send(&topic, &numbered(&secret, 1, 0));
@@ -226,13 +195,7 @@ fn a_broker_that_answers_garbage_ends_that_connection_and_no_other() {
             let records = rd::read_all(&site.client("reader"), &topic);
             assert!(!records.is_empty());
             assert!(site.gateway.is_running() && site.gateway.pid() == pid);
-            assert!(
-                !site
-                    .gateway
-                    .events()
-                    .iter()
-                    .any(|event| event.line.contains("panicked"))
-            );
+            assert!(!site.gateway.events().iter().any(|event| event.line.contains("panicked")));
         }
     }
 }
@@ -242,28 +205,18 @@ fn a_thousand_idle_connections_cost_little_and_harm_nobody() {
     let mut site = Site::new();
     let mallory = site.authority.client("mallory");
     let before = site.gateway.resident_bytes();
-    let idle: Vec<Connection> = (0..400)
-        .map(|_| Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("open"))
-        .collect();
+    let idle: Vec<Connection> =
+        (0..400).map(|_| Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("open")).collect();
     let grown = site.gateway.resident_bytes().saturating_sub(before);
-    assert!(
-        grown / 400 < 256 << 10,
-        "{} KiB for an idle connection",
-        grown / 400 / 1024
-    );
+    assert!(grown / 400 < 256 << 10, "{} KiB for an idle connection", grown / 400 / 1024);
     let topic = site.open_topic(1);
     let records = [numbered("still here", 0, 0)];
     rd::produce(&site.client("alice"), &topic, &records, &[]);
-    assert_same(
-        &records,
-        &rd::read_all(&Endpoint::direct(site.broker()), &topic),
-    );
+    assert_same(&records, &rd::read_all(&Endpoint::direct(site.broker()), &topic));
     drop(idle);
-    barnabas_tests::wait::until(
-        "the connections are given back",
-        Duration::from_secs(60),
-        || (site.gateway.metric("barnabas_connections_open") < 50.0).then_some(()),
-    );
+    barnabas_tests::wait::until("the connections are given back", Duration::from_secs(60), || {
+        (site.gateway.metric("barnabas_connections_open") < 50.0).then_some(())
+    });
 }
 
 fn head(key: i16, version: i16) -> BytesMut {

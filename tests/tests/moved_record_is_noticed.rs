@@ -22,9 +22,7 @@ fn told_in_batches(mut lie: impl FnMut(Fetched<'_>) + Send + 'static, reason: &s
     let mut site = Site::behind(&evil);
     site.gateway.expect_in_log(reason);
     let (topic, secret) = (site.sealed_topic(2), secret());
-    let records: Vec<Sent> = (0..20)
-        .map(|n| numbered(&secret, n, n as i32 % 2))
-        .collect();
+    let records: Vec<Sent> = (0..20).map(|n| numbered(&secret, n, n as i32 % 2)).collect();
     let one_batch = [("linger.ms", "300"), ("queue.buffering.max.ms", "300")];
     rd::produce(&site.client("alice"), &topic, &records, &one_batch);
     let reader = site.client("reader");
@@ -37,22 +35,10 @@ fn told_in_batches(mut lie: impl FnMut(Fetched<'_>) + Send + 'static, reason: &s
     });
     let reading = rd::read(&reader, &topic, &[]);
     assert!(evil.told() > 0, "the lie was never told");
-    assert_eq!(
-        reading.error,
-        Some(RDKafkaErrorCode::InvalidMessage),
-        "the reader heard nothing of it"
-    );
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage), "the reader heard nothing of it");
     for got in &reading.records {
-        let wanted = records
-            .iter()
-            .filter(|sent| sent.partition == got.record.partition)
-            .nth(got.offset as usize);
-        assert_eq!(
-            Some(&got.record),
-            wanted,
-            "a lie was delivered at offset {}",
-            got.offset
-        );
+        let wanted = records.iter().filter(|sent| sent.partition == got.record.partition).nth(got.offset as usize);
+        assert_eq!(Some(&got.record), wanted, "a lie was delivered at offset {}", got.offset);
     }
     site.gateway.wait_for_log(reason);
     evil.be_honest();
@@ -60,15 +46,9 @@ fn told_in_batches(mut lie: impl FnMut(Fetched<'_>) + Send + 'static, reason: &s
     site.assert_sealed(&topic, records.len(), &secret);
 }
 
-fn on_records(
-    mut lie: impl FnMut(&mut Vec<Record>) + Send + 'static,
-) -> impl FnMut(Fetched<'_>) + Send + 'static {
+fn on_records(mut lie: impl FnMut(&mut Vec<Record>) + Send + 'static) -> impl FnMut(Fetched<'_>) + Send + 'static {
     move |fetched| {
-        for batch in fetched
-            .batches
-            .iter_mut()
-            .filter(|batch| !batch.is_control())
-        {
+        for batch in fetched.batches.iter_mut().filter(|batch| !batch.is_control()) {
             lie(batch.records_mut());
         }
     }
@@ -93,10 +73,7 @@ fn a_changed_byte_is_noticed() {
 
 #[test]
 fn a_changed_key_is_noticed() {
-    told(
-        |records| records[0].key = Some("another".into()),
-        "fails authentication",
-    );
+    told(|records| records[0].key = Some("another".into()), "fails authentication");
 }
 
 #[test]
@@ -115,10 +92,7 @@ fn a_cut_value_is_noticed() {
 
 #[test]
 fn plaintext_slipped_in_is_refused() {
-    told(
-        |records| records[0].value = Some("I was never sealed".into()),
-        "not sealed",
-    );
+    told(|records| records[0].value = Some("I was never sealed".into()), "not sealed");
 }
 
 #[test]
@@ -157,30 +131,12 @@ fn a_record_of_another_partition_or_topic_is_noticed() {
     site.gateway.expect_in_log("record");
     let (here, there, secret) = (site.sealed_topic(2), site.sealed_topic(1), secret());
     let alice = site.client("alice");
-    rd::produce(
-        &alice,
-        &here,
-        &[numbered(&secret, 1, 0), numbered(&secret, 1, 1)],
-        &[],
-    );
-    rd::produce(
-        &alice,
-        &there,
-        &[numbered(&format!("elsewhere {secret}"), 1, 0)],
-        &[],
-    );
+    rd::produce(&alice, &here, &[numbered(&secret, 1, 0), numbered(&secret, 1, 1)], &[]);
+    rd::produce(&alice, &there, &[numbered(&format!("elsewhere {secret}"), 1, 0)], &[]);
     let reader = site.client("reader");
     let direct = Endpoint::direct(broker);
-    let elsewhere = rd::read_all(&direct, &there)[0]
-        .record
-        .value
-        .clone()
-        .expect("a value")
-        .0;
-    let beside = rd::read_all(&direct, &here)
-        .into_iter()
-        .find(|got| got.record.partition == 1)
-        .expect("a record");
+    let elsewhere = rd::read_all(&direct, &there)[0].record.value.clone().expect("a value").0;
+    let beside = rd::read_all(&direct, &here).into_iter().find(|got| got.record.partition == 1).expect("a record");
     for moved in [elsewhere, beside.record.value.expect("a value").0] {
         let target = here.clone();
         let lie = on_records(move |records| records[0].value = Some(moved.clone().into()));
@@ -192,17 +148,9 @@ fn a_record_of_another_partition_or_topic_is_noticed() {
         });
         let reading = rd::read(&reader, &here, &[]);
         assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage));
-        let delivered = reading
-            .records
-            .iter()
-            .filter(|got| got.record.partition == 0);
+        let delivered = reading.records.iter().filter(|got| got.record.partition == 0);
         assert_eq!(delivered.count(), 0);
-        assert!(
-            !reading
-                .records
-                .iter()
-                .any(|got| shows(&got.record, "elsewhere"))
-        );
+        assert!(!reading.records.iter().any(|got| shows(&got.record, "elsewhere")));
     }
 }
 

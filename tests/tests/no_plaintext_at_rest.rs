@@ -14,17 +14,9 @@ fn no_codec_carries_plaintext_to_the_broker() {
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let (topic, secret) = (site.sealed_topic(2), secret());
         let records = sample(&secret, 60, 2);
-        rd::produce(
-            &site.client("alice"),
-            &topic,
-            &records,
-            &[("compression.type", codec)],
-        );
+        rd::produce(&site.client("alice"), &topic, &records, &[("compression.type", codec)]);
         site.assert_sealed(&topic, records.len(), &secret);
-        assert!(
-            !evil.has_passed(secret.as_bytes()),
-            "plaintext on the way to the broker, codec {codec}"
-        );
+        assert!(!evil.has_passed(secret.as_bytes()), "plaintext on the way to the broker, codec {codec}");
         assert_same(&records, &rd::read_all(&site.client("reader"), &topic));
     }
 }
@@ -50,13 +42,8 @@ fn a_sealed_record_is_forty_four_bytes_longer() {
     rd::produce(&site.client("alice"), &topic, &records, &[]);
     let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic);
     for (sent, got) in records.iter().zip(&stored) {
-        let long = |value: &Option<barnabas_tests::clients::record::Blob>| {
-            value.as_ref().map(|value| value.0.len())
-        };
-        assert_eq!(
-            long(&got.record.value),
-            long(&sent.value).map(|n| n + OVERHEAD)
-        );
+        let long = |value: &Option<barnabas_tests::clients::record::Blob>| value.as_ref().map(|value| value.0.len());
+        assert_eq!(long(&got.record.value), long(&sent.value).map(|n| n + OVERHEAD));
     }
 }
 
@@ -72,10 +59,7 @@ fn a_null_value_stays_null_for_the_cleaner_and_an_empty_one_is_not_null() {
     assert!(key_id(&stored[3].record).is_some());
     let back = rd::read_all(&site.client("reader"), &topic);
     assert_same(&records, &back);
-    assert!(
-        back[2].record.headers.is_empty(),
-        "what proves a tombstone is taken away again"
-    );
+    assert!(back[2].record.headers.is_empty(), "what proves a tombstone is taken away again");
     site.assert_sealed(&topic, 10, &secret);
 }
 
@@ -84,12 +68,7 @@ fn the_same_plaintext_twice_is_two_different_ciphertexts() {
     let mut site = Site::new();
     let (topic, secret) = (site.sealed_topic(1), secret());
     let record = barnabas_tests::clients::record::numbered(&secret, 1, 0);
-    rd::produce(
-        &site.client("alice"),
-        &topic,
-        &[record.clone(), record.clone()],
-        &[],
-    );
+    rd::produce(&site.client("alice"), &topic, &[record.clone(), record.clone()], &[]);
     let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic);
     assert_ne!(stored[0].record.value, stored[1].record.value);
     site.assert_sealed(&topic, 2, &secret);

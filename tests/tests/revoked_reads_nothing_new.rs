@@ -19,24 +19,15 @@ fn after_the_policy_drops_a_reader_new_records_are_closed_to_it_and_open_to_the_
     rd::produce(&alice, &topic, &before, &[]);
     assert_same(&before, &rd::read_all(&reader, &topic));
     site.gateway.reload(|settings| {
-        settings.rules = vec![Rule::sealed_pattern(
-            "sealed.*",
-            "User:alice",
-            "User:(alice|reader-two)",
-        )];
+        settings.rules = vec![Rule::sealed_pattern("sealed.*", "User:alice", "User:(alice|reader-two)")];
     });
     wait::until_true("the reload is in force", || {
         rd::read(&reader, &topic, &[]).error == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
     });
-    let after: Vec<_> = (10..20)
-        .map(|n| numbered(&format!("new {secret}"), n, 0))
-        .collect();
+    let after: Vec<_> = (10..20).map(|n| numbered(&format!("new {secret}"), n, 0)).collect();
     rd::produce(&alice, &topic, &after, &[]);
     let reading = rd::read(&reader, &topic, &[]);
-    assert_eq!(
-        reading.error,
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-    );
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
     assert!(!reading.records.iter().any(|got| shows(&got.record, "new ")));
     let all = [before, after].concat();
     assert_same(&all, &rd::read_all(&alice, &topic));
@@ -52,16 +43,7 @@ fn a_grant_revoked_by_command_closes_what_comes_after_it() {
     let (alice, reader) = (site.client("alice"), site.client("reader-one"));
     rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
     assert_eq!(rd::read_all(&reader, &topic).len(), 1);
-    site.gateway
-        .command(&[
-            "grant",
-            "revoke",
-            "--topic",
-            &topic,
-            "--principal",
-            "User:reader-one",
-        ])
-        .ok();
+    site.gateway.command(&["grant", "revoke", "--topic", &topic, "--principal", "User:reader-one"]).ok();
     wait::until_true("new records are closed to the revoked reader", || {
         rd::produce(&alice, &topic, &[numbered(&secret, 1, 0)], &[]);
         rd::read(&reader, &topic, &[]).error == Some(RDKafkaErrorCode::TopicAuthorizationFailed)

@@ -23,20 +23,14 @@ fn works(name: &str) {
         assert_same(&records, &rd::read_all(&alice, &topic));
         site.assert_sealed(&topic, records.len(), &secret);
         if codec == "none" {
-            assert_same(
-                &records,
-                &client.consume(&alice, &topic, &unique("group"), records.len()),
-            );
+            assert_same(&records, &client.consume(&alice, &topic, &unique("group"), records.len()));
         }
     }
     let (topic, secret) = (site.sealed_topic(2), secret());
     let records = client.sayable(&sample(&secret, 40, 2));
     rd::produce(&alice, &topic, &records, &[("compression.type", "lz4")]);
     let reader = site.client("reader");
-    assert_same(
-        &records,
-        &client.consume(&reader, &topic, &unique("group"), records.len()),
-    );
+    assert_same(&records, &client.consume(&reader, &topic, &unique("group"), records.len()));
     site.assert_sealed(&topic, records.len(), &secret);
 }
 
@@ -69,9 +63,6 @@ fn franz_go_works() {
 fn every_client_of_the_matrix_has_a_test() {
     let text = include_str!("stock_clients.rs");
     for name in ALL {
-        assert!(
-            text.contains(&format!("works(\"{name}\")")),
-            "{name} is not tested"
-        );
+        assert!(text.contains(&format!("works(\"{name}\")")), "{name} is not tested");
     }
 }

@@ -21,64 +21,38 @@ fn every_file_opens_with_what_it_is_for() {
 
 #[test]
 fn no_module_has_a_name_that_says_nothing() {
-    let words = [
-        "util", "utils", "common", "helper", "helpers", "misc", "manager", "service", "info",
-        "data",
-    ];
+    let words = ["util", "utils", "common", "helper", "helpers", "misc", "manager", "service", "info", "data"];
     let vague = |path: &PathBuf| {
         let relative = shown(path);
         let mut parts = Path::new(&relative).iter().filter_map(|part| part.to_str());
-        parts
-            .any(|part| words.contains(&part.trim_end_matches(".rs")))
-            .then_some(relative.clone())
+        parts.any(|part| words.contains(&part.trim_end_matches(".rs"))).then_some(relative.clone())
     };
-    none(
-        "with a name that says nothing",
-        sources().iter().filter_map(vague),
-    );
+    none("with a name that says nothing", sources().iter().filter_map(vague));
 }
 
 #[test]
 fn unsafe_stands_in_one_reviewed_file() {
     let risky = |path: &PathBuf| {
         let code = text(path);
-        let mut lines = code
-            .lines()
-            .map(|line| line.split("//").next().unwrap_or_default());
+        let mut lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
         let used = lines.any(|line| line.contains("unsafe ") && !line.contains('"'));
         (used && !path.ends_with("crypto-lib/src/memory.rs")).then(|| shown(path))
     };
-    let own: Vec<PathBuf> = sources()
-        .into_iter()
-        .filter(|path| !path.ends_with("tests/tests/structure.rs"))
-        .collect();
+    let own: Vec<PathBuf> = sources().into_iter().filter(|path| !path.ends_with("tests/tests/structure.rs")).collect();
     none("with unsafe code", own.iter().filter_map(risky));
 }
 
 #[test]
 fn crypto_lib_knows_no_adapter_and_adapters_know_no_proxy() {
     for (manifest, forbidden) in [
-        (
-            "crypto-lib/Cargo.toml",
-            &[
-                "barnabas-kms",
-                "barnabas.",
-                "tokio",
-                "rdkafka",
-                "hyper",
-                "axum",
-            ][..],
-        ),
+        ("crypto-lib/Cargo.toml", &["barnabas-kms", "barnabas.", "tokio", "rdkafka", "hyper", "axum"][..]),
         ("kms-adapters/Cargo.toml", &["barnabas.", "rdkafka"][..]),
         ("tests/Cargo.toml", &["barnabas.", "barnabas ="][..]),
     ] {
         let manifest_text = text(&root().join(manifest));
         let lines = manifest_text.lines().map(str::trim);
         let wrong = lines.filter(|line| forbidden.iter().any(|name| line.starts_with(name)));
-        none(
-            &format!("in {manifest} that must not stand there"),
-            wrong.map(str::to_owned),
-        );
+        none(&format!("in {manifest} that must not stand there"), wrong.map(str::to_owned));
     }
 }
 
@@ -94,10 +68,7 @@ fn frame_imports_nothing_of_ours() {
         });
         (path.starts_with(&inside) && crosses).then(|| shown(path))
     };
-    none(
-        "of proxy/src/frame that import from outside of it",
-        sources().iter().filter_map(crosses),
-    );
+    none("of proxy/src/frame that import from outside of it", sources().iter().filter_map(crosses));
 }
 
 #[test]
@@ -110,34 +81,18 @@ fn main_only_starts_what_others_do() {
 fn every_example_configuration_is_free_of_mistakes() {
     let folder = root().join("deploy/examples");
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let examples: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| has_end(path, "yaml"))
-        .collect();
+    let examples: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| has_end(path, "yaml")).collect();
     assert!(!examples.is_empty(), "no examples in {}", folder.display());
     for example in examples {
-        let checked = Command::new(barnabas_tests::gateway::binary())
-            .arg("check")
-            .arg("--config")
-            .arg(&example)
-            .output();
+        let checked =
+            Command::new(barnabas_tests::gateway::binary()).arg("check").arg("--config").arg(&example).output();
         let checked = checked.expect("the binary runs");
-        let said = String::from_utf8_lossy(&checked.stderr).into_owned()
-            + &String::from_utf8_lossy(&checked.stdout);
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);
         // An example names files that only its user has; everything else in it must be right.
-        let mistakes = said
-            .lines()
-            .filter(|line| line.contains("unknown") || line.contains("missing key"));
-        none(
-            &format!("in {}", shown(&example)),
-            mistakes.map(str::to_owned),
-        );
-        assert!(
-            matches!(checked.status.code(), Some(0 | 64)),
-            "{}: {said}",
-            shown(&example)
-        );
+        let mistakes = said.lines().filter(|line| line.contains("unknown") || line.contains("missing key"));
+        none(&format!("in {}", shown(&example)), mistakes.map(str::to_owned));
+        assert!(matches!(checked.status.code(), Some(0 | 64)), "{}: {said}", shown(&example));
     }
 }
 
@@ -152,10 +107,8 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for path in fs::read_dir(folder)
-        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-        .flatten()
-        .map(|entry| entry.path())
+    for path in
+        fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten().map(|entry| entry.path())
     {
         if path.is_dir() {
             if !path.ends_with("target") {
@@ -176,10 +129,7 @@ fn text(path: &Path) -> String {
 }
 
 fn shown(path: &Path) -> String {
-    path.strip_prefix(root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 #[track_caller]

@@ -12,44 +12,20 @@ use barnabas_tests::wire::Connection;
 #[test]
 fn the_shared_broker_answers_on_all_its_listeners() {
     let broker = Broker::shared();
-    assert_eq!(
-        broker
-            .wire()
-            .metadata(Some(&[]))
-            .expect("an answer")
-            .brokers
-            .len(),
-        1
-    );
-    let mut tls = Connection::open_tls(&broker.site().tls_address, &broker.tls_client())
-        .expect("a TLS connection");
-    assert_eq!(
-        tls.metadata(Some(&[]))
-            .expect("an answer over TLS")
-            .brokers
-            .len(),
-        1
-    );
+    assert_eq!(broker.wire().metadata(Some(&[])).expect("an answer").brokers.len(), 1);
+    let mut tls = Connection::open_tls(&broker.site().tls_address, &broker.tls_client()).expect("a TLS connection");
+    assert_eq!(tls.metadata(Some(&[])).expect("an answer over TLS").brokers.len(), 1);
     let detour = broker.detour();
-    let mut behind = Connection::open(&format!("127.0.0.1:{}", detour.broker))
-        .expect("a connection to the detour");
+    let mut behind = Connection::open(&format!("127.0.0.1:{}", detour.broker)).expect("a connection to the detour");
     let told = behind.metadata(Some(&[])).expect("an answer").brokers[0].port;
-    assert_eq!(
-        told,
-        i32::from(detour.advertised),
-        "who comes by the detour is told the detour's port"
-    );
+    assert_eq!(told, i32::from(detour.advertised), "who comes by the detour is told the detour's port");
 }
 
 #[test]
 fn the_tls_listener_refuses_a_client_without_a_certificate() {
     let broker = Broker::shared();
-    let anonymous = barnabas_tests::certs::ClientFiles {
-        own: None,
-        ..broker.tls_client()
-    };
-    let answer = Connection::open_tls(&broker.site().tls_address, &anonymous)
-        .and_then(|mut c| c.metadata(Some(&[])));
+    let anonymous = barnabas_tests::certs::ClientFiles { own: None, ..broker.tls_client() };
+    let answer = Connection::open_tls(&broker.site().tls_address, &anonymous).and_then(|mut c| c.metadata(Some(&[])));
     assert!(answer.is_err());
 }
 
@@ -86,21 +62,14 @@ fn a_lie_about_fetched_records_reaches_the_client() {
     let target = topic.clone();
     evil.on_fetch(move |fetched| {
         if fetched.topic == target {
-            for record in fetched
-                .batches
-                .iter_mut()
-                .flat_map(|batch| batch.records_mut())
-            {
+            for record in fetched.batches.iter_mut().flat_map(|batch| batch.records_mut()) {
                 record.value = Some("a lie".into());
             }
         }
     });
     let lied = rd::read_all(&behind, &topic);
     assert_eq!(lied.len(), records.len());
-    assert!(
-        lied.iter()
-            .all(|got| got.record.value == Some(blob("a lie")))
-    );
+    assert!(lied.iter().all(|got| got.record.value == Some(blob("a lie"))));
     assert!(evil.told() > 0);
     evil.be_honest();
     assert_same(&records, &rd::read_all(&behind, &topic));
@@ -112,22 +81,11 @@ fn plaintext_on_the_disk_and_on_the_wire_is_found() {
     let secret = unique("finds");
     let topic = broker.topic("plain", 1);
     let evil = Evil::start(broker.detour());
-    rd::produce(
-        &Endpoint::plain(&evil.address()),
-        &topic,
-        &sample(&secret, 20, 1),
-        &[],
-    );
+    rd::produce(&Endpoint::plain(&evil.address()), &topic, &sample(&secret, 20, 1), &[]);
     assert!(broker.disk_holds(secret.as_bytes()));
     assert!(evil.has_passed(secret.as_bytes()));
     let stored = broker.batches(&topic, 0);
-    assert_eq!(
-        stored
-            .iter()
-            .map(|batch| batch.records().len())
-            .sum::<usize>(),
-        20
-    );
+    assert_eq!(stored.iter().map(|batch| batch.records().len()).sum::<usize>(), 20);
     assert!(!broker.disk_holds(unique("other").as_bytes()));
 }
 
@@ -135,31 +93,10 @@ fn plaintext_on_the_disk_and_on_the_wire_is_found() {
 fn javas_tools_run_over_tls() {
     let broker = Broker::shared();
     let topic = broker.topic("java", 1);
-    let java = Java::new(&Endpoint::tls(
-        &broker.site().tls_address,
-        &broker.tls_client(),
-    ));
-    let produce = [
-        "--bootstrap-server",
-        "{bootstrap}",
-        "--topic",
-        &topic,
-        "--command-config",
-        "{config}",
-    ];
-    java.run(
-        "org.apache.kafka.tools.ConsoleProducer",
-        &produce,
-        b"one\ntwo\n",
-    )
-    .ok();
+    let java = Java::new(&Endpoint::tls(&broker.site().tls_address, &broker.tls_client()));
+    let produce = ["--bootstrap-server", "{bootstrap}", "--topic", &topic, "--command-config", "{config}"];
+    java.run("org.apache.kafka.tools.ConsoleProducer", &produce, b"one\ntwo\n").ok();
     let consume = [&produce[..], &["--from-beginning", "--max-messages", "2"]].concat();
-    let consumed = java
-        .run(
-            "org.apache.kafka.tools.consumer.ConsoleConsumer",
-            &consume,
-            b"",
-        )
-        .ok();
+    let consumed = java.run("org.apache.kafka.tools.consumer.ConsoleConsumer", &consume, b"").ok();
     assert_eq!(consumed.stdout, "one\ntwo\n");
 }

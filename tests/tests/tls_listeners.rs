@@ -18,21 +18,13 @@ use barnabas_tests::wire::Connection;
 
 fn answers(endpoint: &Endpoint) -> bool {
     let files = endpoint.tls.as_ref().expect("a TLS client");
-    Connection::open_tls(&endpoint.bootstrap, files)
-        .and_then(|mut c| c.metadata(Some(&[])))
-        .is_ok()
+    Connection::open_tls(&endpoint.bootstrap, files).and_then(|mut c| c.metadata(Some(&[]))).is_ok()
 }
 
 fn client_auth(auth: ClientAuth) -> impl FnOnce(Settings) -> Settings {
     move |settings| {
         let tls = settings.tls.clone().expect("a TLS listener");
-        Settings {
-            tls: Some(Tls {
-                client_auth: auth,
-                ..tls
-            }),
-            ..settings
-        }
+        Settings { tls: Some(Tls { client_auth: auth, ..tls }), ..settings }
     }
 }
 
@@ -45,15 +37,10 @@ fn required_lets_nobody_in_without_a_certificate_of_the_right_authority() {
     assert!(!answers(&site.endpoint(&site.authority.anonymous())));
     let folder = Scratch::new("stranger");
     let stranger = Authority::new(folder.path()).client("alice").own;
-    let files = barnabas_tests::certs::ClientFiles {
-        ca: site.authority.ca(),
-        own: stranger,
-    };
+    let files = barnabas_tests::certs::ClientFiles { ca: site.authority.ca(), own: stranger };
     assert!(!answers(&site.endpoint(&files)));
     assert!(
-        Connection::open(&site.gateway.bootstrap())
-            .and_then(|mut c| c.metadata(Some(&[])))
-            .is_err(),
+        Connection::open(&site.gateway.bootstrap()).and_then(|mut c| c.metadata(Some(&[]))).is_err(),
         "no TLS, no answer"
     );
 }
@@ -71,10 +58,7 @@ fn optional_lets_an_anonymous_client_in_but_gives_it_no_key() {
     rd::produce(&alice, &topic, &records, &[]);
     assert_same(&records, &rd::read_all(&alice, &topic));
     let reading = rd::read(&anonymous, &topic, &[]);
-    assert_eq!(
-        reading.error,
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-    );
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::TopicAuthorizationFailed));
     site.assert_sealed(&topic, 1, &secret);
 }
 
@@ -118,18 +102,11 @@ fn a_list_that_grows_takes_effect_without_a_signal() {
     let list = authority.revoke(&[]);
     let home = barnabas_tests::gateway::Home::new();
     let mut settings = Settings::new(broker.address()).with_tls(&server);
-    settings.tls = Some(Tls {
-        server,
-        client_auth: ClientAuth::Required,
-        crls: vec![list],
-    });
+    settings.tls = Some(Tls { server, client_auth: ClientAuth::Required, crls: vec![list] });
     let mut gateway = barnabas_tests::gateway::Gateway::start(&home, settings);
     gateway.expect_in_log("certificate");
     gateway.expect_in_log("handshake");
-    let (at_alice, at_bob) = (
-        Endpoint::tls(&gateway.bootstrap(), &alice),
-        Endpoint::tls(&gateway.bootstrap(), &bob),
-    );
+    let (at_alice, at_bob) = (Endpoint::tls(&gateway.bootstrap(), &alice), Endpoint::tls(&gateway.bootstrap(), &bob));
     assert!(answers(&at_alice) && answers(&at_bob));
     authority.revoke(&[&bob]);
     wait::until_true("bob's certificate is refused", || !answers(&at_bob));
@@ -148,29 +125,15 @@ fn a_new_server_certificate_is_shown_without_a_restart_and_a_broken_one_is_not()
     fs::copy(&fresh.private_key, &site.server.private_key).expect("copied");
     fs::copy(&fresh.certificate, &site.server.certificate).expect("copied");
     site.gateway.reload(|_| {});
-    let trusting_new = |own| {
-        Endpoint::tls(
-            &site.gateway.bootstrap(),
-            &barnabas_tests::certs::ClientFiles {
-                ca: other.ca(),
-                own,
-            },
-        )
-    };
+    let trusting_new =
+        |own| Endpoint::tls(&site.gateway.bootstrap(), &barnabas_tests::certs::ClientFiles { ca: other.ca(), own });
     let own = alice.tls.as_ref().and_then(|files| files.own.clone());
-    wait::until_true("the new certificate is shown", || {
-        answers(&trusting_new(own.clone()))
-    });
+    wait::until_true("the new certificate is shown", || answers(&trusting_new(own.clone())));
     fs::write(&site.server.certificate, "not a certificate").expect("written");
     site.gateway.signal(barnabas_tests::process::Signal::HUP);
     site.gateway.wait_for_log("certificate");
-    let trusting_new = Endpoint::tls(
-        &site.gateway.bootstrap(),
-        &barnabas_tests::certs::ClientFiles {
-            ca: other.ca(),
-            own,
-        },
-    );
+    let trusting_new =
+        Endpoint::tls(&site.gateway.bootstrap(), &barnabas_tests::certs::ClientFiles { ca: other.ca(), own });
     assert!(answers(&trusting_new), "the old one stays in use");
 }
 
@@ -180,11 +143,7 @@ fn a_spiffe_id_is_a_principal() {
     let change = |settings: Settings| Settings {
         principal_from: Some("san_uri".to_owned()),
         mapping_rules: vec![],
-        rules: vec![Rule::sealed_pattern(
-            "sealed.*",
-            &format!("User:{id}"),
-            &format!("User:{id}"),
-        )],
+        rules: vec![Rule::sealed_pattern("sealed.*", &format!("User:{id}"), &format!("User:{id}"))],
         ..settings
     };
     let mut site = Site::with(Broker::shared(), change);
@@ -193,9 +152,7 @@ fn a_spiffe_id_is_a_principal() {
     let (topic, secret) = (site.sealed_topic(1), secret());
     let uri = |text: &str| vec![SanType::URI(text.try_into().expect("a URI"))];
     let orders = site.authority.client_with("whoever", uri(id));
-    let other = site
-        .authority
-        .client_with("whoever", uri("spiffe://example.org/other"));
+    let other = site.authority.client_with("whoever", uri("spiffe://example.org/other"));
     let records = [numbered(&secret, 0, 0)];
     rd::produce(&site.endpoint(&orders), &topic, &records, &[]);
     assert!(rd::try_produce(&site.endpoint(&other), &topic, &numbered(&secret, 1, 0)).is_err());
@@ -228,7 +185,6 @@ fn sasl_of_the_client_passes_to_the_broker_untouched() {
     let change = |settings: Settings| Settings {
         upstream: broker.site().sasl_address.clone(),
         upstream_client: vec![
-            "security.protocol: sasl_plaintext".to_owned(),
             "sasl.mechanism: SCRAM-SHA-256".to_owned(),
             "sasl.username: alice".to_owned(),
             format!("sasl.password: {{ file: {} }}", file.display()),
@@ -250,21 +206,13 @@ fn sasl_of_the_client_passes_to_the_broker_untouched() {
                 ("message.timeout.ms", "20000"),
             ]
         };
-        rd::produce(
-            &alice,
-            &topic,
-            &records[5 * n..5 * n + 5],
-            &sasl("alice-secret"),
-        );
+        rd::produce(&alice, &topic, &records[5 * n..5 * n + 5], &sasl("alice-secret"));
         let reading = rd::read(&alice, &topic, &sasl("alice-secret"));
         assert_eq!(reading.error, None);
         assert_same(&records[..5 * n + 5], &reading.records);
         let mut wrong = rd::Producer::new(&alice, &sasl("not the password"));
         wrong.send(&topic, &numbered(&secret, 99, 0));
-        assert!(
-            wrong.outcomes()[0].is_err(),
-            "the broker decides about passwords"
-        );
+        assert!(wrong.outcomes()[0].is_err(), "the broker decides about passwords");
     }
     site.assert_sealed(&topic, records.len(), &secret);
 }

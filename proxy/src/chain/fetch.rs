@@ -7,17 +7,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
-use super::refusal::{Reason, Refusal};
+use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::ShareFetchResponse;
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::{TopicId, TopicIds};
+use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, ReadAccess};
@@ -49,6 +51,8 @@ struct ReadPartition {
     order: OrderCheck,
     /// Where the client last said it stands. A partition in a fetch session is named only when that changes.
     fetch_offset: i64,
+    /// Since when nothing can be given for want of keys. Consumers retry that without a word, so it must end.
+    unavailable: Option<Instant>,
     /// The last refusal that was logged: a client that asks again and again must not fill the log.
     logged: Option<Refusal>,
 }
@@ -155,10 +159,32 @@ impl FetchChain {
             match self.partition(topic, partition.index, records, Delivery::InOrder).await {
                 Ok(None) => {}
                 Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
-                Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
+                Err(reason) => {
+                    let code = self.final_code(topic, partition.index, reason);
+                    edits.push((entry, FetchEdit::Refuse(code)));
+                }
             }
         }
         response.rebuild(frame, edits, book)
+    }
+
+    /// What the client hears. Consumers retry a lack of keys silently; when it lasts, that would be an empty topic to
+    /// them, so after [`SILENCE_LIMIT`] they are told.
+    fn final_code(&mut self, topic: TopicRef<'_>, index: i32, reason: Reason) -> i16 {
+        let name: Option<Arc<str>> = match topic {
+            TopicRef::Name(name) => Some(Arc::from(name)),
+            TopicRef::Id(id) => self.topic_ids.name(&id),
+        };
+        let topic = name.and_then(|name| self.topics.get_mut(&name));
+        let Some(partition) = topic.map(|topic| topic.partitions.entry(index).or_insert_with(ReadPartition::new)) else {
+            return reason.error_code();
+        };
+        if !reason.is_retriable() {
+            partition.unavailable = None;
+            return reason.error_code();
+        }
+        let since = *partition.unavailable.get_or_insert_with(Instant::now);
+        if since.elapsed() < SILENCE_LIMIT { reason.error_code() } else { TOPIC_AUTHORIZATION_FAILED }
     }
 
     /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
@@ -219,15 +245,28 @@ impl FetchChain {
             Ok(access) => Ok(access.clone()),
             Err(reason) => Err(*reason),
         };
-        let mut out = Vec::new();
+        // Opened records are shorter than sealed ones; only a compressed batch grows.
+        let mut out = Vec::with_capacity(records.len());
+        let shared_budget = self.scratch.has_begun();
         let opened = match access {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
         };
         self.metrics.opened(opened.records, opened.bytes);
+        if let Some(partition) = self.topics.get_mut(&name).and_then(|topic| topic.partitions.get_mut(&index))
+            && !out.is_empty()
+        {
+            partition.unavailable = None;
+        }
         let Some(refusal) = opened.refusal else {
             return Ok(Some(Bytes::from(out)));
         };
+        let too_large = Reason::Batch(BatchError::Inflate(InflateError::TooLarge));
+        if refusal.reason == too_large && shared_budget && delivery == Delivery::InOrder {
+            // Other partitions have used up what one response may inflate: nothing is wrong with the record, and the
+            // client asks for it again. What is too large alone is refused when it comes first.
+            return Ok(Some(Bytes::from(out)));
+        }
         self.report(&name, index, refusal);
         if out.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
             return Err(refusal.reason);
@@ -276,7 +315,7 @@ impl FetchChain {
             match opening.run(&source) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
-                    let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;
+                    let found = timeout_at((*patience).into(), keys.session(principal, stream, key_id)).await;
                     let found = found.unwrap_or(Err(super::NOT_IN_TIME));
                     topic.sessions.remember(key_id, found);
                 }
@@ -295,7 +334,7 @@ impl FetchChain {
             Some(topic) => matches!(&topic.access, Err(reason) if *reason == Reason::Unasked(NO_KEY)),
         };
         if stale {
-            let access = timeout_at(self.patience, keys.reader(principal, name)).await;
+            let access = timeout_at(self.patience.into(), keys.reader(principal, name)).await;
             let access = access.unwrap_or(Err(super::NOT_IN_TIME));
             let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
             topic.access = access;
@@ -360,7 +399,7 @@ impl ReadTopic {
 
 impl ReadPartition {
     fn new() -> Self {
-        Self { order: OrderCheck::default(), fetch_offset: i64::MIN, logged: None }
+        Self { order: OrderCheck::default(), fetch_offset: i64::MIN, unavailable: None, logged: None }
     }
 }
 
@@ -376,6 +415,9 @@ impl KnownSessions {
 fn refused_before_start(reason: Reason) -> Opened {
     Opened { refusal: Some(Refusal { offset: -1, reason }), ..Opened::default() }
 }
+
+/// As long as Kafka's own default request timeout: what has not come back by then is an outage, not a hiccup.
+const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Stands for "not asked yet" where a reason is needed.
 const NO_KEY: KeyId = KeyId::from_bytes([0; 16]);

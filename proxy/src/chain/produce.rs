@@ -16,7 +16,7 @@ use super::Cleared;
 use super::refusal::Reason;
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
-use super::seal::{Scratch, SealError, Sealed, check_sealed, seal_records};
+use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
 use super::topic_ids::{TopicId, TopicIds};
 use crate::frame::{Call, Segments};
 use crate::identity::Principal;
@@ -104,6 +104,11 @@ impl ProduceChain {
         }
     }
 
+    /// The keyring's topic, when there is one.
+    pub fn keyring_topic(&self) -> Option<&str> {
+        self.keys.keyring_topic()
+    }
+
     /// The topic ids of a request whose names are not known yet: to be asked for before [`Self::clear`].
     pub fn unknown_ids(&self, request: &ProduceRequest) -> Vec<TopicId> {
         super::unknown_ids(request.topics.iter().map(|topic| &topic.name), &self.topic_ids)
@@ -161,7 +166,7 @@ impl ProduceChain {
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
         // An open transaction on the keyring would hide what is written behind it from everyone until it ends.
-        if transactional && self.keys.is_keyring(&name) {
+        if transactional && self.keys.keyring_topic() == Some(&*name) {
             return Err(Reason::NotWriter);
         }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
@@ -176,18 +181,18 @@ impl ProduceChain {
             let Some(written) = self.topics.get_mut(&name) else {
                 return Err(Reason::Unavailable("topic was forgotten"));
             };
-            let session = match &written.access {
+            let (session, compress) = match &written.access {
                 Err(reason) => return Err(*reason),
                 Ok(WriteAccess::Pass) => return Ok(None),
                 Ok(WriteAccess::SealedByClient(rules)) => {
                     check_sealed(records, &**rules, self.max_inflated, &mut self.scratch)?;
                     return Ok(None);
                 }
-                Ok(WriteAccess::Seal(session)) => session.clone(),
+                Ok(WriteAccess::Seal(session, compress)) => (session.clone(), *compress),
             };
             let lanes = &mut written.lanes;
-            let sealed =
-                seal_with(&session, lanes, partition.index, records, self.max_inflated, &mut self.scratch);
+            let terms = SealTerms { partition: partition.index, compress, max_inflated: self.max_inflated };
+            let sealed = seal_with(&session, lanes, records, &terms, &mut self.scratch);
             match sealed {
                 Ok((out, sealed)) => {
                     self.metrics.sealed(sealed.records, sealed.bytes);
@@ -223,7 +228,7 @@ impl ProduceChain {
         let fresh = || WriteTopic { access: Ok(WriteAccess::Pass), lanes: HashMap::new(), generation };
         let topic = self.topics.entry(name).or_insert_with(fresh);
         let same = match (&topic.access, &access) {
-            (Ok(WriteAccess::Seal(old)), Ok(WriteAccess::Seal(new))) => Arc::ptr_eq(old, new),
+            (Ok(WriteAccess::Seal(old, _)), Ok(WriteAccess::Seal(new, _))) => Arc::ptr_eq(old, new),
             _ => false,
         };
         if !same {
@@ -260,17 +265,17 @@ impl ProduceChain {
 fn seal_with(
     session: &Arc<Session>,
     lanes: &mut HashMap<i32, Lane>,
-    partition: i32,
     records: &[u8],
-    max_inflated: usize,
+    terms: &SealTerms,
     scratch: &mut Scratch,
 ) -> Result<(Bytes, Sealed), SealError> {
-    let lane = match lanes.entry(partition) {
+    let lane = match lanes.entry(terms.partition) {
         std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
         std::collections::hash_map::Entry::Vacant(entry) => entry.insert(session.lane()?),
     };
-    let mut out = Vec::new();
-    let sealed = seal_records(records, partition, lane, max_inflated, scratch, &mut out)?;
+    // A little more than came: the envelopes of records of a kilobyte. Smaller records make it grow once.
+    let mut out = Vec::with_capacity(records.len() + records.len() / 16);
+    let sealed = seal_records(records, lane, terms, scratch, &mut out)?;
     Ok((Bytes::from(out), sealed))
 }
 

@@ -5,9 +5,11 @@
 //! headers, producer id and sequence. What must never happen: a value leaves here as it came. On any
 //! error nothing of the partition leaves.
 
+use barnabas_crypto::parcel::{self, ParcelPlan};
 use barnabas_crypto::{Header, Lane, Place, RECORD_OVERHEAD};
 
 use super::refusal::Reason;
+use crate::config::Compress;
 use crate::frame::batch::{
     BatchError, BatchHeader, Codec, Entry, InflateError, RecordView, Records, entries, finish_batch, inflate,
     put_varint, start_batch, varint_len,
@@ -38,6 +40,18 @@ pub enum SealError {
     /// The session is at one of its limits, or cannot seal.
     #[error(transparent)]
     Session(#[from] barnabas_crypto::Error),
+}
+
+/// How a partition's records are sealed.
+#[derive(Debug, Clone, Copy)]
+pub struct SealTerms {
+    /// The partition: bound into every record.
+    pub partition: i32,
+    /// Whether values are compressed first. Only what the client has sent in one record is compressed together, so
+    /// no other client's bytes can be guessed by their length.
+    pub compress: Compress,
+    /// Bound for one inflated batch.
+    pub max_inflated: usize,
 }
 
 /// Working memory that is kept between batches, so that sealing allocates nothing per record.
@@ -81,6 +95,16 @@ impl Budget {
         body
     }
 
+    /// Whether anything has been paid.
+    pub(super) fn has_begun(&self) -> bool {
+        self.spent > 0
+    }
+
+    /// What is left of `limit`.
+    pub(super) fn left(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.spent)
+    }
+
     /// Pays for `bytes` that are written besides.
     pub(super) fn pay(&mut self, bytes: usize, limit: usize) -> Result<(), BatchError> {
         self.spent = self.spent.saturating_add(bytes);
@@ -91,9 +115,8 @@ impl Budget {
 /// Seals `records` (one partition's records field) and appends the result to `out`.
 pub fn seal_records(
     records: &[u8],
-    partition: i32,
     lane: &mut Lane,
-    max_inflated: usize,
+    terms: &SealTerms,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<Sealed, SealError> {
@@ -104,7 +127,7 @@ pub fn seal_records(
             Entry::Legacy(_, magic) => return Err(BatchError::Magic(magic).into()),
             Entry::Partial(_) => return Err(BatchError::Truncated.into()),
         };
-        let sealed = seal_batch(batch, partition, lane, max_inflated, scratch, out)?;
+        let sealed = seal_batch(batch, lane, terms, scratch, out)?;
         total.records += sealed.records;
         total.bytes += sealed.bytes;
     }
@@ -160,9 +183,8 @@ pub(super) fn sealed_part<'b>(body: &'b [u8], record: &RecordView) -> Result<&'b
 
 fn seal_batch(
     batch: &[u8],
-    partition: i32,
     lane: &mut Lane,
-    max_inflated: usize,
+    terms: &SealTerms,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<Sealed, SealError> {
@@ -172,11 +194,11 @@ fn seal_batch(
         return Err(SealError::Control);
     }
     let Scratch { inflated, proof, budget } = scratch;
-    let body = budget.plain_body(batch, &header, max_inflated, inflated)?;
+    let body = budget.plain_body(batch, &header, terms.max_inflated, inflated)?;
     let mut walk = Records::new(0, header.record_count);
     // The count is a peer's number, but a record takes seven bytes at the least.
     let count = (header.record_count as usize).min(body.len() / SHORTEST_RECORD + 1);
-    budget.pay(count * GROWTH_PER_RECORD, max_inflated)?;
+    budget.pay(count * GROWTH_PER_RECORD, terms.max_inflated)?;
     out.reserve(batch.len().max(body.len()) + count * GROWTH_PER_RECORD);
     let start = start_batch(batch, out)?;
     let mut sealed = Sealed::default();
@@ -189,7 +211,7 @@ fn seal_batch(
         last_delta = record.offset_delta;
         sealed.records += 1;
         sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
-        seal_record(body, &record, partition, lane, proof, out)?;
+        seal_record(body, &record, lane, terms, proof, out)?;
     }
     finish_batch(out.get_mut(start..).ok_or(BatchError::Truncated)?)?;
     Ok(sealed)
@@ -218,8 +240,8 @@ pub(super) fn plain_body<'a>(
 fn seal_record(
     body: &[u8],
     record: &RecordView,
-    partition: i32,
     lane: &mut Lane,
+    terms: &SealTerms,
     proof: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<(), SealError> {
@@ -227,12 +249,18 @@ fn seal_record(
     let head = part(&record.head)?;
     let headers = part(&record.headers)?;
     let record_key = record.key.as_ref().map(part).transpose()?;
-    let place = Place { partition, record_key };
+    let place = Place { partition: terms.partition, record_key };
     let Some(value) = &record.value else {
         proof.clear();
         lane.seal_tombstone(&place, proof)?;
         return put_tombstone(head, record.header_count, headers, proof, out);
     };
+    if terms.compress == Compress::Record && value.len() >= LEAST_COMPRESSED {
+        proof.clear();
+        let plan = ParcelPlan { headers: None, codec: Some(parcel::Codec::Zstd), bucket: None };
+        lane.seal_parcel(&place, &plan, part(value)?, proof)?;
+        return put_value(head, proof, record.header_count, headers, out);
+    }
     let sealed_len = to_i32(lane.sealed_len(value.len()))?;
     let length = head.len()
         + varint_len(sealed_len)
@@ -244,6 +272,24 @@ fn seal_record(
     put_varint(out, sealed_len);
     lane.seal(&place, part(value)?, out)?;
     put_varint(out, record.header_count);
+    out.extend_from_slice(headers);
+    Ok(())
+}
+
+fn put_value(
+    head: &[u8],
+    value: &[u8],
+    header_count: i32,
+    headers: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), SealError> {
+    let value_len = to_i32(value.len())?;
+    let length = head.len() + varint_len(value_len) + value.len() + varint_len(header_count) + headers.len();
+    put_varint(out, to_i32(length)?);
+    out.extend_from_slice(head);
+    put_varint(out, value_len);
+    out.extend_from_slice(value);
+    put_varint(out, header_count);
     out.extend_from_slice(headers);
     Ok(())
 }
@@ -276,6 +322,9 @@ fn put_tombstone(
 fn to_i32(length: usize) -> Result<i32, BatchError> {
     i32::try_from(length).map_err(|_| BatchError::Malformed("record length"))
 }
+
+/// A shorter value does not get shorter.
+const LEAST_COMPRESSED: usize = 64;
 
 /// The envelope, and what its length adds to the two lengths before it; a tombstone's header is no longer.
 const GROWTH_PER_RECORD: usize = RECORD_OVERHEAD + 8;

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 
 use super::open::{self, Access, Opened, Opener, Opening, Sessions, Source, Step};
 use super::refusal::Reason;
-use super::seal::{self, seal_records};
-use crate::config::OnUnreadable;
+use super::seal::{self, SealTerms, seal_records};
+use crate::config::{Compress, OnUnreadable};
 use crate::frame::batch::{BATCH_OVERHEAD, BatchHeader, Records, entries, finish_batch, put_varint};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -143,9 +143,11 @@ fn pair(key_id: u8) -> (Lane, One) {
 
 fn sealed(lane: &mut Lane, records: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    seal_records(records, 5, lane, 1 << 24, &mut seal::Scratch::default(), &mut out).unwrap();
+    seal_records(records, lane, &TERMS, &mut seal::Scratch::default(), &mut out).unwrap();
     out
 }
+
+const TERMS: SealTerms = SealTerms { partition: 5, compress: Compress::None, max_inflated: 1 << 24 };
 
 fn source<'a>(sessions: &'a One, on_unreadable: OnUnreadable, fetch_offset: i64) -> Source<'a> {
     let opener = Opener::Gateway(sessions);
@@ -307,8 +309,22 @@ fn control_batches_pass_untouched_and_clients_may_not_write_them() {
     assert!(outcome.refusal.is_none());
     assert_eq!(back, control);
     let mut out = Vec::new();
-    let written = seal_records(&control, 5, &mut lane, 1 << 20, &mut seal::Scratch::default(), &mut out);
+    let written = seal_records(&control, &mut lane, &TERMS, &mut seal::Scratch::default(), &mut out);
     assert!(matches!(written, Err(seal::SealError::Control)));
+}
+
+#[test]
+fn a_record_compressed_before_it_was_sealed_comes_back_and_is_smaller() {
+    let (mut lane, sessions) = pair(9);
+    let text = b"{\"status\":\"shipped\",\"country\":\"nowhere\"}".repeat(40);
+    let plain = batch(0, &[record(&text), record(b"short")], 0);
+    let terms = SealTerms { compress: Compress::Record, ..TERMS };
+    let mut stored = Vec::new();
+    seal_records(&plain, &mut lane, &terms, &mut seal::Scratch::default(), &mut stored).unwrap();
+    assert!(stored.len() < plain.len() / 4);
+    let (back, outcome) = opened(&stored, &source(&sessions, OnUnreadable::Fail, 0), &mut OrderCheck::default());
+    assert!(outcome.refusal.is_none());
+    assert_eq!(read(&back), read(&plain));
 }
 
 #[test]
@@ -321,7 +337,7 @@ fn hostile_batches_to_seal_are_refused_and_nothing_leaves() {
     let bomb = batch(0, &[record(&vec![0; 20 << 20])], 4);
     for hostile in [count_lie, bad_crc, bomb, good[..40].to_vec(), vec![0xff; 200]] {
         let mut out = Vec::new();
-        let sealed = seal_records(&hostile, 5, &mut lane, 1 << 20, &mut seal::Scratch::default(), &mut out);
+        let sealed = seal_records(&hostile, &mut lane, &SealTerms { max_inflated: 1 << 20, ..TERMS }, &mut seal::Scratch::default(), &mut out);
         assert!(sealed.is_err());
         assert!(out.capacity() < 8 << 20, "took {}", out.capacity());
     }
@@ -404,7 +420,7 @@ fn offsets_that_do_not_rise_are_refused_in_both_directions() {
     assert!(outcome.stopped);
     let plain = batch(0, &[record(b"one")], 0);
     let mut out = Vec::new();
-    let sealed = seal_records(&merged(&plain, &plain), 5, &mut lane, 1 << 20, &mut seal::Scratch::default(), &mut out);
+    let sealed = seal_records(&merged(&plain, &plain), &mut lane, &TERMS, &mut seal::Scratch::default(), &mut out);
     assert!(sealed.is_err());
 }
 
@@ -427,7 +443,7 @@ fn many_small_bombs_in_one_message_cost_no_more_than_one() {
     let bomb = batch(0, &[record(&vec![0; 3 << 20])], 4);
     let mut scratch = seal::Scratch::default();
     let mut seal = |scratch: &mut seal::Scratch| {
-        seal_records(&bomb, 5, &mut lane, 4 << 20, scratch, &mut Vec::new()).map(|sealed| sealed.records)
+        seal_records(&bomb, &mut lane, &SealTerms { max_inflated: 4 << 20, ..TERMS }, scratch, &mut Vec::new()).map(|sealed| sealed.records)
     };
     assert_eq!(seal(&mut scratch).unwrap(), 1);
     assert!(seal(&mut scratch).is_err(), "the next partition of the same request");

@@ -34,6 +34,12 @@ impl TopicIds {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// The id of a name, for rare questions: it looks through all of them.
+    pub fn id(&self, name: &str) -> Option<TopicId> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        names.iter().find(|(_, known)| &***known == name).map(|(id, _)| *id)
+    }
+
     /// Takes note of a pair from a Metadata response. The zero id means "no id".
     pub fn learn(&self, id: TopicId, name: &str) -> Result<(), TopicIdConflict> {
         if id == [0; 16] {

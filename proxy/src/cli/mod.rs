@@ -4,6 +4,8 @@
 
 mod exit;
 mod output;
+mod desk;
+mod moment;
 mod serve;
 mod check;
 mod init;

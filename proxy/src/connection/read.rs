@@ -35,16 +35,14 @@ pub struct FrameReader<R> {
     stream: R,
     buffer: BytesMut,
     limit: usize,
+    /// How much the next read of a new frame asks for: grows while reads fill what they were given.
+    ask: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes from `stream`.
     pub fn new(stream: R, limit: usize) -> Self {
-        Self {
-            stream,
-            buffer: BytesMut::new(),
-            limit,
-        }
+        Self { stream, buffer: BytesMut::new(), limit, ask: LEAST_READ_BYTES }
     }
 
     /// The next frame without its four length bytes; `None` when the stream ended between two frames.
@@ -98,24 +96,31 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// complete gets its memory by doubling, as its bytes come: a length alone takes nothing.
     fn make_room(&mut self, missing: usize) {
         let trusted = TRUSTED_FRAME_BYTES.max(self.buffer.len());
-        self.buffer.reserve(missing.min(trusted).max(READ_BYTES));
+        self.buffer.reserve(missing.min(trusted));
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(READ_BYTES);
+            self.buffer.reserve(self.ask);
         }
+        let given = self.buffer.capacity() - self.buffer.len();
         // `read_buf` keeps no state of its own between two polls, so it can be made anew for each.
         let outcome = pin!(self.stream.read_buf(&mut self.buffer)).poll(context);
-        if outcome.is_pending() && self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+        match &outcome {
+            Poll::Pending if self.buffer.is_empty() => self.buffer = BytesMut::new(),
+            Poll::Ready(Ok(read)) if *read == given => self.ask = (self.ask * 2).min(MOST_READ_BYTES),
+            Poll::Ready(Ok(read)) if *read < self.ask / 4 => self.ask = (self.ask / 2).max(LEAST_READ_BYTES),
+            _ => {}
         }
         outcome
     }
 }
 
-/// One read asks for this much: below 16 KiB the system calls cost more than the copying.
-const READ_BYTES: usize = 64 * 1024;
+/// The first read of a connection asks for this much: below 16 KiB the system calls cost more than the copying.
+const LEAST_READ_BYTES: usize = 16 * 1024;
+
+/// A busy connection asks for this much at once.
+const MOST_READ_BYTES: usize = 512 * 1024;
 
 /// Up to here an announced length is given its memory at once; above it memory follows the bytes.
 const TRUSTED_FRAME_BYTES: usize = 2 * 1024 * 1024;
@@ -167,7 +172,7 @@ mod tests {
         drop(near);
         let mut reader = FrameReader::new(far, 104_857_600);
         assert!(matches!(reader.next().await, Err(ReadError::Io(_))));
-        assert!(reader.buffer.capacity() <= 2 * TRUSTED_FRAME_BYTES + READ_BYTES);
+        assert!(reader.buffer.capacity() <= 2 * TRUSTED_FRAME_BYTES + MOST_READ_BYTES);
     }
 
     #[tokio::test]

@@ -22,7 +22,8 @@ use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::topic_ids::{TopicId, TopicIds};
 use crate::chain::Cleared;
-use crate::frame::{Call, CorrelationId, RequestHeader, Segments, Treatment, api};
+use crate::chain::refusal::POLICY_VIOLATION;
+use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
 /// The request side of one connection.
@@ -82,12 +83,35 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         match (call.api_key, call.api().map(|api| api.treatment)) {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
+            (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => self.refuse_meddling(&frame, since).await,
             (_, Some(Treatment::Decode | Treatment::Pass)) => {
                 let cleared = Cleared::pass(call, frame).map_err(RewriteError::from)?;
                 self.forward(cleared, Some((call, Note::Plain)), since).await?;
                 Ok(None)
             }
             _ => Err(super::Error::Refused(call)),
+        }
+    }
+
+    /// Whether a request names the keyring's topic, by name or id. Its bytes are searched instead of walked: a request
+    /// that merely mentions it in another place is refused too, and can be made at a broker.
+    fn names_keyring(&self, frame: &[u8]) -> bool {
+        let Some(topic) = self.produce.keyring_topic() else { return false };
+        let holds = |part: &[u8]| frame.windows(part.len()).any(|window| window == part);
+        holds(topic.as_bytes()) || self.topic_ids.id(topic).is_some_and(|id| holds(&id))
+    }
+
+    /// Whoever may delete or alter topics at the brokers could otherwise end everybody's keys through us.
+    async fn refuse_meddling(&mut self, frame: &Bytes, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let header = RequestHeader::parse(frame).map_err(RewriteError::from)?;
+        tracing::warn!(event = "keyring_request_refused", api = header.call.api().map_or("", |api| api.name));
+        let message = "the keyring topic is changed at the brokers only, not through the gateway";
+        match refusal::refuse(frame, &header, POLICY_VIOLATION, Some(message))? {
+            Refusal::Answer(answer) => {
+                self.push(Due::Own(answer), since).await?;
+                Ok(None)
+            }
+            Refusal::Silence | Refusal::Close => Err(super::Error::Refused(header.call)),
         }
     }
 
@@ -180,6 +204,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
 
 /// Of no meaning to anybody: answers are paired by their order, and this one never reaches a client.
 const OWN_CORRELATION_ID: i32 = 0x6261_726e;
+
+/// Requests that could take the keyring's topic or its records away: DeleteTopics, DeleteRecords, AlterConfigs,
+/// CreatePartitions, IncrementalAlterConfigs.
+const MEDDLING: [ApiKey; 5] = [ApiKey(20), ApiKey(21), ApiKey(33), ApiKey(37), ApiKey(44)];
 
 /// What brokers see in their request logs.
 const OWN_CLIENT_ID: &str = "barnabas";

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::config::{self, Config, KeystoreBackend};
-use crate::keyring::{KeyringTopic, LiveKeyring};
+use crate::keyring::{KeyringTopic, LiveKeyring, TopicError};
 use crate::metrics::Metrics;
 use crate::steward::{Delegate, DelegateSettings, ExclusivePublisher};
 
@@ -35,6 +35,23 @@ impl Drop for OpenKeyring {
 impl OpenKeyring {
     /// Makes sure that the topic is there and begins to follow it.
     pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        Self::prepared(config, metrics, |topic| {
+            topic.ensure()?;
+            topic.check_settings()
+        })
+        .await
+    }
+
+    /// Begins to follow a topic that is there; makes none.
+    pub async fn existing(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        Self::prepared(config, metrics, KeyringTopic::check_exists).await
+    }
+
+    async fn prepared(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        prepare: impl FnOnce(&KeyringTopic) -> Result<(), TopicError> + Send + 'static,
+    ) -> Result<Self, Error> {
         let root = config.steward.root_public_key.ok_or(Error::NoRootKey)?;
         let root = VerifyingKey::from_bytes(root);
         let cluster = config.keyring_cluster().ok_or(Error::NoRootKey)?;
@@ -42,12 +59,7 @@ impl OpenKeyring {
         let topic = Arc::new(topic);
         let prepared = topic.clone();
         // Asked again as long as Kafka does not answer: a gateway that starts before its brokers must come up with them.
-        tokio::task::spawn_blocking(move || {
-            prepared.ensure()?;
-            prepared.check_settings()
-        })
-        .await
-        .map_err(|_| Error::Stopped)??;
+        tokio::task::spawn_blocking(move || prepare(&prepared)).await.map_err(|_| Error::Stopped)??;
         let live = Arc::new(LiveKeyring::new(root, metrics));
         let following = tokio::spawn(live.clone().follow(topic.follow()?));
         Ok(Self { live, topic, following })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use barnabas_crypto::{Session, StreamId};
 
 use crate::chain::seal::ClientSealed;
-use crate::config::OnUnreadable;
+use crate::config::{Compress, OnUnreadable};
 
 /// What becomes of records that a client writes.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub enum WriteAccess {
     /// They go as they are: the policy says that the topic is not sealed.
     Pass,
     /// They are sealed with this session, which was announced in the client's name.
-    Seal(Arc<Session>),
+    Seal(Arc<Session>, Compress),
     /// The client seals them itself; they are checked.
     SealedByClient(Arc<dyn ClientSealed>),
 }

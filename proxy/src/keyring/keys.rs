@@ -22,10 +22,10 @@ use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
 use super::topic::KeyringProducer;
 use crate::chain::refusal::Reason;
-use crate::config::{OnUnreadable, Policy, StreamRule};
+use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::steward::{Need, Steward};
+use crate::steward::{BY_POLICY, Need, Steward};
 
 /// Keys and policy as the data path sees them.
 pub struct Keys {
@@ -85,15 +85,18 @@ impl Keys {
         self.live.bump();
     }
 
-    /// Whether a topic is the keyring.
-    pub fn is_keyring(&self, topic: &str) -> bool {
-        self.sealing.as_ref().is_some_and(|sealing| sealing.topic == topic)
+    /// The keyring's topic, when there is one.
+    pub fn keyring_topic(&self) -> Option<&str> {
+        self.sealing.as_ref().map(|sealing| sealing.topic.as_str())
     }
 
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
-        if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
-            return self.keyring_writer(sealing, who);
+        if self.keyring_topic() == Some(topic) {
+            // Clients with keys of their own announce their sessions through us. Nobody else has anything to say there:
+            // objects are signed, but noise would fill it, and a tombstone makes compaction drop an object.
+            let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).map(|who| who.custody.clone()));
+            return if identity == Some(Custodian::Client) { Ok(WriteAccess::Pass) } else { Err(Reason::NotWriter) };
         }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(WriteAccess::Pass);
@@ -106,23 +109,7 @@ impl Keys {
             return Ok(WriteAccess::SealedByClient(Arc::new(rules)));
         }
         let session = self.session_of(sealing, &identity, &stream, who, None).await?;
-        Ok(WriteAccess::Seal(session))
-    }
-
-    /// Clients with keys of their own announce their sessions in the keyring. Nobody else has anything to say there:
-    /// garbage under an object's key would make compaction drop the object, and the topic is read from its start.
-    fn keyring_writer(&self, sealing: &Sealing, who: &Principal) -> Result<WriteAccess, Reason> {
-        if !self.live.is_caught_up() {
-            return Err(Reason::Unavailable("the keyring is still being read"));
-        }
-        let own_keys = |identity: &Identity| identity.custody == Custodian::Client;
-        let announces = self.live.read(|keyring| keyring.identity_of(who.as_str()).is_some_and(own_keys));
-        if announces {
-            Ok(WriteAccess::Pass)
-        } else {
-            tracing::warn!(event = "keyring_write_refused", principal = %who, topic = sealing.topic);
-            Err(Reason::NotWriter)
-        }
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// The same after the session `spent` has come to one of its limits.
@@ -132,7 +119,8 @@ impl Keys {
         };
         let identity = self.identity(sealing, who).await?;
         let stream = self.stream(sealing, who, topic).await?;
-        self.session_of(sealing, &identity, &stream, who, Some(spent)).await.map(WriteAccess::Seal)
+        let session = self.session_of(sealing, &identity, &stream, who, Some(spent)).await?;
+        Ok(WriteAccess::Seal(session, self.compress(topic)))
     }
 
     /// What becomes of records that `who` reads from `topic`.
@@ -227,6 +215,13 @@ impl Keys {
         }
     }
 
+    fn compress(&self, topic: &str) -> Compress {
+        match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) => rule.compress,
+            _ => Compress::None,
+        }
+    }
+
     async fn identity(&self, sealing: &Sealing, who: &Principal) -> Result<Identity, Reason> {
         let find = |live: &LiveKeyring| live.read(|keyring| keyring.identity_of(who.as_str()).cloned());
         if let Some(identity) = find(&self.live) {
@@ -275,6 +270,12 @@ impl Keys {
     ) -> Result<(), Reason> {
         let id = identity.id();
         let denied = if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter };
+        let named = match self.policy.load().stream(topic) {
+            StreamRule::Seal(rule) if right == Right::Read => Some(rule.may_read(who)),
+            StreamRule::Seal(rule) => Some(rule.may_write(who)),
+            _ => None,
+        };
+        let unnamed = named == Some(false);
         let granted = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let at = now();
@@ -284,17 +285,17 @@ impl Keys {
                     Right::Read => true,
                     Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
                 };
-                keyring.grants(id, stream.id).any(|g| g.right == right && g.is_valid(at) && covers(g)).then_some(())
+                let counts = |grant: &barnabas_crypto::Grant| {
+                    // A grant by policy ends here at once; the steward ends it for everyone a moment later.
+                    grant.right == right && grant.is_valid(at) && !(unnamed && grant.valid_to == BY_POLICY)
+                };
+                keyring.grants(id, stream.id).any(|grant| counts(grant) && covers(grant)).then_some(())
             })
         };
         if granted(&self.live).is_some() {
             return Ok(());
         }
-        let by_policy = match self.policy.load().stream(topic) {
-            StreamRule::Seal(rule) if right == Right::Read => rule.may_read(who),
-            StreamRule::Seal(rule) => rule.may_write(who),
-            _ => false,
-        };
+        let by_policy = named == Some(true);
         // A grant that was revoked by name is not given again by rule.
         let revoked = self.live.read(|keyring| {
             keyring.grants(id, stream.id).any(|grant| grant.right == right && grant.revoked_at.is_some())
@@ -389,6 +390,7 @@ impl Keys {
                 keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
             });
         });
+        self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
         // Writers stop when the head is too old, not only at the end of the session that they have.
         let headless = self.check_head(sealing).is_err();

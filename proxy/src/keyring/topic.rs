@@ -90,12 +90,24 @@ impl KeyringTopic {
 
     /// Creates the topic when it is not there, and refuses one that could lose objects. Blocking.
     pub fn ensure(&self) -> Result<(), TopicError> {
+        if self.exists()? { Ok(()) } else { self.create() }
+    }
+
+    /// Refuses to go on without the topic. Blocking.
+    pub fn check_exists(&self) -> Result<(), TopicError> {
+        if self.exists()? {
+            return Ok(());
+        }
+        Err(self.unfit("is not there; a gateway that seals makes it, and so does the first `barnabas` command that adds something".to_owned()))
+    }
+
+    fn exists(&self) -> Result<bool, TopicError> {
         let consumer: BaseConsumer<QuietContext> = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER_TIMEOUT).map_err(|e| self.kafka(e))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.name && topic.error().is_none());
         match found.map(|topic| topic.partitions().len()) {
-            None | Some(0) => self.create(),
-            Some(1) => Ok(()),
+            None | Some(0) => Ok(false),
+            Some(1) => Ok(true),
             Some(count) => Err(self.unfit(format!("has {count} partitions, a keyring has one; name another topic"))),
         }
     }

@@ -53,7 +53,7 @@ pub async fn discover(cluster: &Arc<Cluster>, tls: Option<&UpstreamTlsSource>) -
 async fn ask(cluster: &Cluster, tls: Option<&UpstreamTlsSource>) -> Result<(), DiscoveryError> {
     let tls = tls.map(UpstreamTlsSource::current);
     let (read, mut write) = upstream::connect(cluster, Target::Bootstrap, tls.as_ref(), ANSWER_LIMIT).await?;
-    let call = topology::call(CorrelationId(0));
+    let call = topology::call_for_brokers(CorrelationId(0));
     let request = Segments::whole(topology::request(call, "barnabas", Some(&[]))?);
     write.write_all_buf(&mut request.framed().map_err(RewriteError::from)?).await?;
     write.flush().await?;

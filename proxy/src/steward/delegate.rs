@@ -4,17 +4,19 @@
 //! another delegate was faster, the keyring is read again and the change decided again. What must never happen here:
 //! a change that was decided from an old keyring being written.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custody, EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite, UnixMillis,
+    Custody, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite,
 };
-use tokio::sync::Mutex;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::{Mutex, Notify};
 
-use super::plan::{CLOCK_SKEW_MILLIS, GrantRange, Plan, PlanError, StreamTerms};
+use super::mandate;
+use super::plan::{GrantRange, Plan, PlanError, StreamTerms};
 use super::publish::{ExclusivePublisher, PublishError};
 use super::{Answer, Need, Steward};
 use crate::chain::refusal::Reason;
@@ -74,6 +76,16 @@ pub enum Change {
         /// Of which right; `None` is both.
         right: Option<Right>,
     },
+    /// The end of all grants of a client, on every stream.
+    RevokeAll {
+        /// Of whom.
+        identities: Vec<IdentityId>,
+    },
+    /// The end of grants that the policy does not give any more.
+    Withdraw {
+        /// Their places, by stream.
+        grants: BTreeMap<StreamId, Vec<Slot>>,
+    },
     /// A new epoch before its time.
     Rotate {
         /// Of which stream.
@@ -109,8 +121,16 @@ pub struct Delegate {
     key: SigningKey,
     policy: ArcSwap<Policy>,
     publisher: Mutex<ExclusivePublisher>,
-    /// What is being fulfilled now.
-    asked: std::sync::Mutex<HashSet<Need>>,
+    /// Needs that wait for their turn. Whoever has the publisher next answers all of them in one transaction.
+    asked: std::sync::Mutex<Vec<Asked>>,
+    /// Policies that were in force before and whose grants have not been looked through yet.
+    superseded: std::sync::Mutex<Vec<Arc<Policy>>>,
+    policy_replaced: Notify,
+}
+
+struct Asked {
+    need: Need,
+    tell: oneshot::Sender<Result<(), Reason>>,
 }
 
 impl Delegate {
@@ -124,12 +144,27 @@ impl Delegate {
         policy: Policy,
     ) -> Self {
         let publisher = Mutex::new(ExclusivePublisher::new(topic, live.clone()));
-        Self { settings, live, kms, key, policy: ArcSwap::from_pointee(policy), publisher, asked: std::sync::Mutex::default() }
+        Self {
+            settings,
+            live,
+            kms,
+            key,
+            policy: ArcSwap::from_pointee(policy),
+            publisher,
+            asked: std::sync::Mutex::default(),
+            superseded: std::sync::Mutex::default(),
+            policy_replaced: Notify::new(),
+        }
     }
 
-    /// Puts another policy in force.
+    /// Puts another policy in force. Grants that only the old one gave are ended by [`Self::run`].
     pub fn replace_policy(&self, policy: Policy) {
-        self.policy.store(Arc::new(policy));
+        let policy = Arc::new(policy);
+        let old = self.policy.swap(policy.clone());
+        if *old != *policy {
+            self.superseded.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+            self.policy_replaced.notify_one();
+        }
     }
 
     /// Makes one change; `Ok` when the keyring here has it.
@@ -165,7 +200,7 @@ impl Delegate {
             }
             Change::Seal { topic } => plan.stream(topic, &self.terms(topic)).await.map(|_| ()),
             Change::Grant { identity, stream, right: Right::Write, range } => {
-                plan.grant_to_write(*identity, *stream, (range.valid_from, range.valid_to))
+                plan.grant_to_write(*identity, *stream, (range.valid_from, range.valid_to), &self.terms_of(*stream)).await
             }
             Change::Grant { identity, stream, right: Right::Read, range } => {
                 plan.grant_to_read(*identity, *stream, *range).await
@@ -176,10 +211,29 @@ impl Delegate {
                     _ => Ok(()),
                 }
             }
+            Change::RevokeAll { identities } => self.revoke_all(plan, identities).await,
+            Change::Withdraw { grants } => {
+                for (stream, grants) in grants {
+                    plan.withdraw(*stream, grants, &self.terms_of(*stream)).await?;
+                }
+                Ok(())
+            }
             Change::Rotate { stream } => plan.epoch(*stream, &self.terms_of(*stream)).await.map(|_| ()),
             Change::Remove { target, reason } => plan.remove(*target, reason),
             Change::Routine => self.routine(plan).await,
         }
+    }
+
+    async fn revoke_all(&self, plan: &mut Plan<'_>, identities: &[IdentityId]) -> Result<(), PlanError> {
+        let granted: Vec<(IdentityId, StreamId)> = self.live.read(|keyring| {
+            let streams: Vec<StreamId> = keyring.streams().map(|stream| stream.id).collect();
+            let all = identities.iter().flat_map(|identity| streams.iter().map(|stream| (*identity, *stream)));
+            all.filter(|(identity, stream)| keyring.grants(*identity, *stream).next().is_some()).collect()
+        });
+        for (identity, stream) in granted {
+            plan.revoke(identity, stream, None, &self.terms_of(stream)).await?;
+        }
+        Ok(())
     }
 
     /// The next epoch is made when a tenth of the present one is left, so that every gateway has heard of it in time.
@@ -195,26 +249,50 @@ impl Delegate {
         for stream in &due {
             // What stops one stream (its KMS key, the identity of a reader) must not stop the others, nor the heads
             // without which every writer stops.
-            let before = plan.len();
+            let mark = plan.mark();
             if let Err(error) = plan.epoch(*stream, &self.terms_of(*stream)).await {
-                plan.truncate(before);
+                plan.undo_to(mark);
                 tracing::error!(event = "steward_epoch_failed", %stream, %error);
             }
         }
         // A head vouches for what it has read; the new epochs are in the next one.
-        if plan.len() == 0 { plan.head() } else { Ok(()) }
+        if plan.mark() == 0 { plan.head() } else { Ok(()) }
     }
 
-    /// Does what is due by time, for ever.
+    /// Does what is due by time and by a change of policy, for ever.
     pub async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(self.settings.head_interval.min(LONGEST_PAUSE));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The policy may have changed while no delegate ran.
+        let mut unsettled = true;
         loop {
-            ticks.tick().await;
-            if let Err(error) = self.make(&Change::Routine).await {
-                tracing::warn!(event = "steward_routine_failed", %error);
+            tokio::select! {
+                _ = ticks.tick() => if let Err(error) = self.make(&Change::Routine).await {
+                    tracing::warn!(event = "steward_routine_failed", %error);
+                },
+                () = self.policy_replaced.notified() => unsettled = true,
+            }
+            if unsettled {
+                match self.settle_policy().await {
+                    Ok(()) => unsettled = false,
+                    Err(error) => tracing::warn!(event = "steward_withdrawal_failed", %error, "tried again soon"),
+                }
             }
         }
+    }
+
+    /// Ends the grants that a policy gave and the one in force does not give.
+    async fn settle_policy(&self) -> Result<(), ChangeError> {
+        let looked_through = self.superseded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let policy = self.policy.load_full();
+        let grants = self.live.read(|keyring| mandate::withdrawn(keyring, &policy, &looked_through, now()));
+        if !grants.is_empty() {
+            let count: usize = grants.values().map(Vec::len).sum();
+            self.make(&Change::Withdraw { grants }).await?;
+            tracing::info!(event = "steward_withdrew", grants = count, "the policy does not give them any more");
+        }
+        self.superseded.lock().unwrap_or_else(PoisonError::into_inner).drain(..looked_through.len());
+        Ok(())
     }
 
     fn terms_of(&self, stream: StreamId) -> StreamTerms {
@@ -249,53 +327,6 @@ impl Delegate {
         terms
     }
 
-    /// Checks a need against the policy in force: whoever asks may be mistaken, or not honest.
-    fn change_for(&self, need: Need) -> Result<Change, Reason> {
-        let policy = self.policy.load();
-        match need {
-            Need::Identity { principal } => {
-                if policy.enrolment(&principal) != Some(crate::config::Custody::Gateway) {
-                    return Err(Reason::NoIdentity);
-                }
-                Ok(Change::Enroll { principal: principal.as_str().to_owned(), by: "policy".to_owned() })
-            }
-            Need::Stream { topic } => {
-                let known = self.live.read(|keyring| keyring.stream_of_topic(&topic).is_some_and(|s| s.sealed));
-                match policy.stream(&topic) {
-                    StreamRule::Seal(_) => Ok(Change::Seal { topic }),
-                    _ if known => Ok(Change::Seal { topic }),
-                    _ => Err(Reason::Unlisted),
-                }
-            }
-            Need::Grant { identity, stream, right } => {
-                let (principal, topic) = self.live.read(|keyring| {
-                    let principal = keyring.identity(identity).map(|identity| identity.principal.clone());
-                    (principal, keyring.stream(stream).map(|stream| stream.topic.clone()))
-                });
-                let principal = principal.as_deref().and_then(crate::identity::Principal::parse);
-                let allowed = match (policy.stream(topic.as_deref().unwrap_or_default()), principal) {
-                    (StreamRule::Seal(rule), Some(who)) if right == Right::Read => rule.may_read(&who),
-                    (StreamRule::Seal(rule), Some(who)) => rule.may_write(&who),
-                    _ => false,
-                };
-                // A grant that was revoked by name is not given again by rule.
-                let revoked = self.live.read(|keyring| {
-                    keyring.grants(identity, stream).any(|grant| grant.right == right && grant.revoked_at.is_some())
-                });
-                if !allowed || revoked {
-                    return Err(if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter });
-                }
-                // Whom the policy names may read what the stream holds, from its first epoch on.
-                let range = GrantRange {
-                    first: Some(EpochNumber::FIRST),
-                    valid_from: UnixMillis::new(now().millis().saturating_sub(CLOCK_SKEW_MILLIS)),
-                    valid_to: UnixMillis::NEVER,
-                };
-                Ok(Change::Grant { identity, stream, right, range })
-            }
-        }
-    }
-
     /// Whether a need was met while it waited its turn.
     fn is_met(&self, need: &Need) -> bool {
         let at = now();
@@ -309,31 +340,86 @@ impl Delegate {
             }
         })
     }
+}
 
-    /// Makes the change that a need asks for, unless it is met.
-    async fn fulfil(&self, need: &Need) -> Result<(), Reason> {
-        let mut publisher = self.publisher.lock().await;
+impl Delegate {
+    /// Answers needs together. Each is answered by itself: one that cannot be decided does not stop the others.
+    async fn answer(&self, publisher: &mut ExclusivePublisher, batch: Vec<Asked>) {
+        let mut outcome = Err(PublishError::Fenced);
         for _ in 0..MOST_ATTEMPTS {
-            // Decided from everything that was written until now: while this waited its turn, the need may have
-            // been met, or the right that it asks for may have been taken away.
-            let written = match publisher.take().await {
-                Ok(()) if self.is_met(need) => return Ok(()),
-                Ok(()) => {
-                    let change = self.change_for(need.clone())?;
-                    self.attempt(&mut publisher, &change).await
+            outcome = self.attempt_all(publisher, &batch).await;
+            if !matches!(outcome, Err(PublishError::Fenced)) {
+                break;
+            }
+        }
+        let answers = outcome.unwrap_or_else(|error| {
+            tracing::warn!(event = "steward_failed", needs = batch.len(), %error);
+            vec![Err(Reason::Unavailable("the steward cannot write to the keyring")); batch.len()]
+        });
+        for (asked, answer) in batch.into_iter().zip(answers) {
+            // Whoever does not wait any more finds the keyring changed all the same.
+            asked.tell.send(answer).ok();
+        }
+    }
+
+    async fn attempt_all(
+        &self,
+        publisher: &mut ExclusivePublisher,
+        batch: &[Asked],
+    ) -> Result<Vec<Result<(), Reason>>, PublishError> {
+        publisher.take().await?;
+        let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
+        let mut decided: HashMap<&Need, Result<(), Reason>> = HashMap::new();
+        for Asked { need, .. } in batch {
+            if !decided.contains_key(need) {
+                let decision = self.decide_need(&mut plan, need).await;
+                decided.insert(need, decision);
+            }
+        }
+        let objects = plan.finish();
+        publisher.publish(&objects).await?;
+        for (need, _) in decided.iter().filter(|(_, answer)| answer.is_ok()) {
+            tracing::info!(event = "steward_granted", ?need);
+        }
+        let unknown = Err(Reason::Unavailable("the steward has not decided this need"));
+        Ok(batch.iter().map(|asked| decided.get(&asked.need).copied().unwrap_or(unknown)).collect())
+    }
+}
+
+impl Delegate {
+    /// Decided from everything that was written until now: while a need waited its turn it may have been met, or the
+    /// right that it asks for may have been taken away.
+    async fn decide_need(&self, plan: &mut Plan<'_>, need: &Need) -> Result<(), Reason> {
+        if self.is_met(need) {
+            return Ok(());
+        }
+        let change = self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), need))?;
+        let mark = plan.mark();
+        self.decide(plan, &change).await.map_err(|error| {
+            tracing::warn!(event = "steward_failed", ?need, %error);
+            plan.undo_to(mark);
+            Reason::Unavailable("the steward cannot decide this need")
+        })
+    }
+
+    async fn meet(&self, need: Need) -> Result<(), Reason> {
+        for _ in 0..MOST_ATTEMPTS {
+            let (tell, mut told) = oneshot::channel();
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(Asked { need: need.clone(), tell });
+            loop {
+                let mut publisher = self.publisher.lock().await;
+                match told.try_recv() {
+                    Ok(answer) => return answer,
+                    // Whoever had taken it along went away in the middle.
+                    Err(TryRecvError::Closed) => break,
+                    Err(TryRecvError::Empty) => {}
                 }
-                Err(error) => Err(error.into()),
-            };
-            match written {
-                Ok(()) => {
-                    tracing::info!(event = "steward_granted", ?need);
-                    return Ok(());
-                }
-                Err(ChangeError::Publish(PublishError::Fenced)) => {}
-                Err(error) => {
-                    tracing::warn!(event = "steward_failed", ?need, %error);
-                    return Err(Reason::Unavailable("the steward cannot write to the keyring"));
-                }
+                let batch = {
+                    let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+                    let count = asked.len().min(MOST_NEEDS_AT_ONCE);
+                    asked.drain(..count).collect()
+                };
+                self.answer(&mut publisher, batch).await;
             }
         }
         Err(Reason::Unavailable("other stewards are writing to the keyring"))
@@ -343,37 +429,12 @@ impl Delegate {
 impl Steward for Delegate {
     fn ask(self: Arc<Self>, need: Need) -> Answer {
         Box::pin(async move {
-            self.change_for(need.clone())?;
-            // Asked by another connection already: the caller waits for the keyring to have it.
-            let Some(asked) = Asked::begin(&self, &need) else { return Ok(()) };
+            self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), &need))?;
             // A task of its own: a client that goes away, or a request that has waited long enough, must neither cut a
             // transaction in two nor make the next one begin from the start.
-            let work = tokio::spawn(async move {
-                let outcome = asked.delegate.fulfil(&asked.need).await;
-                drop(asked);
-                outcome
-            });
+            let work = tokio::spawn(async move { self.meet(need).await });
             work.await.unwrap_or(Err(Reason::Unavailable("the steward has stopped")))
         })
-    }
-}
-
-/// A need that is being fulfilled, once however many connections have it.
-struct Asked {
-    delegate: Arc<Delegate>,
-    need: Need,
-}
-
-impl Asked {
-    fn begin(delegate: &Arc<Delegate>, need: &Need) -> Option<Self> {
-        let first = delegate.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(need.clone());
-        first.then(|| Self { delegate: delegate.clone(), need: need.clone() })
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        self.delegate.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.need);
     }
 }
 
@@ -382,3 +443,6 @@ const MOST_ATTEMPTS: usize = 8;
 
 /// Epochs are looked at this often whatever the interval of heads.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Below what a transaction's time allows for, with a KMS that takes its time.
+const MOST_NEEDS_AT_ONCE: usize = 500;

@@ -5,6 +5,7 @@
 //! not read what the other wrote cannot commit. What must never happen here: a grant that neither policy nor an
 //! operator's command asked for.
 
+mod mandate;
 mod plan;
 mod publish;
 mod delegate;
@@ -18,7 +19,7 @@ use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
-pub use plan::{CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
+pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
 
 /// Something that the data path cannot go on without.

@@ -3,10 +3,13 @@
 //! Arrives: the keyring, the KMS, what is wanted. Leaves: signed objects with their next versions. What must never
 //! happen here: a secret seed in an object that is not wrapped, by the KMS or to a reader.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use barnabas_crypto::{
     Body, Custodian, Custody, CustodyContext, CustodyError, Epoch, EpochNumber, EpochSecret, Error as CryptoError, Grant, Identity, IdentityId,
-    IdentityPublic, IdentitySecret, KemSuite, Keyring, Object, Right, SignedObject, SigningKey, Stream, StreamFloor,
-    StreamId, UnixMillis, WrappedSeed,
+    IdentityPublic, IdentitySecret, KemSuite, Keyring, Object, Right, SignedObject, SigningKey, Slot, Stream,
+    StreamFloor, StreamId, UnixMillis, WrappedSeed,
 };
 
 use crate::keyring::{LiveKeyring, now};
@@ -42,22 +45,24 @@ pub struct Plan<'a> {
     kms: &'a dyn Custody,
     key: &'a SigningKey,
     made: Vec<SignedObject>,
+    /// Epochs that were unwrapped for this plan: a thousand readers of one stream ask the KMS once.
+    opened: HashMap<(StreamId, EpochNumber), Arc<EpochSecret>>,
 }
 
 impl<'a> Plan<'a> {
     /// An empty plan.
     pub fn new(live: &'a LiveKeyring, kms: &'a dyn Custody, key: &'a SigningKey) -> Self {
-        Self { live, kms, key, made: Vec::new() }
+        Self { live, kms, key, made: Vec::new(), opened: HashMap::new() }
     }
 
-    /// How many objects it has made.
-    pub(super) fn len(&self) -> usize {
+    /// How much has been made so far, for [`Self::undo_to`].
+    pub fn mark(&self) -> usize {
         self.made.len()
     }
 
-    /// Forgets all but its first objects.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.made.truncate(len);
+    /// Forgets what was made since `mark`.
+    pub fn undo_to(&mut self, mark: usize) {
+        self.made.truncate(mark);
     }
 
     /// What has to be published.
@@ -122,7 +127,17 @@ impl<'a> Plan<'a> {
 
     /// The next epoch of a stream. Readers of the one before are given it too; whoever was revoked is not.
     pub async fn epoch(&mut self, stream: StreamId, terms: &StreamTerms) -> Result<EpochNumber, PlanError> {
-        let (number, readers) = self.live.read(|keyring| next_epoch(keyring, stream))?;
+        self.epoch_without(stream, &HashSet::new(), terms).await
+    }
+
+    /// The same, where this plan ends some grants: nobody goes on reading by one of those.
+    async fn epoch_without(
+        &mut self,
+        stream: StreamId,
+        ended: &HashSet<Slot>,
+        terms: &StreamTerms,
+    ) -> Result<EpochNumber, PlanError> {
+        let (number, readers) = self.live.read(|keyring| next_epoch(keyring, stream, ended, &self.made))?;
         let secret = EpochSecret::draw(terms.kem)?;
         let key = format!("stream-{stream}");
         self.kms.ensure_key(&key).await?;
@@ -138,23 +153,37 @@ impl<'a> Plan<'a> {
             custody: Some(WrappedSeed { key, blob }),
         };
         self.sign(Body::Epoch(epoch))?;
-        for (grant, public) in readers {
-            let range = (grant.valid_from, grant.valid_to);
+        for (range, public) in readers {
             let next = Grant::to_read(&public, (stream, number), &[&secret], range)?;
             self.sign(Body::Grant(next))?;
         }
+        self.opened.insert((stream, number), Arc::new(secret));
         Ok(number)
     }
 
-    /// A grant to write, from the current epoch on.
-    pub fn grant_to_write(
+    /// A grant to write, from the current epoch on. One that has ended is left as it is, since records that were
+    /// written under it need it: the new one begins with a new epoch.
+    pub async fn grant_to_write(
         &mut self,
         identity: IdentityId,
         stream: StreamId,
         (valid_from, valid_to): (UnixMillis, UnixMillis),
+        terms: &StreamTerms,
     ) -> Result<(), PlanError> {
-        let first = self.live.read(|keyring| keyring.current_epoch(stream, now()).map(|epoch| epoch.number));
-        let first = first.unwrap_or(EpochNumber::FIRST);
+        let at = now();
+        let (mut first, before) = self.live.read(|keyring| {
+            let made = self.made_epochs(stream).last().map(|epoch| epoch.number);
+            let current = keyring.current_epoch(stream, at).map(|epoch| epoch.number);
+            let first = made.or(current).unwrap_or(EpochNumber::FIRST);
+            let same = |grant: &&Grant| grant.right == Right::Write && grant.first == first;
+            (first, keyring.grants(identity, stream).find(same).map(|grant| (grant.is_valid(at), grant.valid_from)))
+        });
+        let mut valid_from = valid_from;
+        match before {
+            Some((true, since)) => valid_from = valid_from.min(since),
+            Some((false, _)) => first = self.epoch(stream, terms).await?,
+            None => {}
+        }
         let range = (first, EpochNumber::new(u32::MAX));
         self.sign(Body::Grant(Grant::to_write(identity, stream, range, (valid_from, valid_to))))
     }
@@ -170,12 +199,12 @@ impl<'a> Plan<'a> {
             let public = keyring.identity(identity).map(|identity| identity.public.clone());
             let current = keyring.current_epoch(stream, now()).map(|epoch| epoch.number);
             let first = range.first.or(current).unwrap_or(EpochNumber::FIRST);
-            let epochs: Vec<Epoch> = keyring.epochs(stream).filter(|epoch| epoch.number >= first).cloned().collect();
-            (public, epochs)
+            let epochs = keyring.epochs(stream).chain(self.made_epochs(stream));
+            (public, epochs.filter(|epoch| epoch.number >= first).cloned().collect::<Vec<Epoch>>())
         });
         let public = public.ok_or_else(|| PlanError::Refused(format!("there is no identity {identity}")))?;
         // Epochs whose seed was destroyed leave holes; a grant covers one run of epochs without a hole.
-        let mut run: Vec<(EpochNumber, EpochSecret)> = Vec::new();
+        let mut run: Vec<(EpochNumber, Arc<EpochSecret>)> = Vec::new();
         for epoch in epochs {
             let follows = run.last().is_none_or(|(last, _)| last.next() == Some(epoch.number));
             if !follows || run.len() >= MOST_EPOCHS_A_GRANT {
@@ -196,11 +225,11 @@ impl<'a> Plan<'a> {
         &mut self,
         public: &IdentityPublic,
         stream: StreamId,
-        run: &[(EpochNumber, EpochSecret)],
+        run: &[(EpochNumber, Arc<EpochSecret>)],
         range: GrantRange,
     ) -> Result<(), PlanError> {
         let Some((first, _)) = run.first() else { return Ok(()) };
-        let seeds: Vec<&EpochSecret> = run.iter().map(|(_, secret)| secret).collect();
+        let seeds: Vec<&EpochSecret> = run.iter().map(|(_, secret)| &**secret).collect();
         let grant = Grant::to_read(public, (stream, *first), &seeds, (range.valid_from, range.valid_to))?;
         self.sign(Body::Grant(grant))
     }
@@ -219,34 +248,37 @@ impl<'a> Plan<'a> {
             let wanted = |grant: &&Grant| grant.revoked_at.is_none() && right.is_none_or(|right| grant.right == right);
             keyring.grants(identity, stream).filter(wanted).cloned().collect()
         });
-        let reads = ended.iter().any(|grant| grant.right == Right::Read);
         let count = ended.len();
-        for grant in ended {
-            self.sign(Body::Grant(Grant { revoked_at: Some(at), ..grant }))?;
-        }
-        if reads {
-            let number = self.epoch_without(stream, identity, terms).await?;
-            self.sign(Body::Floor(StreamFloor { stream, minimum: number }))?;
-        }
+        let ended = ended.into_iter().map(|grant| Grant { revoked_at: Some(at), ..grant }).collect();
+        self.end(stream, ended, terms).await?;
         Ok(count)
     }
 
-    async fn epoch_without(
-        &mut self,
-        stream: StreamId,
-        shut_out: IdentityId,
-        terms: &StreamTerms,
-    ) -> Result<EpochNumber, PlanError> {
-        let before = self.made.len();
-        let number = self.epoch(stream, terms).await?;
-        // The revocation is in this plan, not yet in the keyring: take out what was made for the revoked one.
-        let mut at = 0;
-        self.made.retain(|object| {
-            at += 1;
-            let theirs = matches!(object.body(), Body::Grant(grant) if grant.identity == shut_out && grant.revoked_at.is_none());
-            at <= before || !theirs
+    /// Ends grants that a policy gave and does not give any more. That they end and are not revoked is the difference:
+    /// a policy that names the principal again gives them again.
+    pub async fn withdraw(&mut self, stream: StreamId, grants: &[Slot], terms: &StreamTerms) -> Result<(), PlanError> {
+        let at = now();
+        let ended: Vec<Grant> = self.live.read(|keyring| {
+            let given = keyring.all_grants().filter(|grant| grant.stream == stream && grant.is_valid(at));
+            given.filter(|grant| grants.contains(&Body::Grant((*grant).clone()).slot())).cloned().collect()
         });
-        Ok(number)
+        let ended = ended.into_iter().map(|grant| Grant { valid_to: at, ..grant }).collect();
+        self.end(stream, ended, terms).await
+    }
+
+    async fn end(&mut self, stream: StreamId, ended: Vec<Grant>, terms: &StreamTerms) -> Result<(), PlanError> {
+        let reads = ended.iter().any(|grant| grant.right == Right::Read);
+        let mut slots = HashSet::new();
+        for grant in ended {
+            let body = Body::Grant(grant);
+            slots.insert(body.slot());
+            self.sign(body)?;
+        }
+        if reads {
+            let number = self.epoch_without(stream, &slots, terms).await?;
+            self.sign(Body::Floor(StreamFloor { stream, minimum: number }))?;
+        }
+        Ok(())
     }
 
     /// A head over the keyring as it is.
@@ -261,11 +293,24 @@ impl<'a> Plan<'a> {
         self.sign(Body::Removal(barnabas_crypto::Removal { target, reason: reason.to_owned() }))
     }
 
-    async fn epoch_secret(&self, epoch: &Epoch) -> Result<Option<EpochSecret>, PlanError> {
+    async fn epoch_secret(&mut self, epoch: &Epoch) -> Result<Option<Arc<EpochSecret>>, PlanError> {
         let Some(wrapped) = &epoch.custody else { return Ok(None) };
+        if let Some(known) = self.opened.get(&(epoch.stream, epoch.number)) {
+            return Ok(Some(known.clone()));
+        }
         let context = CustodyContext::EpochSeed(epoch.stream, epoch.number);
         let seed = self.kms.unwrap(&wrapped.key, &wrapped.blob, &context).await?;
-        Ok(Some(EpochSecret::from_seed(seed, epoch.public.suite())))
+        let secret = Arc::new(EpochSecret::from_seed(seed, epoch.public.suite()));
+        self.opened.insert((epoch.stream, epoch.number), secret.clone());
+        Ok(Some(secret))
+    }
+
+    /// Epochs of a stream that are in this plan and not yet in the keyring.
+    fn made_epochs(&self, stream: StreamId) -> impl Iterator<Item = &Epoch> {
+        self.made.iter().filter_map(move |object| match object.body() {
+            Body::Epoch(epoch) if epoch.stream == stream => Some(epoch),
+            _ => None,
+        })
     }
 
     fn sign(&mut self, body: Body) -> Result<(), PlanError> {
@@ -291,23 +336,49 @@ pub struct StreamTerms {
     pub epoch_lifetime_millis: u64,
 }
 
-type Readers = Vec<(Grant, IdentityPublic)>;
+/// Readers of an epoch: for how long, and to which key their seeds are wrapped.
+type Readers = Vec<((UnixMillis, UnixMillis), IdentityPublic)>;
 
-/// The number of the next epoch, and the readers of the newest one so far, who go on reading.
-fn next_epoch(keyring: &Keyring, stream: StreamId) -> Result<(EpochNumber, Readers), PlanError> {
+/// The number of the next epoch, and the readers of the newest one so far, who go on reading: each by the one of its
+/// grants that lasts longest.
+fn next_epoch(
+    keyring: &Keyring,
+    stream: StreamId,
+    ended: &HashSet<Slot>,
+    made: &[SignedObject],
+) -> Result<(EpochNumber, Readers), PlanError> {
     let Some(newest) = keyring.epochs(stream).next_back() else {
         return Ok((EpochNumber::FIRST, Vec::new()));
     };
     let number = newest.number.next().ok_or_else(|| PlanError::Refused("the stream is out of epochs".to_owned()))?;
     let at = now();
-    let readers = keyring
-        .all_grants()
-        .filter(|grant| grant.stream == stream && grant.right == Right::Read && grant.is_valid(at))
-        .filter(|grant| grant.covers(newest.number))
-        .filter_map(|grant| Some((grant.clone(), keyring.identity(grant.identity)?.public.clone())))
-        .collect();
-    Ok((number, readers))
+    let mut by_reader: HashMap<IdentityId, &Grant> = HashMap::new();
+    let goes_on = |grant: &&Grant| {
+        grant.stream == stream
+            && grant.right == Right::Read
+            && grant.is_valid(at)
+            && grant.covers(newest.number)
+            && !ended.contains(&Body::Grant((*grant).clone()).slot())
+    };
+    let made = made.iter().filter_map(|object| match object.body() {
+        Body::Grant(grant) => Some(grant),
+        _ => None,
+    });
+    for grant in keyring.all_grants().chain(made).filter(goes_on) {
+        let longest = by_reader.entry(grant.identity).or_insert(grant);
+        if grant.valid_to > longest.valid_to {
+            *longest = grant;
+        }
+    }
+    let public = |grant: &Grant| {
+        Some(((grant.valid_from, grant.valid_to), keyring.identity(grant.identity)?.public.clone()))
+    };
+    Ok((number, by_reader.into_values().filter_map(public).collect()))
 }
+
+/// The end of a grant that a policy gave, so that one can tell it from a grant by command: the last moment before
+/// [`UnixMillis::NEVER`]. The grants of later epochs take it over.
+pub const BY_POLICY: UnixMillis = UnixMillis::new(u64::MAX - 1);
 
 /// What clocks of gateways may differ by.
 pub const CLOCK_SKEW_MILLIS: u64 = 60_000;

@@ -75,12 +75,12 @@ impl ExclusivePublisher {
         if objects.is_empty() {
             return Ok(());
         }
-        let producer = self.producer.take().ok_or(PublishError::Fenced)?;
-        self.transact(&producer, objects).await?;
+        let producer = self.write(objects).await?;
+        // The last one first: when it has come, all have.
         let arrived = |live: &LiveKeyring| {
             live.read(|keyring| {
                 let known = |object: &SignedObject| keyring.next_version(object.body().slot()) > object.object().version;
-                objects.iter().all(known).then_some(())
+                objects.iter().rev().all(known).then_some(())
             })
         };
         self.live.wait_for(ANSWER_TIMEOUT, arrived).await.ok_or(PublishError::Behind(ANSWER_TIMEOUT))?;
@@ -88,19 +88,26 @@ impl ExclusivePublisher {
         Ok(())
     }
 
+    /// Writes all objects or none; does not wait until they were read again.
+    pub async fn write(&mut self, objects: &[SignedObject]) -> Result<KeyringProducer, PublishError> {
+        // A producer that failed, or whose caller went away in the middle, is not used again: the next one starts clean.
+        let producer = self.producer.take().ok_or(PublishError::Fenced)?;
+        self.transact(&producer, objects).await?;
+        Ok(producer)
+    }
+
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
-        // All at once: one after another, the grants of a large stream would outlast the transaction's time, and readers
-        // of committed records see nothing else while it is open.
-        let mut deliveries = Vec::with_capacity(objects.len());
-        for object in objects {
-            let key = object.record_key();
-            let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
-            deliveries.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
-        }
-        for delivery in deliveries {
-            let delivered = delivery.await.map_err(|_| PublishError::Stopped)?;
-            delivered.map_err(|(error, _)| self.judge(error))?;
+        for some in objects.chunks(MOST_IN_FLIGHT) {
+            let mut sent = Vec::with_capacity(some.len());
+            for object in some {
+                let key = object.record_key();
+                let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
+                sent.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
+            }
+            for answer in sent {
+                answer.await.map_err(|_| PublishError::Stopped)?.map_err(|(error, _)| self.judge(error))?;
+            }
         }
         let committing = producer.clone();
         let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
@@ -114,7 +121,13 @@ impl ExclusivePublisher {
         };
         match code {
             Some(
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+                // A fenced producer gives back what it has not sent as purged; nobody else purges.
+                | RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
+                | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
             _ => self.topic.kafka(error).into(),
         }
@@ -148,6 +161,9 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await.map_err(|_| PublishError::Stopped)?;
     Ok(done?)
 }
+
+/// Far below what the client library queues.
+const MOST_IN_FLIGHT: usize = 1_000;
 
 /// A fresh cluster makes its transaction log first, which takes seconds.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);

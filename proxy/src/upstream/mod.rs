@@ -80,5 +80,10 @@ async fn open(address: &HostPort, tls: Option<&UpstreamTls>) -> io::Result<(Read
     let name = tls.server_name.clone().unwrap_or_else(|| address.host.clone());
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
     let connector = TlsConnector::from(tls.config.clone());
-    Ok(stream::secured(connector.connect(name, ReadAhead::new(socket)).await?))
+    let mut stream = connector.connect(name, ReadAhead::new(socket)).await?;
+    stream.get_mut().1.set_buffer_limit(Some(TLS_WRITE_BYTES));
+    Ok(stream::secured(stream))
 }
+
+/// What rustls may hold of a request that is being written: each piece is one system call.
+const TLS_WRITE_BYTES: usize = 256 * 1024;

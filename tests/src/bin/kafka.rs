@@ -15,24 +15,12 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let Some(program) = arguments.next() else {
         println!("{site}");
-        eprintln!(
-            "Apache Kafka answers at {}; it ends when standard input closes",
-            broker.address()
-        );
+        eprintln!("Apache Kafka answers at {}; it ends when standard input closes", broker.address());
         let _ = io::stdin().read_to_end(&mut Vec::new());
         return ExitCode::SUCCESS;
     };
-    match Command::new(&program)
-        .args(arguments)
-        .env(SITE_VARIABLE, site)
-        .status()
-    {
-        Ok(status) => ExitCode::from(
-            status
-                .code()
-                .and_then(|code| u8::try_from(code).ok())
-                .unwrap_or(1),
-        ),
+    match Command::new(&program).args(arguments).env(SITE_VARIABLE, site).status() {
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
         Err(e) => {
             eprintln!("cannot run {}: {e}", program.to_string_lossy());
             ExitCode::FAILURE

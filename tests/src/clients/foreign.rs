@@ -30,29 +30,16 @@ impl Foreign {
     pub fn new(name: &str) -> Self {
         static INSTALLING: Mutex<()> = Mutex::new(());
         let folder = Scratch::new(name);
-        let text =
-            std::fs::read_to_string(root().join("tests/compat").join(name).join("allow.txt"))
-                .unwrap_or_else(|e| panic!("tests/compat/{name} has no allow.txt: {e}"));
-        let lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let text = std::fs::read_to_string(root().join("tests/compat").join(name).join("allow.txt"))
+            .unwrap_or_else(|e| panic!("tests/compat/{name} has no allow.txt: {e}"));
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let allowed = lines.map(|line| {
             let (what, reason) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            assert!(
-                !reason.trim().is_empty(),
-                "tests/compat/{name}/allow.txt: {what} has no reason"
-            );
+            assert!(!reason.trim().is_empty(), "tests/compat/{name}/allow.txt: {what} has no reason");
             (what.to_owned(), reason.trim().to_owned())
         });
-        let client = Self {
-            name: name.to_owned(),
-            allowed: allowed.collect(),
-            folder,
-        };
-        let _one = INSTALLING
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let client = Self { name: name.to_owned(), allowed: allowed.collect(), folder };
+        let _one = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let command = client.command("install");
         Finished::run(name, &command, b"", INSTALL_BOUND, client.folder.path()).ok();
         client
@@ -88,16 +75,9 @@ impl Foreign {
 
     /// Produces these records with this codec and says where they went.
     #[track_caller]
-    pub fn produce(
-        &self,
-        endpoint: &Endpoint,
-        topic: &str,
-        codec: &str,
-        records: &[Sent],
-    ) -> Vec<Placed> {
-        let lines = records
-            .iter()
-            .map(|record| serde_json::to_string(record).expect("a record has a JSON form") + "\n");
+    pub fn produce(&self, endpoint: &Endpoint, topic: &str, codec: &str, records: &[Sent]) -> Vec<Placed> {
+        let lines =
+            records.iter().map(|record| serde_json::to_string(record).expect("a record has a JSON form") + "\n");
         let input: String = lines.collect();
         let mut command = self.at("produce", endpoint, topic);
         command.env("KAFKA_CODEC", codec);
@@ -106,31 +86,19 @@ impl Foreign {
 
     /// Consumes `count` records with a group, from the beginning.
     #[track_caller]
-    pub fn consume(
-        &self,
-        endpoint: &Endpoint,
-        topic: &str,
-        group: &str,
-        count: usize,
-    ) -> Vec<Received> {
+    pub fn consume(&self, endpoint: &Endpoint, topic: &str, group: &str, count: usize) -> Vec<Received> {
         let mut command = self.at("consume", endpoint, topic);
-        command
-            .env("KAFKA_GROUP", group)
-            .env("KAFKA_COUNT", count.to_string());
+        command.env("KAFKA_GROUP", group).env("KAFKA_COUNT", count.to_string());
         self.lines::<Received>(&command, b"")
     }
 
     fn at(&self, what: &str, endpoint: &Endpoint, topic: &str) -> Command {
         let mut command = self.command(what);
-        command
-            .env("KAFKA_BOOTSTRAP", &endpoint.bootstrap)
-            .env("KAFKA_TOPIC", topic);
+        command.env("KAFKA_BOOTSTRAP", &endpoint.bootstrap).env("KAFKA_TOPIC", topic);
         if let Some(files) = &endpoint.tls {
             command.env("KAFKA_CA", &files.ca);
             if let Some(own) = &files.own {
-                command
-                    .env("KAFKA_CERTIFICATE", &own.certificate)
-                    .env("KAFKA_KEY", &own.private_key);
+                command.env("KAFKA_CERTIFICATE", &own.certificate).env("KAFKA_KEY", &own.private_key);
             }
         }
         command
@@ -138,9 +106,7 @@ impl Foreign {
 
     fn command(&self, what: &str) -> Command {
         let mut command = Command::new(root().join("tests/compat").join(&self.name).join("run.sh"));
-        command
-            .arg(what)
-            .env("CLIENTS", crate::scratch::target().join("clients"));
+        command.arg(what).env("CLIENTS", crate::scratch::target().join("clients"));
         command
     }
 
@@ -148,22 +114,12 @@ impl Foreign {
     fn lines<T: for<'a> Deserialize<'a>>(&self, command: &Command, input: &[u8]) -> Vec<T> {
         let done = Finished::run(&self.name, command, input, RUN_BOUND, self.folder.path()).ok();
         let lines = done.stdout.lines().filter(|line| line.starts_with('{'));
-        lines
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.name))
-            })
-            .collect()
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", self.name))).collect()
     }
 }
 
 /// All clients of the matrix.
-pub const ALL: [&str; 5] = [
-    "confluent-kafka",
-    "kafka-python",
-    "aiokafka",
-    "kafkajs",
-    "franz-go",
-];
+pub const ALL: [&str; 5] = ["confluent-kafka", "kafka-python", "aiokafka", "kafkajs", "franz-go"];
 
 const INSTALL_BOUND: Duration = Duration::from_secs(600);
 const RUN_BOUND: Duration = Duration::from_secs(120);

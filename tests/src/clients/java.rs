@@ -18,11 +18,7 @@ pub struct Java {
 impl Java {
     /// The tools for this endpoint.
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self {
-            endpoint: endpoint.clone(),
-            settings: vec![],
-            folder: Scratch::new("java"),
-        }
+        Self { endpoint: endpoint.clone(), settings: vec![], folder: Scratch::new("java") }
     }
 
     /// Adds a client setting to the file that every tool is given.
@@ -42,11 +38,7 @@ impl Java {
     /// Starts `class` and lets it run: for tools that only end when told to.
     pub fn start(&self, class: &str, arguments: &[&str]) -> Process {
         let name = class.rsplit('.').next().unwrap_or(class);
-        Process::start(
-            name,
-            &self.command(class, arguments),
-            &self.folder.join(name),
-        )
+        Process::start(name, &self.command(class, arguments), &self.folder.join(name))
     }
 
     /// A file for the tool to read.
@@ -55,18 +47,10 @@ impl Java {
     }
 
     fn command(&self, class: &str, arguments: &[&str]) -> std::process::Command {
-        let config = self
-            .folder
-            .write("client.properties", self.properties())
-            .display()
-            .to_string();
+        let config = self.folder.write("client.properties", self.properties()).display().to_string();
         let mut command = kafka::tool(class);
         for argument in arguments {
-            command.arg(
-                argument
-                    .replace("{bootstrap}", &self.endpoint.bootstrap)
-                    .replace("{config}", &config),
-            );
+            command.arg(argument.replace("{bootstrap}", &self.endpoint.bootstrap).replace("{config}", &config));
         }
         command
     }
@@ -82,11 +66,7 @@ impl Java {
                 lines.push(format!("ssl.keystore.location={}", own.key_store.display()));
             }
         }
-        lines.extend(
-            self.settings
-                .iter()
-                .map(|(key, value)| format!("{key}={value}")),
-        );
+        lines.extend(self.settings.iter().map(|(key, value)| format!("{key}={value}")));
         lines.join("\n") + "\n"
     }
 }

@@ -22,18 +22,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// In the clear.
     pub fn plain(bootstrap: &str) -> Self {
-        Self {
-            bootstrap: bootstrap.to_owned(),
-            tls: None,
-        }
+        Self { bootstrap: bootstrap.to_owned(), tls: None }
     }
 
     /// Over TLS with these files.
     pub fn tls(bootstrap: &str, files: &ClientFiles) -> Self {
-        Self {
-            bootstrap: bootstrap.to_owned(),
-            tls: Some(files.clone()),
-        }
+        Self { bootstrap: bootstrap.to_owned(), tls: Some(files.clone()) }
     }
 
     /// Past the gateway, straight to the broker: what the broker really has.

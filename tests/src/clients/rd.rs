@@ -28,29 +28,19 @@ impl Producer {
     /// A producer with librdkafka's defaults (acks=all) and these further settings.
     pub fn new(endpoint: &Endpoint, settings: &[(&str, &str)]) -> Self {
         let mut config = config(endpoint);
-        config
-            .set("linger.ms", "20")
-            .set("message.timeout.ms", "60000");
+        config.set("linger.ms", "20").set("message.timeout.ms", "60000");
         settings.iter().for_each(|(key, value)| {
             config.set(*key, *value);
         });
-        let inner = config
-            .create_with_context(Outcomes::default())
-            .expect("librdkafka takes these settings");
+        let inner = config.create_with_context(Outcomes::default()).expect("librdkafka takes these settings");
         Self { inner, sent: 0 }
     }
 
     /// Hands a record to librdkafka; what becomes of it is asked by [`Producer::outcomes`].
     pub fn send(&mut self, topic: &str, record: &Sent) {
-        let headers = record
-            .headers
-            .iter()
-            .fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: value.as_ref().map(|blob| &blob.0),
-                })
-            });
+        let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: value.as_ref().map(|blob| &blob.0) })
+        });
         let mut message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, self.sent)
             .partition(record.partition)
             .timestamp(record.timestamp);
@@ -59,12 +49,7 @@ impl Producer {
         if !record.headers.is_empty() {
             message.headers = Some(headers);
         }
-        self.inner
-            .context()
-            .outcomes
-            .lock()
-            .expect("no panic under the lock")
-            .push(None);
+        self.inner.context().outcomes.lock().expect("no panic under the lock").push(None);
         self.sent += 1;
         wait::until("librdkafka has room for a record", PATIENCE, || {
             let mut copy = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, self.sent - 1);
@@ -83,33 +68,20 @@ impl Producer {
 
     /// What is known up to now, without waiting: `None` for a record in flight.
     pub fn so_far(&self) -> Vec<Option<Outcome>> {
-        self.inner
-            .context()
-            .outcomes
-            .lock()
-            .expect("no panic under the lock")
-            .clone()
+        self.inner.context().outcomes.lock().expect("no panic under the lock").clone()
     }
 
     /// Waits for all records and says what became of each.
     #[track_caller]
     pub fn outcomes(&self) -> Vec<Outcome> {
-        self.inner
-            .flush(Duration::from_secs(120))
-            .expect("all records got an answer in two minutes");
-        self.so_far()
-            .into_iter()
-            .map(|outcome| outcome.expect("flushed"))
-            .collect()
+        self.inner.flush(Duration::from_secs(120)).expect("all records got an answer in two minutes");
+        self.so_far().into_iter().map(|outcome| outcome.expect("flushed")).collect()
     }
 
     /// Waits for all records, each of which must have been taken.
     #[track_caller]
     pub fn placed(&self) -> Vec<Placed> {
-        self.outcomes()
-            .into_iter()
-            .map(|outcome| outcome.expect("the record was acknowledged"))
-            .collect()
+        self.outcomes().into_iter().map(|outcome| outcome.expect("the record was acknowledged")).collect()
     }
 
     /// Begins the use of transactions; needs `transactional.id`.
@@ -120,16 +92,9 @@ impl Producer {
 
 /// Produces these records and waits until all are acknowledged.
 #[track_caller]
-pub fn produce(
-    endpoint: &Endpoint,
-    topic: &str,
-    records: &[Sent],
-    settings: &[(&str, &str)],
-) -> Vec<Placed> {
+pub fn produce(endpoint: &Endpoint, topic: &str, records: &[Sent], settings: &[(&str, &str)]) -> Vec<Placed> {
     let mut producer = Producer::new(endpoint, settings);
-    records
-        .iter()
-        .for_each(|record| producer.send(topic, record));
+    records.iter().for_each(|record| producer.send(topic, record));
     producer.placed()
 }
 
@@ -143,10 +108,7 @@ pub fn try_produce(endpoint: &Endpoint, topic: &str, record: &Sent) -> Outcome {
 /// A consumer in a group, from the beginning, with these further settings.
 pub fn consumer(endpoint: &Endpoint, group: &str, settings: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(endpoint);
-    config
-        .set("group.id", group)
-        .set("auto.offset.reset", "earliest")
-        .set("enable.partition.eof", "true");
+    config.set("group.id", group).set("auto.offset.reset", "earliest").set("enable.partition.eof", "true");
     settings.iter().for_each(|(key, value)| {
         config.set(*key, *value);
     });
@@ -160,9 +122,7 @@ pub fn consumer(endpoint: &Endpoint, group: &str, settings: &[(&str, &str)]) -> 
 #[track_caller]
 pub fn consume(endpoint: &Endpoint, topic: &str, group: &str, count: usize) -> Vec<Received> {
     let consumer = consumer(endpoint, group, &[]);
-    consumer
-        .subscribe(&[topic])
-        .expect("librdkafka takes the subscription");
+    consumer.subscribe(&[topic]).expect("librdkafka takes the subscription");
     take(&consumer, count)
 }
 
@@ -171,13 +131,15 @@ pub fn consume(endpoint: &Endpoint, topic: &str, group: &str, count: usize) -> V
 pub fn take(consumer: &BaseConsumer, count: usize) -> Vec<Received> {
     let mut received = Vec::new();
     wait::until(&format!("{count} records come"), PATIENCE, || {
-        match consumer.poll(Duration::from_millis(200))? {
-            Ok(message) => received.push(owned(&message)),
-            Err(KafkaError::PartitionEOF(_)) => {}
-            Err(e) if is_passing(&e) => {}
-            Err(e) => panic!("an error instead of a record: {e}"),
+        while received.len() < count {
+            match consumer.poll(POLL)? {
+                Ok(message) => received.push(owned(&message)),
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(e) if is_passing(&e) => {}
+                Err(e) => panic!("an error instead of a record: {e}"),
+            }
         }
-        (received.len() >= count).then_some(())
+        Some(())
     });
     received
 }
@@ -207,51 +169,31 @@ pub fn read_all(endpoint: &Endpoint, topic: &str) -> Vec<Received> {
 /// When neither an error nor the end of the topic comes: a reader must never hang.
 #[track_caller]
 pub fn read(endpoint: &Endpoint, topic: &str, settings: &[(&str, &str)]) -> Reading {
-    let consumer = consumer(
-        endpoint,
-        "none",
-        &[&[("enable.auto.commit", "false")], settings].concat(),
-    );
-    let mut open = wait::until(
-        &format!("the partitions of {topic} are known"),
-        PATIENCE,
-        || {
-            let metadata = consumer
-                .fetch_metadata(Some(topic), Duration::from_secs(10))
-                .ok()?;
-            let partitions = metadata
-                .topics()
-                .iter()
-                .flat_map(|t| t.partitions().iter().map(|p| p.id()));
-            let partitions: BTreeSet<i32> = partitions.collect();
-            (!partitions.is_empty()).then_some(partitions)
-        },
-    );
+    let consumer = consumer(endpoint, "none", &[&[("enable.auto.commit", "false")], settings].concat());
+    let mut open = wait::until(&format!("the partitions of {topic} are known"), PATIENCE, || {
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).ok()?;
+        let partitions = metadata.topics().iter().flat_map(|t| t.partitions().iter().map(|p| p.id()));
+        let partitions: BTreeSet<i32> = partitions.collect();
+        (!partitions.is_empty()).then_some(partitions)
+    });
     let mut list = TopicPartitionList::new();
     for partition in &open {
-        list.add_partition_offset(topic, *partition, Offset::Beginning)
-            .expect("an offset that exists");
+        list.add_partition_offset(topic, *partition, Offset::Beginning).expect("an offset that exists");
     }
-    consumer
-        .assign(&list)
-        .expect("librdkafka takes the assignment");
-    let mut reading = Reading {
-        records: Vec::new(),
-        error: None,
-    };
+    consumer.assign(&list).expect("librdkafka takes the assignment");
+    let mut reading = Reading { records: Vec::new(), error: None };
     wait::until(&format!("the end of {topic}"), PATIENCE, || {
-        match consumer.poll(Duration::from_millis(200)) {
-            None => {}
-            Some(Ok(message)) => reading.records.push(owned(&message)),
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                open.remove(&partition);
-            }
-            Some(Err(e)) if is_passing(&e) => {}
-            Some(Err(e)) => {
-                reading.error = Some(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+        while !open.is_empty() && reading.error.is_none() {
+            match consumer.poll(POLL)? {
+                Ok(message) => reading.records.push(owned(&message)),
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    open.remove(&partition);
+                }
+                Err(e) if is_passing(&e) => {}
+                Err(e) => reading.error = Some(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
             }
         }
-        (open.is_empty() || reading.error.is_some()).then_some(())
+        Some(())
     });
     reading
 }
@@ -259,21 +201,12 @@ pub fn read(endpoint: &Endpoint, topic: &str, settings: &[(&str, &str)]) -> Read
 /// librdkafka's settings for an endpoint.
 pub fn config(endpoint: &Endpoint) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &endpoint.bootstrap)
-        .set("broker.address.family", "v4");
-    config
-        .set("reconnect.backoff.max.ms", "500")
-        .set("log_level", "0");
+    config.set("bootstrap.servers", &endpoint.bootstrap).set("broker.address.family", "v4");
+    config.set("reconnect.backoff.max.ms", "500").set("log_level", "0");
     if let Some(files) = &endpoint.tls {
-        config
-            .set("security.protocol", "ssl")
-            .set("ssl.ca.location", files.ca.display().to_string());
+        config.set("security.protocol", "ssl").set("ssl.ca.location", files.ca.display().to_string());
         if let Some(own) = &files.own {
-            config.set(
-                "ssl.certificate.location",
-                own.certificate.display().to_string(),
-            );
+            config.set("ssl.certificate.location", own.certificate.display().to_string());
             config.set("ssl.key.location", own.private_key.display().to_string());
         }
     }
@@ -289,12 +222,7 @@ pub fn is_passing(error: &KafkaError) -> bool {
 /// A message with all that the comparison looks at.
 pub fn owned(message: &BorrowedMessage<'_>) -> Received {
     let headers = message.headers().map(|headers| {
-        let named = |header: Header<'_, &[u8]>| {
-            (
-                header.key.to_owned(),
-                header.value.map(|value| Blob(value.to_vec())),
-            )
-        };
+        let named = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(|value| Blob(value.to_vec())));
         headers.iter().map(named).collect()
     });
     let record = Sent {
@@ -304,10 +232,7 @@ pub fn owned(message: &BorrowedMessage<'_>) -> Received {
         headers: headers.unwrap_or_default(),
         timestamp: message.timestamp().to_millis().unwrap_or(-1),
     };
-    Received {
-        offset: message.offset(),
-        record,
-    }
+    Received { offset: message.offset(), record }
 }
 
 /// Where the delivery reports go.
@@ -323,10 +248,7 @@ impl ProducerContext for Outcomes {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let outcome = match result {
-            Ok(message) => Ok(Placed {
-                partition: message.partition(),
-                offset: message.offset(),
-            }),
+            Ok(message) => Ok(Placed { partition: message.partition(), offset: message.offset() }),
             Err((e, _)) => Err(e.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
         };
         let mut outcomes = self.outcomes.lock().expect("no panic under the lock");
@@ -343,3 +265,6 @@ const PASSING: [RDKafkaErrorCode; 5] = [
     RDKafkaErrorCode::Resolve,
     RDKafkaErrorCode::UnknownTopicOrPartition,
 ];
+
+/// One asking of a consumer.
+const POLL: Duration = Duration::from_millis(200);

@@ -46,68 +46,36 @@ pub struct Placed {
 /// `count` records over `partitions` partitions that together have every shape a record can have. Each value and each header
 /// that is not null or empty holds `secret`, so that a search for it on the broker's disk finds any plaintext.
 pub fn sample(secret: &str, count: usize, partitions: i32) -> Vec<Sent> {
-    (0..count)
-        .map(|n| shaped(secret, n, (n as i32) % partitions))
-        .collect()
+    (0..count).map(|n| shaped(secret, n, (n as i32) % partitions)).collect()
 }
 
 /// A plain record: key `k<n>`, value with the secret and `n` in it.
 pub fn numbered(secret: &str, n: usize, partition: i32) -> Sent {
     let value = format!("{secret} number {n} of the plain records");
     let timestamp = FIRST_TIMESTAMP + n as i64;
-    Sent {
-        partition,
-        key: Some(blob(format!("k{n}"))),
-        value: Some(blob(value)),
-        headers: vec![],
-        timestamp,
-    }
+    Sent { partition, key: Some(blob(format!("k{n}"))), value: Some(blob(value)), headers: vec![], timestamp }
 }
 
 /// What `received` must be when `sent` was produced in this order and nothing else is in the topic: record by record, with the
 /// offsets of each partition counted from `0`.
 #[track_caller]
 pub fn assert_same(sent: &[Sent], received: &[Received]) {
-    let partitions: std::collections::BTreeSet<i32> =
-        sent.iter().map(|record| record.partition).collect();
+    let partitions: std::collections::BTreeSet<i32> = sent.iter().map(|record| record.partition).collect();
     for partition in partitions {
-        let wanted: Vec<&Sent> = sent
-            .iter()
-            .filter(|record| record.partition == partition)
-            .collect();
-        let got: Vec<&Received> = received
-            .iter()
-            .filter(|record| record.record.partition == partition)
-            .collect();
+        let wanted: Vec<&Sent> = sent.iter().filter(|record| record.partition == partition).collect();
+        let got: Vec<&Received> = received.iter().filter(|record| record.record.partition == partition).collect();
         for (n, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
-            assert_eq!(
-                got.record, **wanted,
-                "record {n} of partition {partition} came back changed"
-            );
-            assert_eq!(
-                got.offset, n as i64,
-                "record {n} of partition {partition} has another offset"
-            );
+            assert_eq!(got.record, **wanted, "record {n} of partition {partition} came back changed");
+            assert_eq!(got.offset, n as i64, "record {n} of partition {partition} has another offset");
         }
-        assert_eq!(
-            got.len(),
-            wanted.len(),
-            "partition {partition} has another number of records"
-        );
+        assert_eq!(got.len(), wanted.len(), "partition {partition} has another number of records");
     }
-    assert_eq!(
-        received.len(),
-        sent.len(),
-        "records came out of partitions where none went in"
-    );
+    assert_eq!(received.len(), sent.len(), "records came out of partitions where none went in");
 }
 
 /// True when a record, in any of its parts but the key, shows these bytes.
 pub fn shows(record: &Sent, needle: &str) -> bool {
-    let part = |blob: &Option<Blob>| {
-        blob.as_ref()
-            .is_some_and(|blob| crate::broker::holds(&blob.0, needle.as_bytes()))
-    };
+    let part = |blob: &Option<Blob>| blob.as_ref().is_some_and(|blob| crate::broker::holds(&blob.0, needle.as_bytes()));
     part(&record.value) || record.headers.iter().any(|(_, value)| part(value))
 }
 
@@ -123,20 +91,10 @@ fn shaped(secret: &str, n: usize, partition: i32) -> Sent {
         2 => record.value = None,
         3 => record.value = Some(blob("")),
         4 => record.headers = vec![header("one", "1"), header("two", "2")],
-        5 => {
-            record.headers = vec![
-                header("twice", "a"),
-                ("between".to_owned(), None),
-                header("twice", "b"),
-            ]
-        }
+        5 => record.headers = vec![header("twice", "a"), ("between".to_owned(), None), header("twice", "b")],
         6 => record.headers = vec![("empty".to_owned(), Some(blob("")))],
         7 => record.value = Some(blob(format!("{secret} ").repeat(700))),
-        8 => {
-            record.value = Some(Blob(
-                [secret.as_bytes(), &(0..=255).collect::<Vec<u8>>()].concat(),
-            ))
-        }
+        8 => record.value = Some(Blob([secret.as_bytes(), &(0..=255).collect::<Vec<u8>>()].concat())),
         9 => record.key = Some(Blob(vec![0, 0xff, n as u8])),
         _ => {}
     }
@@ -164,10 +122,7 @@ impl Serialize for Blob {
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        STANDARD
-            .decode(text)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
+        STANDARD.decode(text).map(Self).map_err(serde::de::Error::custom)
     }
 }
 

@@ -21,9 +21,7 @@ impl Event {
 
     /// A field, wherever the log's shape puts it: at the top or under `fields`.
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.fields
-            .get(name)
-            .or_else(|| self.fields.get("fields")?.get(name))
+        self.fields.get(name).or_else(|| self.fields.get("fields")?.get(name))
     }
 }
 
@@ -33,16 +31,8 @@ pub fn read(text: &str) -> Vec<Event> {
     lines
         .map(|line| {
             let fields: Value = serde_json::from_str(line).unwrap_or(Value::Null);
-            let level = fields
-                .get("level")
-                .and_then(Value::as_str)
-                .unwrap_or("ERROR")
-                .to_uppercase();
-            Event {
-                level,
-                fields,
-                line: line.to_owned(),
-            }
+            let level = fields.get("level").and_then(Value::as_str).unwrap_or("ERROR").to_uppercase();
+            Event { level, fields, line: line.to_owned() }
         })
         .collect()
 }

@@ -34,14 +34,7 @@ impl Gateway {
         let name = crate::scratch::unique("gateway");
         let config = home.write(&format!("{name}.yaml"), &settings.yaml(home));
         let log = home.folder().join(format!("{name}.log"));
-        let mut gateway = Self {
-            home: Arc::clone(home),
-            settings,
-            config,
-            process: None,
-            log,
-            expected: vec![],
-        };
+        let mut gateway = Self { home: Arc::clone(home), settings, config, process: None, log, expected: vec![] };
         gateway.launch();
         gateway
     }
@@ -72,8 +65,7 @@ impl Gateway {
     /// Changes the configuration file and sends SIGHUP; does not wait, since only the effect tells that it was taken.
     pub fn reload(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
-        fs::write(&self.config, self.settings.yaml(&self.home))
-            .expect("the configuration can be written again");
+        fs::write(&self.config, self.settings.yaml(&self.home)).expect("the configuration can be written again");
         self.signal(Signal::HUP);
     }
 
@@ -122,17 +114,9 @@ impl Gateway {
     /// Resident memory in bytes.
     pub fn resident_bytes(&mut self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
-        let status =
-            fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a process has a resident size");
-        line.trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .expect("a number of kB")
-            * 1024
+        let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has a resident size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 
     /// Runs `barnabas <arguments> --config <this configuration>`.
@@ -149,13 +133,9 @@ impl Gateway {
     /// The value of a metric without labels, or the sum over its labels; 0 when it is not there.
     pub fn metric(&self, name: &str) -> f64 {
         let (_, body) = self.admin("/metrics");
-        let lines = body.lines().filter(|line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
-        });
-        lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        let lines =
+            body.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// All events of its log up to now, over restarts.
@@ -172,9 +152,7 @@ impl Gateway {
     }
 
     fn running(&mut self) -> &mut Process {
-        self.process
-            .as_mut()
-            .expect("the gateway was ended by the test before")
+        self.process.as_mut().expect("the gateway was ended by the test before")
     }
 
     fn launch(&mut self) {
@@ -187,11 +165,7 @@ impl Gateway {
         self.process = Some(Process::start("gateway", &command, &self.log));
         wait::until("the gateway is ready", PATIENCE, || {
             let process = self.process.as_mut().expect("just started");
-            assert!(
-                process.is_running(),
-                "the gateway ended\n{}",
-                process.tail()
-            );
+            assert!(process.is_running(), "the gateway ended\n{}", process.tail());
             (http(self.settings.ports.admin, "/readyz").0 == 200).then_some(())
         });
     }
@@ -199,9 +173,7 @@ impl Gateway {
     fn unexpected(&self) -> Vec<String> {
         let events = self.events().into_iter().filter(Event::is_alarm);
         let lines = events.map(|event| event.line);
-        lines
-            .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
-            .collect()
+        lines.filter(|line| !self.expected.iter().any(|text| line.contains(text))).collect()
     }
 }
 
@@ -236,17 +208,10 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let test = env::current_exe().expect("a test knows its own path");
-    let folders = test
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join("barnabas"));
+    let folders = test.ancestors().skip(1).take(2).map(|folder| folder.join("barnabas"));
     let found = folders.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| {
-        panic!(
-            "no gateway binary beside {}: run cargo build -p barnabas, or set BARNABAS_BIN",
-            test.display()
-        )
+        panic!("no gateway binary beside {}: run cargo build -p barnabas, or set BARNABAS_BIN", test.display())
     })
 }
 
@@ -255,22 +220,13 @@ fn http(port: u16, path: &str) -> (u16, String) {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut text = Vec::new();
         stream.read_to_end(&mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     };
     let text = ask().unwrap_or_default();
-    let status = text
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .unwrap_or(0);
-    let body = text
-        .split_once("\r\n\r\n")
-        .map_or_else(String::new, |(_, body)| body.to_owned());
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    let body = text.split_once("\r\n\r\n").map_or_else(String::new, |(_, body)| body.to_owned());
     (status, body)
 }

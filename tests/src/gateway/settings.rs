@@ -30,21 +30,13 @@ impl Home {
         let made = folder.join(MADE);
         if is_control_run() {
             fs::create_dir_all(&made).expect("a folder can be made");
-            return Arc::new(Self {
-                folder,
-                keyring_topic: unique("keyring"),
-                starter: String::new(),
-            });
+            return Arc::new(Self { folder, keyring_topic: unique("keyring"), starter: String::new() });
         }
         let mut command = Command::new(binary());
         command.arg("init").arg("--dir").arg(&made);
         Finished::run("init", &command, b"", PATIENCE, folder.path()).ok();
         let starter = starter(&made);
-        Arc::new(Self {
-            folder,
-            keyring_topic: unique("keyring"),
-            starter,
-        })
+        Arc::new(Self { folder, keyring_topic: unique("keyring"), starter })
     }
 
     /// The folder of everything that belongs to the installation.
@@ -77,11 +69,7 @@ impl Home {
     fn block(&self, key: &str) -> String {
         let mut out = String::new();
         let mut inside = false;
-        for line in self
-            .starter
-            .lines()
-            .filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty())
-        {
+        for line in self.starter.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()) {
             if !line.starts_with(' ') {
                 inside = line.starts_with(&format!("{key}:"));
             }
@@ -185,10 +173,7 @@ impl Rule {
 
     /// The same for all topics whose whole name matches.
     pub fn sealed_pattern(pattern: &str, writers: &str, readers: &str) -> Self {
-        Self {
-            which: format!("pattern: {}", quote(pattern)),
-            ..Self::sealed("", writers, readers)
-        }
+        Self { which: format!("pattern: {}", quote(pattern)), ..Self::sealed("", writers, readers) }
     }
 
     /// Adds a key of the rule.
@@ -219,11 +204,7 @@ impl Settings {
 
     /// With TLS; client certificates required.
     pub fn with_tls(mut self, server: &ServerFiles) -> Self {
-        self.tls = Some(Tls {
-            server: server.clone(),
-            client_auth: ClientAuth::Required,
-            crls: vec![],
-        });
+        self.tls = Some(Tls { server: server.clone(), client_auth: ClientAuth::Required, crls: vec![] });
         self.mapping_rules = vec!["RULE:^CN=([^,]+).*$/$1/".to_owned()];
         self
     }
@@ -239,27 +220,17 @@ impl Settings {
         let mut text = String::new();
         self.put_listener(&mut text);
         self.put_cluster(&mut text);
-        text += &format!(
-            "keyring: {{ cluster: primary, topic: {} }}\n",
-            home.keyring_topic
-        );
+        text += &format!("keyring: {{ cluster: primary, topic: {} }}\n", home.keyring_topic);
         text += &home.block("keystore");
         text += &home.block("steward");
         self.put_streams(&mut text);
         text += "clients:\n  enroll:\n";
         for pattern in &self.enroll {
-            text += &format!(
-                "    - {{ principal: {}, custody: gateway }}\n",
-                quote(pattern)
-            );
+            text += &format!("    - {{ principal: {}, custody: gateway }}\n", quote(pattern));
         }
         text += &format!("admin: {{ bind: \"127.0.0.1:{}\" }}\n", self.ports.admin);
         if !self.limits.is_empty() {
-            let limits: Vec<String> = self
-                .limits
-                .iter()
-                .map(|(key, value)| format!("{key}: {value}"))
-                .collect();
+            let limits: Vec<String> = self.limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             text += &format!("limits: {{ {} }}\n", limits.join(", "));
         }
         text += "log: { format: json, level: info }\n";
@@ -268,17 +239,12 @@ impl Settings {
 
     fn put_listener(&self, text: &mut String) {
         let ports = self.ports;
-        *text += &format!(
-            "listeners:\n  - name: main\n    bind: \"127.0.0.1:{}\"\n",
-            ports.bootstrap
-        );
+        *text += &format!("listeners:\n  - name: main\n    bind: \"127.0.0.1:{}\"\n", ports.bootstrap);
         *text += "    advertised_host: localhost\n    cluster: primary\n";
         match &self.sni {
             Some((host, pattern)) => {
-                *text += &format!(
-                    "    brokers: {{ by: sni, bootstrap_host: {host}, host_pattern: {} }}\n",
-                    quote(pattern)
-                );
+                *text +=
+                    &format!("    brokers: {{ by: sni, bootstrap_host: {host}, host_pattern: {} }}\n", quote(pattern));
             }
             None => {
                 let first = ports.bootstrap + 1;
@@ -291,28 +257,22 @@ impl Settings {
         match &self.tls {
             None => *text += "    tls: off\n",
             Some(tls) => {
-                *text += &format!(
-                    "    tls:\n      certificate: {}\n",
-                    tls.server.certificate.display()
-                );
+                *text += &format!("    tls:\n      certificate: {}\n", tls.server.certificate.display());
                 *text += &format!("      private_key: {}\n", tls.server.private_key.display());
                 *text += &format!("      client_auth: {}\n", tls.client_auth.word());
                 if tls.client_auth != ClientAuth::Off {
                     *text += &format!("      client_ca: {}\n", tls.server.ca.display());
                 }
                 if !tls.crls.is_empty() {
-                    *text += &format!(
-                        "      crls: {}\n",
-                        list(tls.crls.iter().map(|path| path.display().to_string()))
-                    );
+                    *text += &format!("      crls: {}\n", list(tls.crls.iter().map(|path| path.display().to_string())));
                 }
-                let from = self.principal_from.as_deref().unwrap_or("subject");
-                *text += &format!("    principal:\n      from: {from}\n");
-                if !self.mapping_rules.is_empty() {
-                    *text += &format!(
-                        "      mapping_rules: {}\n",
-                        list(self.mapping_rules.iter().cloned())
-                    );
+                if tls.client_auth != ClientAuth::Off {
+                    let from = self.principal_from.as_deref().unwrap_or("subject");
+                    *text += &format!("    principal:\n      from: {from}\n");
+                    if !self.mapping_rules.is_empty() {
+                        let rules = list(self.mapping_rules.iter().cloned());
+                        *text += &format!("      mapping_rules: {rules}\n");
+                    }
                 }
             }
         }
@@ -361,11 +321,7 @@ impl Ports {
     /// A free row.
     pub fn take() -> Self {
         let bootstrap = ports::block(BROKERS + 2);
-        Self {
-            bootstrap,
-            brokers: BROKERS,
-            admin: bootstrap + BROKERS + 1,
-        }
+        Self { bootstrap, brokers: BROKERS, admin: bootstrap + BROKERS + 1 }
     }
 }
 
@@ -380,12 +336,9 @@ impl ClientAuth {
 }
 
 fn starter(folder: &Path) -> String {
-    let entries =
-        fs::read_dir(folder).unwrap_or_else(|e| panic!("init made no {}: {e}", folder.display()));
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("init made no {}: {e}", folder.display()));
     let paths = entries.flatten().map(|entry| entry.path());
-    let yaml = paths
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|end| end == "yaml"));
+    let yaml = paths.into_iter().find(|path| path.extension().is_some_and(|end| end == "yaml"));
     let yaml = yaml.unwrap_or_else(|| panic!("init made no configuration in {}", folder.display()));
     fs::read_to_string(&yaml).unwrap_or_else(|e| panic!("cannot read {}: {e}", yaml.display()))
 }
@@ -396,13 +349,7 @@ fn quote(text: &str) -> String {
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
-    format!(
-        "[{}]",
-        items
-            .map(|item| quote(&item))
-            .collect::<Vec<_>>()
-            .join(", ")
-    )
+    format!("[{}]", items.map(|item| quote(&item)).collect::<Vec<_>>().join(", "))
 }
 
 /// Where `init` puts its files.

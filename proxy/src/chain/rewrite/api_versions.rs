@@ -8,6 +8,8 @@
 //! Source: message schemas of Kafka 4.2; KIP-35, KIP-511 (an unknown version is answered in the
 //! form of version 0).
 
+use std::ops::RangeInclusive;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{RewriteError, count_field, keep};
@@ -27,8 +29,21 @@ pub struct OfferedApi {
     pub newest: i16,
 }
 
-/// The broker's answer, cut to what the gateway serves.
+/// The broker's answer, cut to what the gateway serves. Brokers that do not know the version have to
+/// answer in the form of version 0; of one that answers in another form, no more is believed than
+/// that, and the client is sent back to version 0, which every broker knows.
 pub fn rewrite(frame: Bytes, header: &ResponseHeader) -> Result<Segments, RewriteError> {
+    let (error_code, _) = start(&frame, header)?;
+    match cut_all(frame, header) {
+        Err(_) if error_code == UNSUPPORTED_VERSION => {
+            let answer = only_versions(header.call.correlation_id, 0..=0);
+            Ok(Segments::whole(answer))
+        }
+        cut => cut,
+    }
+}
+
+fn cut_all(frame: Bytes, header: &ResponseHeader) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let (_, mut cursor) = start(&frame, header)?;
     let encoding = cursor.encoding();
@@ -88,19 +103,23 @@ pub fn request(call: Call, client_id: &str) -> Result<Bytes, RewriteError> {
 /// version 0, and it names the versions of ApiVersions that are known, so that the client can ask
 /// again.
 pub fn unsupported_version(correlation_id: CorrelationId) -> Bytes {
-    let mut out = BytesMut::new();
-    out.put_i32(correlation_id.0);
-    out.put_i16(UNSUPPORTED_VERSION);
     let own = api::find(api::API_VERSIONS)
         .and_then(api::Api::offered)
         .unwrap_or(0..=0);
+    only_versions(correlation_id, own)
+}
+
+fn only_versions(correlation_id: CorrelationId, versions: RangeInclusive<i16>) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_i32(correlation_id.0);
+    out.put_i16(UNSUPPORTED_VERSION);
     out.put_i32(1);
     put_entry(
         &mut out,
         OfferedApi {
             key: api::API_VERSIONS,
-            oldest: *own.start(),
-            newest: *own.end(),
+            oldest: *versions.start(),
+            newest: *versions.end(),
         },
     );
     out.freeze()

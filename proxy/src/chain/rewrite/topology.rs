@@ -64,6 +64,15 @@ pub fn call(correlation_id: CorrelationId) -> Call {
     }
 }
 
+/// The call of a request that only wants the brokers: version 4, the first that can forbid the creation of
+/// topics, which brokers of every age answer.
+pub fn call_for_brokers(correlation_id: CorrelationId) -> Call {
+    Call {
+        version: ApiVersion(4),
+        ..call(correlation_id)
+    }
+}
+
 /// A request for `topics`, or for all with `None`; it never creates a topic.
 pub fn request(
     call: Call,

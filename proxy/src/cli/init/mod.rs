@@ -77,6 +77,13 @@ impl Row for Made {
     }
 }
 
+/// Keys and development certificates without a configuration; gives the root's public key.
+pub(super) fn make_keys(dir: &Path, clients: &[String]) -> Result<String, Failure> {
+    let root_public_key = hex::encode(secrets::make(dir, None)?);
+    certificates::make(&dir.join(certificates::FOLDER), clients, &[])?;
+    Ok(root_public_key)
+}
+
 fn make(args: &InitArgs) -> Result<Made, Failure> {
     for name in args.clients.iter().filter(|_| args.dev_ca) {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -125,14 +132,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize().map_err(|error| Failure::new(Exit::Failed, format!("`{}`: {error}", path.display())))
 }
 
-fn private_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn private_folder(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Ok(());
     }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| cannot_create(path, &error))
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let written = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()

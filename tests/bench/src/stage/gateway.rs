@@ -33,7 +33,7 @@ pub fn start(
     let template =
         fs::read_to_string(&template).attempt(|| format!("read {}", template.display()))?;
     let home = directory.join(party.name());
-    fs::create_dir_all(&home).attempt(|| format!("create {}", home.display()))?;
+    private_folder(&home).attempt(|| format!("create {}", home.display()))?;
 
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
     let values = [
@@ -46,15 +46,18 @@ pub fn start(
         ("SERVER_CERT", certificates.server.display().to_string()),
         ("SERVER_KEY", certificates.server_key.display().to_string()),
     ];
-    for line in template.lines().filter_map(|line| line.strip_prefix("#! ")) {
-        let words: Vec<_> = fill(line, &values, &home)?
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
-        Child::output(&program, &words)?;
-    }
+    let run = |marker: &str| {
+        for line in template.lines().filter_map(|line| line.strip_prefix(marker)) {
+            let line = fill(line, &values, &home)?;
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            Child::output(&program, &words)?;
+        }
+        Ok::<(), Error>(())
+    };
+    run("#! ")?;
     let file = home.join("barnabas.yaml");
     write(&file, &fill(&template, &values, &home)?)?;
+    run("#> ")?;
     let serve = [
         "serve".into(),
         "--config".into(),
@@ -73,6 +76,12 @@ pub fn start(
     Link::await_life(address, tls.as_ref(), super::child::START)
         .map_err(|error| child.complaint(&error))?;
     Ok((address, child))
+}
+
+/// A keystore is refused in a folder that others can enter.
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Puts values in the place of `${NAME}`, and the trimmed content of a file below `home` in the place of `${file:PATH}`.
