@@ -19,6 +19,7 @@ use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::ShareFetchResponse;
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::{TopicId, TopicIds};
+use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, ReadAccess};
@@ -247,6 +248,7 @@ impl FetchChain {
         };
         // Opened records are shorter than sealed ones; only a compressed batch grows.
         let mut out = Vec::with_capacity(records.len());
+        let shared_budget = self.scratch.has_begun();
         let opened = match access {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
@@ -260,6 +262,12 @@ impl FetchChain {
         let Some(refusal) = opened.refusal else {
             return Ok(Some(Bytes::from(out)));
         };
+        let too_large = Reason::Batch(BatchError::Inflate(InflateError::TooLarge));
+        if refusal.reason == too_large && shared_budget && delivery == Delivery::InOrder {
+            // Other partitions have used up what one response may inflate: nothing is wrong with the record, and the
+            // client asks for it again. What is too large alone is refused when it comes first.
+            return Ok(Some(Bytes::from(out)));
+        }
         self.report(&name, index, refusal);
         if out.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
             return Err(refusal.reason);
@@ -300,7 +308,7 @@ impl FetchChain {
             match opening.run(&source) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
-                    let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;
+                    let found = timeout_at((*patience).into(), keys.session(principal, stream, key_id)).await;
                     let found = found.unwrap_or(Err(super::NOT_IN_TIME));
                     topic.sessions.remember(key_id, found);
                 }
@@ -319,7 +327,7 @@ impl FetchChain {
             Some(topic) => matches!(&topic.access, Err(reason) if *reason == Reason::Unasked(NO_KEY)),
         };
         if stale {
-            let access = timeout_at(self.patience, keys.reader(principal, name)).await;
+            let access = timeout_at(self.patience.into(), keys.reader(principal, name)).await;
             let access = access.unwrap_or(Err(super::NOT_IN_TIME));
             let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
             topic.access = access;

@@ -14,8 +14,8 @@ use super::refusal::{Reason, Refusal};
 use super::seal::{Budget, plain_body, sealed_part};
 use crate::config::OnUnreadable;
 use crate::frame::batch::{
-    BatchError, BatchHeader, Entry, RecordView, Records, cut_batch, entries, finish_batch, put_varint, start_batch,
-    varint_len,
+    BatchError, BatchHeader, Entry, InflateError, RecordView, Records, cut_batch, entries, finish_batch, put_varint,
+    start_batch, varint_len,
 };
 
 /// Who opens: the gateway with the client's grants, or the client itself.
@@ -92,6 +92,11 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Whether something of the response has been inflated.
+    pub fn has_begun(&self) -> bool {
+        self.budget.has_begun()
+    }
+
     /// A new response: it may inflate as much as one batch may.
     pub fn begin(&mut self) {
         self.budget = Budget::default();
@@ -110,9 +115,9 @@ pub struct Opening<'a> {
     behind: i64,
     /// The batch at `at`, when it waits for a session.
     half: Option<Half>,
-    /// Bound for what the response inflates to.
-    limit: usize,
     opened: Opened,
+    /// Bound for what the response inflates to.
+    max_inflated: usize,
 }
 
 /// A batch whose records are in `out` up to one that needs a session. It goes on there: opened again from its start,
@@ -134,7 +139,17 @@ enum Stop {
 impl<'a> Opening<'a> {
     /// Begins with nothing opened; `out` receives the opened batches.
     pub fn new(records: &'a [u8], order: &'a mut OrderCheck, scratch: &'a mut Scratch, out: &'a mut Vec<u8>) -> Self {
-        Self { records, order, scratch, out, at: 0, behind: i64::MIN, half: None, limit: 0, opened: Opened::default() }
+        Self {
+            records,
+            order,
+            scratch,
+            out,
+            at: 0,
+            behind: i64::MIN,
+            half: None,
+            opened: Opened::default(),
+            max_inflated: 0,
+        }
     }
 
     /// What was opened so far.
@@ -144,7 +159,7 @@ impl<'a> Opening<'a> {
 
     /// Opens entry after entry until the end, a refusal, or a session that is not known yet.
     pub fn run(&mut self, source: &Source<'_>) -> Step {
-        self.limit = source.max_inflated;
+        self.max_inflated = source.max_inflated;
         let rest = self.records.get(self.at..).unwrap_or_default();
         let base = self.at;
         for entry in entries(rest) {
@@ -406,9 +421,15 @@ impl<'a> Opening<'a> {
         place: &Place<'_>,
         reader: &SessionReader,
     ) -> Result<(), Reason> {
-        self.scratch.value = reader.open_parcel(sealed, place, self.limit)?.value;
-        // A writer with keys of its own may have compressed it: a batch of small bombs.
-        self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.limit)?;
+        // A writer may have compressed it: a batch of small bombs is paid for as one.
+        let left = self.scratch.budget.left(self.max_inflated);
+        self.scratch.value = match reader.open_parcel(sealed, place, left) {
+            Err(barnabas_crypto::Error::ParcelTooLarge { .. }) => {
+                return Err(BatchError::from(InflateError::TooLarge).into());
+            }
+            parcel => parcel?.value,
+        };
+        self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.max_inflated)?;
         let value = &self.scratch.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
         let length = head.len() + varint_len(plain) + value.len() + varint_len(header_count) + headers.len();

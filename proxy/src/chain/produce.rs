@@ -165,7 +165,7 @@ impl ProduceChain {
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
         // An open transaction on the keyring would hide what is written behind it from everyone until it ends.
-        if transactional && self.keys.is_keyring(&name) {
+        if transactional && self.keys.keyring_topic() == Some(&*name) {
             return Err(Reason::NotWriter);
         }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {

@@ -95,6 +95,16 @@ impl Budget {
         body
     }
 
+    /// Whether anything has been paid.
+    pub(super) fn has_begun(&self) -> bool {
+        self.spent > 0
+    }
+
+    /// What is left of `limit`.
+    pub(super) fn left(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.spent)
+    }
+
     /// Pays for `bytes` that are written besides.
     pub(super) fn pay(&mut self, bytes: usize, limit: usize) -> Result<(), BatchError> {
         self.spent = self.spent.saturating_add(bytes);
