@@ -3,8 +3,11 @@
 
 .PHONY: demo test unit blackbox bench lint
 
-demo: ## A gateway with an in-process broker, a development authority and two clients; stays until Ctrl-C
-	cargo run --quiet -p barnabas -- demo
+# An unoptimised build: it is ready several times sooner than a release build, and the demo is not about speed.
+demo: ## A gateway with in-process brokers, a development authority and three clients; stays until Ctrl-C
+	@echo "Building Barnabas and its Kafka client library (debug build; the first time takes some minutes) ..."
+	@cargo build -p barnabas
+	@cargo run --quiet -p barnabas -- demo $(DEMO)
 
 test: unit blackbox ## Everything, against a real Apache Kafka
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -22,7 +22,7 @@ use crate::identity::Principal;
 use crate::metrics::ConnectionRefusal;
 use crate::router::{Cluster, Target, discovery};
 use crate::stream::{self, ReadAhead, Reading, Writing};
-use crate::tls::{PrincipalError, ServerTls, UpstreamTlsSource};
+use crate::tls::{PrincipalError, ServerSnapshot, ServerTls, UpstreamTlsSource};
 use crate::upstream;
 
 /// What the connections of one listener need.
@@ -120,7 +120,7 @@ async fn connection(
             return;
         }
     };
-    let Secured { client, principal, target, chain } = secured;
+    let Secured { client, principal, target, chain, reloaded } = secured;
     if serving.cluster.addresses(target).is_empty()
         && let Err(error) = discovery::discover(&serving.cluster, serving.upstream_tls.as_deref()).await
     {
@@ -138,7 +138,7 @@ async fn connection(
     };
     let served = tokio::select! {
         served = connection::serve(principal.clone(), client, broker, &serving.shared) => served,
-        reason = disowned(&serving, &chain) => {
+        reason = disowned(&serving, &chain, reloaded) => {
             metrics.connection_refused(ConnectionRefusal::Handshake);
             tracing::info!(event = "certificate_no_longer_accepted", %peer, %principal, reason);
             return;
@@ -163,15 +163,21 @@ struct Secured {
     target: Target,
     /// What it showed; empty for none.
     chain: Vec<CertificateDer<'static>>,
+    /// What has been reloaded since the handshake began.
+    reloaded: Option<Reloaded>,
 }
+
+type Reloaded = watch::Receiver<Arc<ServerSnapshot>>;
 
 /// The handshake, when the listener has TLS: who the client is, and by the name it asked for, which broker it means.
 async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<Secured, SecureError> {
     socket.set_nodelay(true)?;
     let Some(tls) = &serving.tls else {
         let principal = Principal::anonymous();
-        return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new() });
+        return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new(), reloaded: None });
     };
+    // Before the handshake: a reload in the middle of it, or while the broker is being reached, counts.
+    let reloaded = Some(tls.subscribe());
     let acceptor = TlsAcceptor::from(tls.current());
     let handshake = acceptor.accept(ReadAhead::new(socket));
     let accepted = tokio::time::timeout(tls.handshake_timeout(), handshake).await;
@@ -189,15 +195,14 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
             None => return Err(SecureError::NoHost),
         },
     };
-    Ok(Secured { client: stream::secured(stream), principal, target, chain })
+    Ok(Secured { client: stream::secured(stream), principal, target, chain, reloaded })
 }
 
 /// Ends when the client's certificate is not accepted any more: after a reload of trust anchors or revocation lists.
-async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>]) -> String {
-    let Some(tls) = &serving.tls else {
+async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>], reloaded: Option<Reloaded>) -> String {
+    let (Some(tls), Some(mut reloaded)) = (&serving.tls, reloaded) else {
         return std::future::pending().await;
     };
-    let mut reloaded = tls.subscribe();
     loop {
         if reloaded.changed().await.is_err() {
             return std::future::pending().await;

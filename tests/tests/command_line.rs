@@ -4,11 +4,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use barnabas_tests::clients::rd;
-use barnabas_tests::clients::record::numbered;
 use barnabas_tests::gateway::binary;
 use barnabas_tests::scratch::Scratch;
-use barnabas_tests::site::{Site, secret};
 
 fn barnabas(arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).output().expect("the binary runs")
@@ -93,41 +90,4 @@ fn every_command_teaches_by_its_help() {
     }
     assert_eq!(barnabas(&["no-such-command"]).status.code(), Some(2));
     assert_eq!(barnabas(&["--version"]).status.code(), Some(0));
-}
-
-#[test]
-fn lists_are_tables_for_people_and_json_for_scripts() {
-    let mut site = Site::new();
-    let (topic, secret) = (site.sealed_topic(1), secret());
-    let alice = site.client("alice");
-    rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
-    assert_eq!(rd::read_all(&site.client("reader"), &topic).len(), 1);
-    for (command, wanted) in [
-        (&["client", "list"][..], "User:alice"),
-        (&["stream", "list"], topic.as_str()),
-        (&["grant", "list"], "User:reader"),
-        (&["epoch", "list"], topic.as_str()),
-    ] {
-        let json = site.gateway.command(&[command, &["--output", "json"]].concat()).ok().stdout;
-        let parsed: serde_json::Value =
-            serde_json::from_str(&json).unwrap_or_else(|e| panic!("{command:?}: {e}: {json}"));
-        assert!(parsed.is_array() || parsed.is_object());
-        assert!(json.contains(wanted), "{command:?}: {json}");
-        let table = site.gateway.command(command).ok().stdout;
-        assert!(table.contains(wanted) && !table.contains('\u{1b}'), "{command:?}: {table}");
-    }
-    site.gateway.command(&["keyring", "verify"]).ok();
-}
-
-#[test]
-fn a_rotated_epoch_is_used_by_writers_at_once_and_readers_follow() {
-    let mut site = Site::new();
-    let (topic, secret) = (site.sealed_topic(1), secret());
-    let alice = site.client("alice");
-    let records = [numbered(&secret, 0, 0), numbered(&secret, 1, 0)];
-    rd::produce(&alice, &topic, &records[..1], &[]);
-    site.gateway.command(&["epoch", "rotate", "--topic", &topic]).ok();
-    rd::produce(&alice, &topic, &records[1..], &[]);
-    barnabas_tests::clients::record::assert_same(&records, &rd::read_all(&site.client("reader"), &topic));
-    site.assert_sealed(&topic, 2, &secret);
 }

@@ -74,21 +74,6 @@ fn an_idle_broker_is_an_error_for_the_client_and_everything_works_when_it_is_bac
 }
 
 #[test]
-fn readiness_says_no_while_the_keyring_cannot_be_reached_and_liveness_stays() {
-    let broker = Broker::shared();
-    let evil = Evil::start(broker.detour());
-    let mut site = Site::behind(&evil);
-    site.gateway.expect_in_log("");
-    assert_eq!(site.gateway.admin("/livez").0, 200);
-    assert_eq!(site.gateway.admin("/readyz").0, 200);
-    evil.cut();
-    wait::until_true("not ready", || site.gateway.admin("/readyz").0 == 503);
-    assert_eq!(site.gateway.admin("/livez").0, 200);
-    evil.mend();
-    wait::until_true("ready again", || site.gateway.admin("/readyz").0 == 200);
-}
-
-#[test]
 fn a_reload_with_a_mistake_changes_nothing() {
     let mut site = Site::new();
     site.gateway.expect_in_log("streams");

@@ -1,20 +1,19 @@
 //! Promise: memory per connection is bounded, whatever a peer sends, and no byte a peer can send makes us panic. The other connections
 //! feel nothing: after each attack an ordinary client works.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 
-use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
-use barnabas_tests::evil::Evil;
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::wire::{Connection, encode};
 
 /// Runs an attack on connections of mallory's, then lets alice work and looks at the process.
-fn attack(attack: impl Fn(&mut Connection)) {
+fn attack(attack: impl Fn(&dyn Fn() -> Connection)) {
     let mut site = Site::new();
     site.gateway.expect_in_log("User:mallory");
     let (topic, secret) = (site.sealed_topic(1), secret());
@@ -23,9 +22,9 @@ fn attack(attack: impl Fn(&mut Connection)) {
     let pid = site.gateway.pid();
     let before = site.gateway.resident_bytes();
     let mallory = site.authority.client("mallory");
-    for _ in 0..8 {
-        let mut connection = Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("mallory may connect");
-        attack(&mut connection);
+    let open = || Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("mallory may connect");
+    for _ in 0..2 {
+        attack(&open);
     }
     let grown = site.gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "{} MiB more memory", grown >> 20);
@@ -39,7 +38,8 @@ fn attack(attack: impl Fn(&mut Connection)) {
 
 #[test]
 fn garbage_ends_the_connection() {
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         let _ = connection.send_raw(b"GET / HTTP/1.1\r\nhost: kafka\r\n\r\n");
         assert!(connection.is_closed_by_peer());
     });
@@ -48,7 +48,8 @@ fn garbage_ends_the_connection() {
 #[test]
 fn a_giant_or_negative_length_ends_the_connection() {
     for length in [i32::MAX, -1, i32::MIN] {
-        attack(|connection| {
+        attack(|open| {
+            let connection = &mut open();
             let _ = connection.send_raw(&length.to_be_bytes());
             let _ = connection.send_raw(&[0; 64]);
             assert!(connection.is_closed_by_peer());
@@ -78,15 +79,18 @@ fn giant_counts_in_a_small_frame_are_refused() {
         body.put_i32(i32::MAX); // topics
         body
     };
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         let _ = connection.send_frame(&produce(head(0, 7)));
         assert!(connection.is_closed_by_peer());
     });
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         let _ = connection.send_frame(&fetch(head(1, 11)));
         assert!(connection.is_closed_by_peer());
     });
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         // The broker itself refuses this one; what matters is that we live.
         let _ = connection.send_frame(&metadata(head(3, 4)));
         let _ = connection.is_closed_by_peer();
@@ -96,7 +100,8 @@ fn giant_counts_in_a_small_frame_are_refused() {
 #[test]
 fn every_cut_of_a_request_is_harmless() {
     let whole = encode(1, 7, &kafka_protocol::messages::ProduceRequest::default().with_acks(-1).with_timeout_ms(1000));
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         let _ = connection.call(0, &ApiVersionsRequest::default());
         for cut in 0..whole.len() {
             if connection.send_frame(&whole[..cut]).is_err() {
@@ -109,18 +114,22 @@ fn every_cut_of_a_request_is_harmless() {
 
 #[test]
 fn unknown_apis_and_versions_get_an_answer_or_an_end_and_no_way_to_the_broker() {
-    for (key, version) in [(4, 0), (7, 0), (58, 0), (99, 0), (-1, 0), (0, 99), (1, 99), (3, -1), (i16::MAX, i16::MAX)] {
-        attack(|connection| {
+    attack(|open| {
+        for (key, version) in UNKNOWN {
+            let mut connection = open();
             let _ = connection.send_frame(&head(key, version));
-            // Either an error answer or the end; an answer of the broker to an inter-broker API would be neither.
-            let _ = connection.read_frame();
-        });
-    }
+            // Either an error answer or the end; silence would be a client that hangs.
+            let answer = connection.read_frame();
+            let is_silent = answer.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+            assert!(!is_silent, "API {key} version {version} got neither an answer nor an end");
+        }
+    });
 }
 
 #[test]
 fn a_slow_drip_holds_up_nobody() {
-    attack(|connection| {
+    attack(|open| {
+        let connection = &mut open();
         let frame = encode(1, 4, &MetadataRequest::default());
         let _ = connection.send_raw(&(frame.len() as i32).to_be_bytes());
         let _ = connection.send_raw(&frame[..frame.len() / 2]);
@@ -159,49 +168,7 @@ fn a_decompression_bomb_is_refused() {
 }
 
 #[test]
-fn a_broker_that_answers_garbage_ends_that_connection_and_no_other() {
-    let lies: [fn(Vec<u8>) -> Vec<u8>; 5] = [
-        |_| b"\x7f\xff\xff\xff giant".to_vec(),
-        |_| vec![0xff; 4],
-        |frame| frame[..frame.len() / 2].to_vec(),
-        |mut frame| {
-            let middle = frame.len() / 2;
-            frame[middle..].fill(0xff);
-            frame
-        },
-        |mut frame| {
-            frame[4..8].fill(0x7f); // an answer to a request that nobody sent
-            frame
-        },
-    ];
-    let broker = Broker::shared();
-    for key in [0, 1, 3] {
-        for lie in lies {
-            let evil = Evil::start(broker.detour());
-            let mut site = Site::behind(&evil);
-            site.gateway.expect_in_log("");
-            let (topic, secret) = (site.sealed_topic(1), secret());
-            let alice = site.client("alice");
-            rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
-            let pid = site.gateway.pid();
-            evil.on_answer(key, lie);
-            let mut connection =
-                Connection::open_tls(&site.gateway.bootstrap(), alice.tls.as_ref().expect("files")).expect("open");
-            let _ = connection.metadata(Some(&[&topic]));
-            let mut producer = rd::Producer::new(&alice, &[("message.timeout.ms", "2000")]);
-            producer.send(&topic, &numbered(&secret, 1, 0));
-            let _ = producer.outcomes();
-            evil.be_honest();
-            let records = rd::read_all(&site.client("reader"), &topic);
-            assert!(!records.is_empty());
-            assert!(site.gateway.is_running() && site.gateway.pid() == pid);
-            assert!(!site.gateway.events().iter().any(|event| event.line.contains("panicked")));
-        }
-    }
-}
-
-#[test]
-fn a_thousand_idle_connections_cost_little_and_harm_nobody() {
+fn hundreds_of_idle_connections_cost_little_and_harm_nobody() {
     let mut site = Site::new();
     let mallory = site.authority.client("mallory");
     let before = site.gateway.resident_bytes();
@@ -227,3 +194,7 @@ fn head(key: i16, version: i16) -> BytesMut {
     body.put_i16(-1);
     body
 }
+
+/// Inter-broker APIs, APIs that do not exist, versions that do not exist.
+const UNKNOWN: [(i16, i16); 9] =
+    [(4, 0), (7, 0), (58, 0), (99, 0), (-1, 0), (0, 99), (1, 99), (3, -1), (i16::MAX, i16::MAX)];

@@ -7,10 +7,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
@@ -33,6 +34,8 @@ pub struct FetchChain {
     generation: u64,
     max_inflated: usize,
     scratch: Scratch,
+    /// Until when decisions about the response at hand are waited for.
+    patience: Instant,
 }
 
 /// A topic that this connection has read from.
@@ -127,6 +130,7 @@ impl FetchChain {
             generation,
             max_inflated,
             scratch: Scratch::default(),
+            patience: Instant::now(),
         }
     }
 
@@ -139,8 +143,9 @@ impl FetchChain {
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
         for (name, index, fetch_offset) in note.0 {
-            self.take_position(name, index, fetch_offset).await;
+            self.take_position(name, index, fetch_offset);
         }
         let response = FetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
@@ -191,6 +196,7 @@ impl FetchChain {
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
         let response = ShareFetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
         for (entry, partition) in response.partitions.iter().enumerate() {
@@ -208,13 +214,15 @@ impl FetchChain {
         response.rebuild(frame, edits, book)
     }
 
-    async fn take_position(&mut self, name: Arc<str>, index: i32, fetch_offset: i64) {
-        let topic = self.topic(&name).await;
+    /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client
+    /// may name topics that do not exist, and no keys are to be made for those.
+    fn take_position(&mut self, name: Arc<str>, index: i32, fetch_offset: i64) {
+        if self.topics.len() >= super::MOST_TOPICS && !self.topics.contains_key(&name) {
+            self.topics.clear();
+        }
+        let topic = self.topics.entry(name).or_insert_with(ReadTopic::new);
         if matches!(topic.access, Ok(ReadAccess::Pass)) {
             return;
-        }
-        if topic.partitions.len() >= MOST_PARTITIONS {
-            topic.partitions.clear();
         }
         topic.partitions.entry(index).or_insert_with(ReadPartition::new).fetch_offset = fetch_offset;
     }
@@ -267,7 +275,7 @@ impl FetchChain {
         access: &ReadAccess,
         out: &mut Vec<u8>,
     ) -> Opened {
-        let Self { topics, scratch, keys, principal, max_inflated, .. } = self;
+        let Self { topics, scratch, keys, principal, max_inflated, patience, .. } = self;
         let Some(topic) = topics.get_mut(name) else {
             return refused_before_start(Reason::Unavailable("topic was forgotten"));
         };
@@ -299,7 +307,8 @@ impl FetchChain {
             match opening.run(&source) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
-                    let found = keys.session(principal, stream, key_id).await;
+                    let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;
+                    let found = found.unwrap_or(Err(super::NOT_IN_TIME));
                     topic.sessions.remember(key_id, found);
                 }
             }
@@ -317,7 +326,8 @@ impl FetchChain {
             Some(topic) => matches!(&topic.access, Err(reason) if *reason == Reason::Unasked(NO_KEY)),
         };
         if stale {
-            let access = keys.reader(principal, name).await;
+            let access = timeout_at(self.patience, keys.reader(principal, name)).await;
+            let access = access.unwrap_or(Err(super::NOT_IN_TIME));
             let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
             topic.access = access;
             return topic;
@@ -328,6 +338,11 @@ impl FetchChain {
     /// After a change in keyring or policy access is asked for anew. The order of what was read stays: a
     /// revocation must not open a way for replays.
     fn forget_outdated(&mut self) {
+        self.patience = Instant::now() + super::DECISION_WAIT;
+        // The client names them, so their number is bounded for all topics together.
+        if self.topics.values().map(|topic| topic.partitions.len()).sum::<usize>() > MOST_PARTITIONS {
+            self.topics.values_mut().for_each(|topic| topic.partitions.clear());
+        }
         let generation = self.keys.generation();
         let changed = generation != self.generation;
         self.generation = generation;
@@ -402,5 +417,5 @@ const NO_KEY: KeyId = KeyId::from_bytes([0; 16]);
 /// Sessions kept per connection and stream; a writer makes one per epoch, a day or an hour.
 const MOST_SESSIONS: usize = 4096;
 
-/// Partitions kept per connection and topic: Kafka topics have some thousands at most.
+/// Partitions kept per connection: brokers lead some thousands at most.
 const MOST_PARTITIONS: usize = 65_536;

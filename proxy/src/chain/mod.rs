@@ -59,3 +59,10 @@ fn unknown_ids<'a>(topics: impl Iterator<Item = &'a TopicSpan>, ids: &TopicIds) 
 
 /// Topics that one connection keeps decisions about; a client that uses more of them pays a look-up again.
 const MOST_TOPICS: usize = 10_000;
+
+/// All decisions about one request or response together: half of the time after which Kafka's clients give a request
+/// up. What is not decided by then is refused with a code that clients retry, and goes on being prepared.
+const DECISION_WAIT: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// See [`DECISION_WAIT`].
+const NOT_IN_TIME: refusal::Reason = refusal::Reason::Unavailable("it could not be decided in time");

@@ -11,7 +11,7 @@ use std::ops::Range;
 use barnabas_crypto::{AadBuffer, Header, KeyId, OrderCheck, Place, SessionReader, TAG_LEN};
 
 use super::refusal::{Reason, Refusal};
-use super::seal::{plain_body, sealed_part};
+use super::seal::{Budget, plain_body, sealed_part};
 use crate::config::OnUnreadable;
 use crate::frame::batch::{
     BatchError, BatchHeader, Entry, RecordView, Records, cut_batch, entries, finish_batch,
@@ -88,6 +88,14 @@ pub struct Scratch {
     inflated: Vec<u8>,
     aad: AadBuffer,
     value: Vec<u8>,
+    budget: Budget,
+}
+
+impl Scratch {
+    /// A new response: it may inflate as much as one batch may.
+    pub fn begin(&mut self) {
+        self.budget = Budget::default();
+    }
 }
 
 /// The opening of one records field. It can stop for a session and go on.
@@ -98,11 +106,23 @@ pub struct Opening<'a> {
     out: &'a mut Vec<u8>,
     /// Entries before this position are in `out`.
     at: usize,
-    /// Offsets up to here were checked for order; a batch that is walked a second time, after its session
-    /// was looked up, must not look like a replay of itself.
-    ordered_to: i64,
+    /// The last offset of what is behind `at`. Offsets rise from record to record, or the broker lies.
+    behind: i64,
+    /// The batch at `at`, when it waits for a session.
+    half: Option<Half>,
+    /// Bound for what the response inflates to.
+    limit: usize,
     opened: Opened,
-    max_inflated: usize,
+}
+
+/// A batch whose records are in `out` up to one that needs a session. It goes on there: opened again from its start,
+/// it would look like a replay of itself.
+struct Half {
+    start: usize,
+    walk: Records,
+    kept: i32,
+    last_delta: i32,
+    last: i64,
 }
 
 /// Why the walk over a batch ended before its end.
@@ -119,7 +139,7 @@ impl<'a> Opening<'a> {
         scratch: &'a mut Scratch,
         out: &'a mut Vec<u8>,
     ) -> Self {
-        Self { records, order, scratch, out, at: 0, ordered_to: i64::MIN, opened: Opened::default(), max_inflated: 0 }
+        Self { records, order, scratch, out, at: 0, behind: i64::MIN, half: None, limit: 0, opened: Opened::default() }
     }
 
     /// What was opened so far.
@@ -129,7 +149,7 @@ impl<'a> Opening<'a> {
 
     /// Opens entry after entry until the end, a refusal, or a session that is not known yet.
     pub fn run(&mut self, source: &Source<'_>) -> Step {
-        self.max_inflated = source.max_inflated;
+        self.limit = source.max_inflated;
         let rest = self.records.get(self.at..).unwrap_or_default();
         let base = self.at;
         for entry in entries(rest) {
@@ -137,13 +157,9 @@ impl<'a> Opening<'a> {
                 Ok(Entry::Batch(range) | Entry::Legacy(range, _) | Entry::Partial(range)) => range.end,
                 Err(_) => rest.len(),
             };
-            let mark = self.out.len();
             match self.entry(rest, entry, source) {
                 Ok(()) => self.at = base + end,
-                Err(Stop::Need(key_id)) => {
-                    self.out.truncate(mark);
-                    return Step::NeedSession(key_id);
-                }
+                Err(Stop::Need(key_id)) => return Step::NeedSession(key_id),
                 Err(Stop::Refused(refusal)) => {
                     self.opened.refusal = Some(refusal);
                     self.opened.stopped = true;
@@ -185,16 +201,25 @@ impl<'a> Opening<'a> {
         let header = BatchHeader::parse(batch).map_err(|error| refused(source.fetch_offset, error))?;
         if header.attributes.is_control() {
             self.out.extend_from_slice(batch);
+            self.leave_behind(&header);
             return Ok(());
         }
         let malformed = |error: BatchError| refused(header.base_offset, error);
         BatchHeader::check_crc(batch).map_err(malformed)?;
         let mut inflated = std::mem::take(&mut self.scratch.inflated);
-        let result = plain_body(batch, &header, source.max_inflated, &mut inflated)
-            .map_err(malformed)
-            .and_then(|body| self.records_of(batch, body, &header, source));
+        let body = match self.half {
+            // Paid for already.
+            Some(_) => plain_body(batch, &header, source.max_inflated, &mut inflated),
+            None => self.scratch.budget.plain_body(batch, &header, source.max_inflated, &mut inflated),
+        };
+        let result = body.map_err(malformed).and_then(|body| self.records_of(batch, body, &header, source));
         self.scratch.inflated = inflated;
         result
+    }
+
+    fn leave_behind(&mut self, header: &BatchHeader) {
+        let last = header.base_offset.saturating_add(i64::from(header.last_offset_delta));
+        self.behind = self.behind.max(last);
     }
 
     /// Opens the records of one batch into `out`; on a refusal the batch ends before the refused record.
@@ -206,13 +231,19 @@ impl<'a> Opening<'a> {
         source: &Source<'_>,
     ) -> Result<(), Stop> {
         let malformed = |error: BatchError| refused(header.base_offset, error);
-        self.out.reserve(batch.len().max(body.len()));
-        let start = start_batch(batch, self.out).map_err(malformed)?;
-        let mut walk = Records::new(0, header.record_count);
-        let (mut kept, mut last_delta) = (0i32, -1i32);
+        let Half { start, mut walk, mut kept, mut last_delta, mut last } = match self.half.take() {
+            Some(half) => half,
+            None => {
+                self.out.reserve(batch.len().max(body.len()));
+                let start = start_batch(batch, self.out).map_err(malformed)?;
+                let walk = Records::new(0, header.record_count);
+                Half { start, walk, kept: 0, last_delta: -1, last: self.behind }
+            }
+        };
         let mut stopped = None;
         loop {
-            let record = match walk.next(body) {
+            let before = (walk, last);
+            let record = match walk.next(body).and_then(|record| risen(header, record, &mut last)) {
                 Ok(Some(record)) => record,
                 Ok(None) => break,
                 Err(error) => {
@@ -220,16 +251,22 @@ impl<'a> Opening<'a> {
                     break;
                 }
             };
-            let offset = header.base_offset.saturating_add(i64::from(record.offset_delta));
+            let offset = last;
             if offset < source.fetch_offset {
                 continue;
             }
             let mark = self.out.len();
+            let counted = (self.opened.records, self.opened.bytes);
             match self.record(body, &record, offset, source) {
                 Ok(()) => {}
-                Err(Reason::Unasked(key_id)) => return Err(Stop::Need(key_id)),
+                Err(Reason::Unasked(key_id)) => {
+                    let (walk, last) = before;
+                    self.half = Some(Half { start, walk, kept, last_delta, last });
+                    return Err(Stop::Need(key_id));
+                }
                 Err(reason) => {
                     self.out.truncate(mark);
+                    (self.opened.records, self.opened.bytes) = counted;
                     let refusal = Refusal { offset, reason };
                     if !self.carry_on(body, &record, refusal, source, &mut stopped) {
                         break;
@@ -243,6 +280,8 @@ impl<'a> Opening<'a> {
             last_delta = record.offset_delta;
         }
         self.close_batch(start, header, kept, last_delta, stopped.is_some()).map_err(malformed)?;
+        self.behind = last;
+        self.leave_behind(header);
         stopped.map_or(Ok(()), |refusal| Err(Stop::Refused(refusal)))
     }
 
@@ -265,7 +304,10 @@ impl<'a> Opening<'a> {
                 return true;
             }
             // Sealed bytes may be handed on; plain ones that have no business here never.
-            OnUnreadable::Opaque if refusal.reason == Reason::NotSealed => *stopped = Some(refusal),
+            // Nor a deletion that nobody has proved: a null has no sealed bytes.
+            OnUnreadable::Opaque if refusal.reason == Reason::NotSealed || record.value.is_none() => {
+                *stopped = Some(refusal);
+            }
             OnUnreadable::Opaque => {
                 self.opened.refusal.get_or_insert(refusal);
                 let record = body.get(record.head.start..record.headers.end).unwrap_or_default();
@@ -327,11 +369,7 @@ impl<'a> Opening<'a> {
     }
 
     fn check_order(&mut self, header: &Header, offset: i64) -> Result<(), Reason> {
-        if offset <= self.ordered_to {
-            return Ok(());
-        }
         self.opened.holes += self.order.observe(header, offset).map_err(Reason::from)?;
-        self.ordered_to = offset;
         Ok(())
     }
 
@@ -394,7 +432,9 @@ impl<'a> Opening<'a> {
         place: &Place<'_>,
         reader: &SessionReader,
     ) -> Result<(), Reason> {
-        self.scratch.value = reader.open_parcel(sealed, place, self.max_inflated)?.value;
+        self.scratch.value = reader.open_parcel(sealed, place, self.limit)?.value;
+        // A writer with keys of its own may have compressed it: a batch of small bombs.
+        self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.limit)?;
         let value = &self.scratch.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
         let length =
@@ -432,6 +472,16 @@ impl<'a> Opening<'a> {
         self.opened.records += 1;
         Ok(())
     }
+}
+
+/// The record, if its offset is above `last`, which it then is. A record at an offset that came before would be taken
+/// for a seek backwards, and a replay go unnoticed.
+fn risen(header: &BatchHeader, record: Option<RecordView>, last: &mut i64) -> Result<Option<RecordView>, BatchError> {
+    if let Some(record) = &record {
+        let offset = header.base_offset.checked_add(i64::from(record.offset_delta));
+        *last = offset.filter(|offset| offset > last).ok_or(BatchError::Malformed("order of offsets"))?;
+    }
+    Ok(record)
 }
 
 fn part<'b>(body: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Reason> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use barnabas_crypto::{Error as CryptoError, Lane, Session};
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use super::Cleared;
 use super::refusal::Reason;
@@ -32,6 +33,10 @@ pub struct ProduceChain {
     generation: u64,
     max_inflated: usize,
     scratch: Scratch,
+    /// Until when decisions about the request at hand are waited for.
+    patience: Instant,
+    /// Refusals of the request at hand that the log has.
+    logged: usize,
 }
 
 /// A topic that this connection has written to.
@@ -94,6 +99,8 @@ impl ProduceChain {
             generation,
             max_inflated,
             scratch: Scratch::default(),
+            patience: Instant::now(),
+            logged: 0,
         }
     }
 
@@ -115,11 +122,14 @@ impl ProduceChain {
         frame: Bytes,
     ) -> Result<Produced, RewriteError> {
         self.forget_outdated();
+        self.scratch.begin();
+        self.patience = Instant::now() + super::DECISION_WAIT;
+        self.logged = 0;
         let mut edits = Vec::new();
         let mut refused = Vec::new();
         for (entry, partition) in request.partitions.iter().enumerate() {
             let topic = request.topic(&frame, partition)?;
-            match self.partition(topic, partition, &frame).await {
+            match self.partition(topic, partition, &frame, request.transactional_id.is_some()).await {
                 Ok(None) => {}
                 Ok(Some(records)) => edits.push((entry, ProduceEdit::Replace(records))),
                 Err(reason) => {
@@ -152,11 +162,16 @@ impl ProduceChain {
         topic: TopicRef<'_>,
         partition: &ProducePartition,
         frame: &Bytes,
+        transactional: bool,
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
+        // An open transaction on the keyring would hide what is written behind it from everyone until it ends.
+        if transactional && self.keys.is_keyring(&name) {
+            return Err(Reason::NotWriter);
+        }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
-            let access = self.keys.writer(&self.principal, &name).await;
-            self.remember(name.clone(), access);
+            let access = timeout_at(self.patience, self.keys.writer(&self.principal, &name)).await;
+            self.remember(name.clone(), access.unwrap_or(Err(super::NOT_IN_TIME)));
         }
         let Some(content) = partition.records.content else {
             return Ok(None);
@@ -184,8 +199,9 @@ impl ProduceChain {
                     return Ok(Some(out));
                 }
                 Err(SealError::Session(CryptoError::Rotate(_))) if attempt == 0 => {
-                    let access = self.keys.rotated(&self.principal, &name, session.key_id()).await;
-                    self.remember(name.clone(), access);
+                    let rotated = self.keys.rotated(&self.principal, &name, session.key_id());
+                    let access = timeout_at(self.patience, rotated).await;
+                    self.remember(name.clone(), access.unwrap_or(Err(super::NOT_IN_TIME)));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -229,8 +245,12 @@ impl ProduceChain {
         self.topics.retain(|_, topic| !matches!(&topic.access, Err(reason) if reason.is_retriable()));
     }
 
-    fn report(&self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {
+    fn report(&mut self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {
         self.metrics.refused_record(reason.label());
+        self.logged += 1;
+        if self.logged > MOST_LOGGED {
+            return;
+        }
         let name = self.name(topic).map_or_else(|_| String::from("?"), |name| name.to_string());
         tracing::warn!(
             event = "produce_refused",
@@ -258,3 +278,6 @@ fn seal_with(
     let sealed = seal_records(records, lane, terms, scratch, &mut out)?;
     Ok((Bytes::from(out), sealed))
 }
+
+/// Lines that one request may write to the log: it can name more partitions than a log can bear.
+const MOST_LOGGED: usize = 8;

@@ -68,7 +68,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The Kafka error code of the partition.
+    /// The Kafka error code of the partition of a Fetch response. What will not change is never given a code that some
+    /// client library retries in silence: CORRUPT_MESSAGE is one that franz-go strips before the application sees it.
     pub fn error_code(&self) -> i16 {
         match self {
             Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity => {
@@ -76,19 +77,17 @@ impl Reason {
             }
             Self::UnknownTopicId => UNKNOWN_TOPIC_ID,
             Self::StaleEpoch => POLICY_VIOLATION,
-            Self::NotSealed | Self::UnknownSession | Self::WrongStream => CORRUPT_MESSAGE,
-            Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => CORRUPT_MESSAGE,
+            Self::NotSealed | Self::UnknownSession | Self::WrongStream => INVALID_RECORD,
+            Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => INVALID_RECORD,
             Self::Unavailable(_) | Self::Unasked(_) => KAFKA_STORAGE_ERROR,
         }
     }
 
     /// The Kafka error code of the partition of a Produce request. A producer must not retry for ever what
-    /// can never be accepted, and INVALID_RECORD is final where CORRUPT_MESSAGE is retried.
+    /// can never be accepted.
     pub fn produce_error_code(&self) -> i16 {
         match self {
             Self::NotWriter => POLICY_VIOLATION,
-            Self::NotSealed | Self::UnknownSession | Self::WrongStream => INVALID_RECORD,
-            Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => INVALID_RECORD,
             Self::Unavailable(_) | Self::Unasked(_) => NOT_ENOUGH_REPLICAS,
             other => other.error_code(),
         }
@@ -149,7 +148,6 @@ impl From<SealError> for Reason {
 }
 
 /// Kafka's `Errors` enum, the codes that the chain gives.
-pub const CORRUPT_MESSAGE: i16 = 2;
 /// Retried by every producer, and says that nothing was written.
 pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// For that topic only; clients show it at once.
@@ -162,3 +160,24 @@ pub const KAFKA_STORAGE_ERROR: i16 = 56;
 pub const UNKNOWN_TOPIC_ID: i16 = 100;
 /// Not retried.
 pub const INVALID_RECORD: i16 = 87;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_will_not_change_is_not_retried_and_what_may_is() {
+        let retried = [NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR, UNKNOWN_TOPIC_ID];
+        let lasting = [
+            Reason::Unlisted, Reason::NotSealed, Reason::NotWriter, Reason::NoGrant, Reason::NoIdentity,
+            Reason::UnknownSession, Reason::WrongStream, Reason::Forged, Reason::Replayed, Reason::Reordered,
+            Reason::StaleEpoch, Reason::Batch(BatchError::Checksum),
+        ];
+        for reason in lasting {
+            assert!(!retried.contains(&reason.error_code()), "{reason}");
+            assert!(!retried.contains(&reason.produce_error_code()), "{reason}");
+        }
+        let passing = Reason::Unavailable("test");
+        assert_eq!((passing.error_code(), passing.produce_error_code()), (KAFKA_STORAGE_ERROR, NOT_ENOUGH_REPLICAS));
+    }
+}

@@ -11,7 +11,7 @@ use barnabas_crypto::{Header, Lane, Place, RECORD_OVERHEAD};
 use super::refusal::Reason;
 use crate::config::Compress;
 use crate::frame::batch::{
-    BatchError, BatchHeader, Codec, Entry, RecordView, Records, entries, finish_batch, inflate,
+    BatchError, BatchHeader, Codec, Entry, InflateError, RecordView, Records, entries, finish_batch, inflate,
     put_varint, start_batch, varint_len,
 };
 
@@ -59,6 +59,47 @@ pub struct SealTerms {
 pub struct Scratch {
     inflated: Vec<u8>,
     proof: Vec<u8>,
+    budget: Budget,
+}
+
+impl Scratch {
+    /// A new request: all its batches together may grow as much as one may.
+    pub fn begin(&mut self) {
+        self.budget = Budget::default();
+    }
+}
+
+/// How much the batches of one message have grown. The bound for one batch alone would let a message of a thousand
+/// small bombs take a thousand times as much.
+#[derive(Default)]
+pub(super) struct Budget {
+    spent: usize,
+}
+
+impl Budget {
+    /// See [`plain_body`]; a batch that does not inflate uses the budget up, since its cost is not known.
+    pub(super) fn plain_body<'a>(
+        &mut self,
+        batch: &'a [u8],
+        header: &BatchHeader,
+        limit: usize,
+        inflated: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], BatchError> {
+        let body = plain_body(batch, header, limit.saturating_sub(self.spent), inflated);
+        let compressed = header.attributes.codec()? != Codec::None;
+        match &body {
+            Ok(body) if compressed => self.spent += body.len(),
+            Err(_) if compressed => self.spent = limit,
+            _ => {}
+        }
+        body
+    }
+
+    /// Pays for `bytes` that are written besides.
+    pub(super) fn pay(&mut self, bytes: usize, limit: usize) -> Result<(), BatchError> {
+        self.spent = self.spent.saturating_add(bytes);
+        if self.spent > limit { Err(InflateError::TooLarge.into()) } else { Ok(()) }
+    }
 }
 
 /// Seals `records` (one partition's records field) and appends the result to `out`.
@@ -108,7 +149,7 @@ pub fn check_sealed(
         if header.attributes.is_control() {
             return Err(SealError::Control.into());
         }
-        let body = plain_body(batch, &header, max_inflated, &mut scratch.inflated)?;
+        let body = scratch.budget.plain_body(batch, &header, max_inflated, &mut scratch.inflated)?;
         let mut walk = Records::new(0, header.record_count);
         while let Some(record) = walk.next(body)? {
             rules.check(&Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?)?;
@@ -142,15 +183,22 @@ fn seal_batch(
     if header.attributes.is_control() {
         return Err(SealError::Control);
     }
-    let Scratch { inflated, proof } = scratch;
-    let body = plain_body(batch, &header, terms.max_inflated, inflated)?;
+    let Scratch { inflated, proof, budget } = scratch;
+    let body = budget.plain_body(batch, &header, terms.max_inflated, inflated)?;
     let mut walk = Records::new(0, header.record_count);
     // The count is a peer's number, but a record takes seven bytes at the least.
     let count = (header.record_count as usize).min(body.len() / SHORTEST_RECORD + 1);
+    budget.pay(count * GROWTH_PER_RECORD, terms.max_inflated)?;
     out.reserve(batch.len().max(body.len()) + count * GROWTH_PER_RECORD);
     let start = start_batch(batch, out)?;
     let mut sealed = Sealed::default();
+    let mut last_delta = -1;
     while let Some(record) = walk.next(body)? {
+        // Readers refuse a batch in which offsets do not rise; so does a broker, of most clients.
+        if record.offset_delta <= last_delta {
+            return Err(BatchError::Malformed("order of offsets").into());
+        }
+        last_delta = record.offset_delta;
         sealed.records += 1;
         sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
         seal_record(body, &record, lane, terms, proof, out)?;

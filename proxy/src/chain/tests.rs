@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use barnabas_crypto::{
     EpochNumber, Flags, KeyId, Lane, OrderCheck, Session, SessionLimits, SessionReader, SessionTerms, StreamId, Suite,
@@ -340,4 +341,120 @@ fn hostile_batches_to_seal_are_refused_and_nothing_leaves() {
         assert!(sealed.is_err());
         assert!(out.capacity() < 8 << 20, "took {}", out.capacity());
     }
+}
+
+/// Like [`One`], but a second session is not known at first.
+struct Late(One, KeyId, AtomicBool);
+
+impl Sessions for Late {
+    fn access(&self, key_id: &KeyId) -> Access<'_> {
+        if *key_id == self.1 && !self.2.load(Ordering::Relaxed) { Access::Unknown } else { self.0.access(key_id) }
+    }
+}
+
+/// Two batches as one, the second one's records behind the first one's.
+fn merged(first: &[u8], second: &[u8]) -> Vec<u8> {
+    let count = |batch: &[u8]| BatchHeader::parse(batch).unwrap().record_count;
+    let total = count(first) + count(second);
+    let mut batch = [&first[..57], &total.to_be_bytes(), &first[BATCH_OVERHEAD..], &second[BATCH_OVERHEAD..]].concat();
+    batch[23..27].copy_from_slice(&(total - 1).to_be_bytes());
+    finish_batch(&mut batch).unwrap();
+    batch
+}
+
+/// A batch of one record whose offset delta is given.
+fn with_delta(batch: &[u8], delta: u8) -> Vec<u8> {
+    let mut batch = batch.to_vec();
+    let length_bytes = 1 + usize::from(batch[BATCH_OVERHEAD] & 0x80 != 0);
+    batch[BATCH_OVERHEAD + length_bytes + 2] = delta * 2;
+    finish_batch(&mut batch).unwrap();
+    batch
+}
+
+#[test]
+fn a_batch_that_waits_for_a_session_goes_on_where_it_stopped() {
+    let (mut lane, sessions) = pair(9);
+    let (mut other, _) = pair(8);
+    let one = sealed(&mut lane, &batch(0, &[record(b"one")], 0));
+    let replay = with_delta(&one, 1);
+    let late = with_delta(&sealed(&mut other, &batch(0, &[record(b"two")], 0)), 2);
+    let last = with_delta(&sealed(&mut lane, &batch(0, &[record(b"three")], 0)), 3);
+    let stored = merged(&merged(&merged(&one, &replay), &late), &last);
+    let sessions = Late(sessions, KeyId::from_bytes([8; 16]), AtomicBool::new(false));
+    let source = Source {
+        partition: 5,
+        fetch_offset: 0,
+        on_unreadable: OnUnreadable::Skip,
+        max_inflated: 1 << 24,
+        opener: Opener::Gateway(&sessions),
+    };
+    let (mut order, mut scratch, mut out) = (OrderCheck::default(), open::Scratch::default(), Vec::new());
+    let mut opening = Opening::new(&stored, &mut order, &mut scratch, &mut out);
+    assert!(matches!(opening.run(&source), Step::NeedSession(_)));
+    sessions.2.store(true, Ordering::Relaxed);
+    assert!(matches!(opening.run(&source), Step::Done));
+    let opened = opening.finish();
+    // The replay stays out, and nothing is counted twice.
+    assert_eq!((opened.records, opened.skipped), (2, 2));
+    assert_eq!(opened.refusal.unwrap().reason, Reason::Replayed);
+    assert_eq!(read(&out).iter().map(|record| record.value.clone().unwrap()).collect::<Vec<_>>(), [b"one".to_vec(), b"three".to_vec()]);
+}
+
+#[test]
+fn offsets_that_do_not_rise_are_refused_in_both_directions() {
+    let (mut lane, sessions) = pair(9);
+    let stored = sealed(&mut lane, &batch(7, &[record(b"one")], 0));
+    // The same batch twice in one answer, with the same offsets.
+    let twice = [stored.clone(), stored.clone()].concat();
+    let (back, outcome) = opened(&twice, &source(&sessions, OnUnreadable::Fail, 0), &mut OrderCheck::default());
+    assert_eq!(entries(&back).count(), 1);
+    assert!(matches!(outcome.refusal.unwrap().reason, Reason::Batch(_)));
+    // The same record twice in one batch.
+    let (back, outcome) = opened(&merged(&stored, &stored), &source(&sessions, OnUnreadable::Skip, 0), &mut OrderCheck::default());
+    assert_eq!(read(&back).len(), 1);
+    assert!(outcome.stopped);
+    // At the end of all offsets nothing overflows.
+    let mut end = with_delta(&stored, 1);
+    end[..8].copy_from_slice(&i64::MAX.to_be_bytes());
+    let (_, outcome) = opened(&end, &source(&sessions, OnUnreadable::Fail, 0), &mut OrderCheck::default());
+    assert!(outcome.stopped);
+    let plain = batch(0, &[record(b"one")], 0);
+    let mut out = Vec::new();
+    let sealed = seal_records(&merged(&plain, &plain), &mut lane, &TERMS, &mut seal::Scratch::default(), &mut out);
+    assert!(sealed.is_err());
+}
+
+#[test]
+fn a_forged_deletion_is_not_handed_on_as_opaque_bytes() {
+    let (mut lane, sessions) = pair(9);
+    let mut stored = sealed(&mut lane, &batch(0, &[Plain { value: None, ..record(b"") }], 0));
+    // The last byte of the proof's tag.
+    let last = stored.len() - 1;
+    stored[last] ^= 1;
+    finish_batch(&mut stored).unwrap();
+    let (back, outcome) = opened(&stored, &source(&sessions, OnUnreadable::Opaque, 0), &mut OrderCheck::default());
+    assert_eq!(outcome.refusal.unwrap().reason, Reason::Forged);
+    assert!(outcome.stopped && back.is_empty());
+}
+
+#[test]
+fn many_small_bombs_in_one_message_cost_no_more_than_one() {
+    let (mut lane, sessions) = pair(9);
+    let bomb = batch(0, &[record(&vec![0; 3 << 20])], 4);
+    let mut scratch = seal::Scratch::default();
+    let mut seal = |scratch: &mut seal::Scratch| {
+        seal_records(&bomb, &mut lane, &SealTerms { max_inflated: 4 << 20, ..TERMS }, scratch, &mut Vec::new()).map(|sealed| sealed.records)
+    };
+    assert_eq!(seal(&mut scratch).unwrap(), 1);
+    assert!(seal(&mut scratch).is_err(), "the next partition of the same request");
+    scratch.begin();
+    assert_eq!(seal(&mut scratch).unwrap(), 1, "the next request");
+    // On the way back: plain bombs are skipped, but what they cost is counted.
+    let mut second = bomb.clone();
+    second[..8].copy_from_slice(&1i64.to_be_bytes());
+    let both = [bomb, second].concat();
+    let source = Source { max_inflated: 4 << 20, ..source(&sessions, OnUnreadable::Skip, 0) };
+    let (_, outcome) = opened(&both, &source, &mut OrderCheck::default());
+    assert!(outcome.stopped);
+    assert_eq!(outcome.skipped, 1);
 }

@@ -45,12 +45,8 @@ impl TopicIds {
         if id == [0; 16] {
             return Ok(());
         }
-        match self.name(&id) {
-            Some(known) if *known == *name => return Ok(()),
-            Some(first) => {
-                return Err(TopicIdConflict { id: hex::encode(id), first, second: name.to_owned() });
-            }
-            None => {}
+        if let Some(known) = self.name(&id) {
+            return same(id, &known, name);
         }
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= MOST_IDS {
@@ -58,9 +54,17 @@ impl TopicIds {
             // conflict with a forgotten pair is again a question to the broker alone.
             names.clear();
         }
-        names.entry(id).or_insert_with(|| name.into());
-        Ok(())
+        // Another connection may have learned it meanwhile, under another name.
+        let known = names.entry(id).or_insert_with(|| name.into());
+        same(id, known, name)
     }
+}
+
+fn same(id: TopicId, known: &Arc<str>, name: &str) -> Result<(), TopicIdConflict> {
+    if **known == *name {
+        return Ok(());
+    }
+    Err(TopicIdConflict { id: hex::encode(id), first: known.clone(), second: name.to_owned() })
 }
 
 /// Kafka's own advice is at most some hundred thousand topics in a cluster.

@@ -35,11 +35,7 @@ impl Drop for OpenKeyring {
 impl OpenKeyring {
     /// Makes sure that the topic is there and begins to follow it.
     pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        Self::prepared(config, metrics, |topic| {
-            topic.ensure()?;
-            topic.check_settings()
-        })
-        .await
+        Self::prepared(config, metrics, KeyringTopic::ensure).await
     }
 
     /// Begins to follow a topic that is there; makes none.

@@ -257,7 +257,7 @@ impl KeyParts {
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let sealing = Sealing {
-            custody: CustodyStore::new(kms, keystore.max_custody_age),
+            custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
             steward,

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use barnabas_crypto::{Custodian, Custody, CustodyContext, CustodyError, Identity, IdentityId, IdentitySecret};
 
 use crate::chain::refusal::Reason;
+use crate::metrics::CacheMetrics;
 
 /// Unwrapped identities, bounded and expiring.
 pub struct CustodyStore {
     kms: Arc<dyn Custody>,
     max_age: Duration,
     kept: Mutex<HashMap<IdentityId, Kept>>,
+    metrics: CacheMetrics,
 }
 
 struct Kept {
@@ -27,8 +29,8 @@ struct Kept {
 
 impl CustodyStore {
     /// Unwraps with `kms`; what was unwrapped is used for `max_age`.
-    pub fn new(kms: Arc<dyn Custody>, max_age: Duration) -> Self {
-        Self { kms, max_age, kept: Mutex::default() }
+    pub fn new(kms: Arc<dyn Custody>, max_age: Duration, metrics: CacheMetrics) -> Self {
+        Self { kms, max_age, kept: Mutex::default(), metrics }
     }
 
     /// The KMS.
@@ -43,8 +45,10 @@ impl CustodyStore {
         if let Some((secret, age)) = &known
             && *age < self.max_age
         {
+            self.metrics.hits.inc();
             return Ok(secret.clone());
         }
+        self.metrics.misses.inc();
         match self.unwrap(identity).await {
             Ok(secret) => {
                 let secret = Arc::new(secret);
@@ -90,6 +94,7 @@ impl CustodyStore {
         if kept.len() < MOST_IDENTITIES {
             kept.insert(id, Kept { secret, checked: Instant::now() });
         }
+        self.metrics.entries.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
     }
 }
 

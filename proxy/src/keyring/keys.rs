@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, ExpiringCache, HeadState, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
-    SessionReader, Stream, StreamId, Writer,
+    Custodian, Error as CryptoError, ExpiringCache, Grant, HeadState, Identity, IdentityId, KeyId, Reader, Right, Session, SessionPlan,
+    SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 use rdkafka::producer::FutureRecord;
 
@@ -34,6 +34,7 @@ pub struct Keys {
     /// What only a gateway that can seal has.
     sealing: Option<Sealing>,
     metrics: Arc<Metrics>,
+    passing: Mutex<PassingTime>,
 }
 
 /// What sealing and opening need.
@@ -70,7 +71,7 @@ type SessionSlot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
 impl Keys {
     /// A gateway under `policy`; `sealing` is there whenever the policy can seal.
     pub fn new(policy: Policy, live: Arc<LiveKeyring>, sealing: Option<Sealing>, metrics: Arc<Metrics>) -> Self {
-        Self { policy: ArcSwap::from_pointee(policy), live, sealing, metrics }
+        Self { policy: ArcSwap::from_pointee(policy), live, sealing, metrics, passing: Mutex::default() }
     }
 
     /// Rises when a decision may have changed.
@@ -89,13 +90,15 @@ impl Keys {
         self.sealing.as_ref().map(|sealing| sealing.topic.as_str())
     }
 
+    /// Whether a topic is the keyring.
+    pub fn is_keyring(&self, topic: &str) -> bool {
+        self.keyring_topic() == Some(topic)
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
-        if self.keyring_topic() == Some(topic) {
-            // Clients with keys of their own announce their sessions through us. Nobody else has anything to say there:
-            // objects are signed, but noise would fill it, and a tombstone makes compaction drop an object.
-            let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).map(|who| who.custody.clone()));
-            return if identity == Some(Custodian::Client) { Ok(WriteAccess::Pass) } else { Err(Reason::NotWriter) };
+        if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
+            return self.keyring_writer(sealing, who);
         }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(WriteAccess::Pass);
@@ -109,6 +112,22 @@ impl Keys {
         }
         let session = self.session_of(sealing, &identity, &stream, who, None).await?;
         Ok(WriteAccess::Seal(session, self.compress(topic)))
+    }
+
+    /// Clients with keys of their own announce their sessions in the keyring. Nobody else has anything to say there:
+    /// garbage under an object's key would make compaction drop the object, and the topic is read from its start.
+    fn keyring_writer(&self, sealing: &Sealing, who: &Principal) -> Result<WriteAccess, Reason> {
+        if !self.live.is_caught_up() {
+            return Err(Reason::Unavailable("the keyring is still being read"));
+        }
+        let own_keys = |identity: &Identity| identity.custody == Custodian::Client;
+        let announces = self.live.read(|keyring| keyring.identity_of(who.as_str()).is_some_and(own_keys));
+        if announces {
+            Ok(WriteAccess::Pass)
+        } else {
+            tracing::warn!(event = "keyring_write_refused", principal = %who, topic = sealing.topic);
+            Err(Reason::NotWriter)
+        }
     }
 
     /// The same after the session `spent` has come to one of its limits.
@@ -141,7 +160,14 @@ impl Keys {
     pub async fn session(&self, who: &Principal, stream: StreamId, key_id: KeyId) -> Result<Arc<SessionReader>, Reason> {
         let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
         let identity = self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
-        if let Some(known) = sealing.cached(identity.id(), key_id) {
+        // A grant may have ended since the session was opened, while another one of the client's still counts.
+        let granted_still = |known: &SessionReader| {
+            let epoch = (known.stream(), known.epoch());
+            self.live.read(|keyring| keyring.granted(identity.id(), epoch, Right::Read, now()).is_ok())
+        };
+        if let Some(known) = sealing.cached(identity.id(), key_id)
+            && granted_still(&known)
+        {
             self.metrics.sessions.hits.inc();
             return self.check_stream(known, stream);
         }
@@ -272,7 +298,7 @@ impl Keys {
             live.read(|keyring| {
                 let at = now();
                 let current = keyring.current_epoch(stream.id, at).map(|epoch| epoch.number);
-                let covers = |grant: &barnabas_crypto::Grant| match right {
+                let covers = |grant: &Grant| match right {
                     // A reader whose grants are about older epochs still reads those.
                     Right::Read => true,
                     Right::Write => current.is_some_and(|epoch| grant.covers(epoch)),
@@ -382,14 +408,54 @@ impl Keys {
                 keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
             });
         });
+        self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
+        // Writers stop when the head is too old, not only at the end of the session that they have.
+        let headless = self.check_head(sealing).is_err();
         sealing.sessions.for_each(|session| {
             session.observe_time(at);
-            if self.live.read(|keyring| session.epoch() < keyring.minimum_epoch(session.stream())) {
+            if headless || self.live.read(|keyring| session.epoch() < keyring.minimum_epoch(session.stream())) {
                 session.retire();
             }
         });
+        sealing.sessions.forget_ended(at);
+        self.tell_time(at);
     }
+
+    /// Grants begin and end by the clock, which no record of the keyring announces: connections decide anew then too.
+    fn tell_time(&self, at: UnixMillis) {
+        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.live.generation();
+        if passing.generation != generation {
+            let told = passing.told;
+            passing.next = self.live.read(|keyring| next_change(keyring.all_grants(), told));
+            passing.generation = generation;
+        }
+        if passing.next.is_some_and(|next| next <= at) {
+            self.live.bump();
+            passing.next = self.live.read(|keyring| next_change(keyring.all_grants(), at));
+        }
+        passing.told = at;
+    }
+}
+
+/// How far the connections know the time.
+struct PassingTime {
+    told: UnixMillis,
+    /// When the next grant begins or ends, as of `generation`.
+    next: Option<UnixMillis>,
+    generation: u64,
+}
+
+impl Default for PassingTime {
+    fn default() -> Self {
+        Self { told: now(), next: None, generation: 0 }
+    }
+}
+
+/// The first time after `told` at which a grant begins or ends.
+fn next_change<'k>(grants: impl Iterator<Item = &'k Grant>, told: UnixMillis) -> Option<UnixMillis> {
+    grants.flat_map(|grant| [grant.valid_from, grant.valid_to]).filter(|time| *time > told).min()
 }
 
 impl Sealing {
@@ -414,6 +480,15 @@ impl WriterSessions {
     fn slot(&self, identity: IdentityId, stream: StreamId) -> SessionSlot {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry((identity, stream)).or_default().clone()
+    }
+
+    /// Lets go of ended sessions that nobody waits for: clients come and go.
+    fn forget_ended(&self, at: UnixMillis) {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| {
+            let used = Arc::strong_count(slot) > 1;
+            used || slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|session| session.observe_time(at)))
+        });
     }
 
     fn for_each(&self, mut act: impl FnMut(&Session)) {
@@ -462,3 +537,34 @@ const STEWARD_WAIT: Duration = Duration::from_secs(10);
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 /// A session is renewed this long before its end, so that no request meets the end itself.
 const RENEWAL_MARGIN_MILLIS: u64 = 5_000;
+
+#[cfg(test)]
+mod tests {
+    use barnabas_crypto::EpochNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_grant_that_begins_or_ends_is_a_change() {
+        let time = UnixMillis::new;
+        let grant = |from, to| {
+            let (identity, stream) = (IdentityId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));
+            Grant::to_write(identity, stream, (EpochNumber::FIRST, EpochNumber::FIRST), (time(from), time(to)))
+        };
+        let grants = [grant(10, 50), grant(20, 40)];
+        let next = |told| next_change(grants.iter(), time(told)).map(|at| at.millis());
+        assert_eq!([next(0), next(10), next(20), next(40), next(50)], [Some(10), Some(20), Some(40), Some(50), None]);
+    }
+
+    #[test]
+    fn slots_without_a_session_are_let_go() {
+        let sessions = WriterSessions::default();
+        let (identity, stream) = (IdentityId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));
+        let waiting = sessions.slot(identity, stream);
+        sessions.forget_ended(now());
+        assert!(Arc::ptr_eq(&waiting, &sessions.slot(identity, stream)), "somebody waits for it");
+        drop(waiting);
+        sessions.forget_ended(now());
+        assert_eq!(sessions.0.lock().map(|slots| slots.len()).ok(), Some(0));
+    }
+}

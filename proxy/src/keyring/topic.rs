@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
@@ -88,27 +90,39 @@ impl KeyringTopic {
         &self.name
     }
 
-    /// Creates the topic when it is not there, and refuses one that could lose objects. Blocking.
+    /// Creates the topic when it is not there, and refuses one that could lose objects: by its partitions or by its
+    /// settings. Blocking.
     pub fn ensure(&self) -> Result<(), TopicError> {
-        if self.exists()? { Ok(()) } else { self.create() }
+        match self.leader()? {
+            Some(leader) => self.check_settings(Some(leader).filter(|leader| *leader >= 0)),
+            None => {
+                self.create()?;
+                self.check_settings(None)
+            }
+        }
     }
 
     /// Refuses to go on without the topic. Blocking.
     pub fn check_exists(&self) -> Result<(), TopicError> {
-        if self.exists()? {
+        if self.leader()?.is_some() {
             return Ok(());
         }
-        Err(self.unfit("is not there; a gateway that seals makes it, and so does the first `barnabas` command that adds something".to_owned()))
+        let remedy = "a gateway that seals makes it, and so does the first `barnabas` command that adds something";
+        Err(self.unfit(format!("is not there; {remedy}")))
     }
 
-    fn exists(&self) -> Result<bool, TopicError> {
+    /// The leader of its one partition, negative while there is none; `None` when the topic is not there.
+    fn leader(&self) -> Result<Option<i32>, TopicError> {
         let consumer: BaseConsumer<QuietContext> = self.consumer()?;
         let metadata = consumer.fetch_metadata(Some(&self.name), ANSWER_TIMEOUT).map_err(|e| self.kafka(e))?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.name && topic.error().is_none());
-        match found.map(|topic| topic.partitions().len()) {
-            None | Some(0) => Ok(false),
-            Some(1) => Ok(true),
-            Some(count) => Err(self.unfit(format!("has {count} partitions, a keyring has one; name another topic"))),
+        match found.map(|topic| topic.partitions()) {
+            None | Some([]) => Ok(None),
+            Some([partition]) => Ok(Some(partition.leader())),
+            Some(partitions) => {
+                let count = partitions.len();
+                Err(self.unfit(format!("has {count} partitions, a keyring has one; name another topic")))
+            }
         }
     }
 
@@ -127,17 +141,23 @@ impl KeyringTopic {
         }
     }
 
-    /// Refuses a topic whose records expire. Blocking; brokers that do not answer DescribeConfigs are believed.
-    pub fn check_settings(&self) -> Result<(), TopicError> {
+    /// Refuses a topic whose records expire. Brokers that do not answer DescribeConfigs are believed.
+    ///
+    /// The client library asks the controller about a topic, and waits for it where a cluster has none; a question that
+    /// names a broker as well goes to that broker. What it answers about itself is not looked at.
+    fn check_settings(&self, leader: Option<i32>) -> Result<(), TopicError> {
         let admin: AdminClient<QuietContext> = self.make(&self.client)?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
-        let asked = [ResourceSpecifier::Topic(&self.name)];
+        let topic = ResourceSpecifier::Topic(&self.name);
+        let asked: Vec<ResourceSpecifier<'_>> =
+            std::iter::once(topic).chain(leader.map(ResourceSpecifier::Broker)).collect();
         let Ok(answers) = futures_block(admin.describe_configs(asked.iter(), &options)) else {
             return Ok(());
         };
         let policy = answers
             .into_iter()
             .flatten()
+            .filter(|resource| matches!(&resource.specifier, OwnedResourceSpecifier::Topic(name) if *name == self.name))
             .find_map(|resource| resource.entry_map().get("cleanup.policy").and_then(|entry| entry.value.clone()));
         match policy.as_deref() {
             None | Some("compact") => Ok(()),
@@ -199,7 +219,6 @@ impl KeyringTopic {
         config.set("isolation.level", "read_committed");
         config.set("auto.offset.reset", "error");
         config.set("allow.auto.create.topics", "false");
-        config.set("fetch.wait.max.ms", "500");
         config.set("reconnect.backoff.max.ms", "2000");
         self.make(&config)
     }
@@ -259,8 +278,12 @@ fn futures_block<F: Future>(future: F) -> F::Output {
 }
 
 /// Compaction keeps the newest version of every object for ever; nothing expires.
-const SETTINGS: &[(&str, &str)] =
-    &[("cleanup.policy", "compact"), ("retention.ms", "-1"), ("retention.bytes", "-1"), ("compression.type", "producer")];
+const SETTINGS: &[(&str, &str)] = &[
+    ("cleanup.policy", "compact"),
+    ("retention.ms", "-1"),
+    ("retention.bytes", "-1"),
+    ("compression.type", "producer"),
+];
 
 /// A broker that has not answered by then will not be waited for; the next round asks again.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -227,8 +227,15 @@ impl Delegate {
     /// Rights that the identities hold end; those that a rule would give them are barred.
     async fn revoke_all(&self, plan: &mut Plan<'_>, identities: &[IdentityId]) -> Result<(), PlanError> {
         let streams: Vec<StreamId> = self.live.read(|keyring| keyring.streams().map(|stream| stream.id).collect());
-        let policy = self.policy.load();
-        for (identity, stream) in identities.iter().flat_map(|identity| streams.iter().map(|stream| (*identity, *stream))) {
+        for identity in identities {
+            self.revoke_on(plan, *identity, &streams).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke_on(&self, plan: &mut Plan<'_>, identity: IdentityId, streams: &[StreamId]) -> Result<(), PlanError> {
+        let policy = self.policy.load_full();
+        for stream in streams.iter().copied() {
             let (held, barred) = self.live.read(|keyring| {
                 let has = |right| keyring.grants(identity, stream).any(|grant| grant.right == right);
                 let named = |right: &Right| mandate::is_named(keyring, &policy, (identity, stream, *right));

@@ -128,12 +128,14 @@ impl ExclusivePublisher {
         };
         match code {
             Some(
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch,
+                RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+                // A fenced producer gives back what it has not sent as purged; nobody else purges.
+                | RDKafkaErrorCode::PurgeQueue
+                | RDKafkaErrorCode::PurgeInflight
+                | RDKafkaErrorCode::Fatal,
             ) => PublishError::Fenced,
-            // What a producer that was fenced gives up of what it had queued.
-            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
-                PublishError::Fenced
-            }
             _ => self.topic.kafka(error).into(),
         }
     }

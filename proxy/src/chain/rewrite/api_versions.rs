@@ -13,10 +13,7 @@ use std::ops::RangeInclusive;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{RewriteError, count_field, keep};
-use crate::frame::{
-    ApiKey, Call, CorrelationId, Cursor, Encoding, ResponseHeader, Segments, Splices, WireError,
-    api,
-};
+use crate::frame::{ApiKey, Call, CorrelationId, Cursor, Encoding, ResponseHeader, Segments, Splices, WireError, api};
 
 /// One API as an ApiVersions answer lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +69,7 @@ fn cut_all(frame: Bytes, header: &ResponseHeader) -> Result<Segments, RewriteErr
 }
 
 /// What an answer lists: for the gateway's own use of a broker.
-pub fn decode(
-    frame: &[u8],
-    header: &ResponseHeader,
-) -> Result<(i16, Vec<OfferedApi>), RewriteError> {
+pub fn decode(frame: &[u8], header: &ResponseHeader) -> Result<(i16, Vec<OfferedApi>), RewriteError> {
     let (error_code, mut cursor) = start(frame, header)?;
     let mut offered = Vec::new();
     for _ in 0..cursor.count("api keys", SMALLEST_ENTRY)? {
@@ -103,9 +97,7 @@ pub fn request(call: Call, client_id: &str) -> Result<Bytes, RewriteError> {
 /// version 0, and it names the versions of ApiVersions that are known, so that the client can ask
 /// again.
 pub fn unsupported_version(correlation_id: CorrelationId) -> Bytes {
-    let own = api::find(api::API_VERSIONS)
-        .and_then(api::Api::offered)
-        .unwrap_or(0..=0);
+    let own = api::find(api::API_VERSIONS).and_then(api::Api::offered).unwrap_or(0..=0);
     only_versions(correlation_id, own)
 }
 
@@ -114,14 +106,7 @@ fn only_versions(correlation_id: CorrelationId, versions: RangeInclusive<i16>) -
     out.put_i32(correlation_id.0);
     out.put_i16(UNSUPPORTED_VERSION);
     out.put_i32(1);
-    put_entry(
-        &mut out,
-        OfferedApi {
-            key: api::API_VERSIONS,
-            oldest: *versions.start(),
-            newest: *versions.end(),
-        },
-    );
+    put_entry(&mut out, OfferedApi { key: api::API_VERSIONS, oldest: *versions.start(), newest: *versions.end() });
     out.freeze()
 }
 
@@ -169,11 +154,7 @@ fn cut(broker: OfferedApi) -> Option<OfferedApi> {
     let ours = api::find(broker.key)?.offered()?;
     let oldest = broker.oldest.max(*ours.start());
     let newest = broker.newest.min(*ours.end());
-    (oldest <= newest).then_some(OfferedApi {
-        key: broker.key,
-        oldest,
-        newest,
-    })
+    (oldest <= newest).then_some(OfferedApi { key: broker.key, oldest, newest })
 }
 
 /// Kafka's error code UNSUPPORTED_VERSION.

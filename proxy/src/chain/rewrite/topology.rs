@@ -57,28 +57,17 @@ pub struct Topic {
 /// The call of a request of ours: version 12, the first that finds topics by id and answers for
 /// unknown ids.
 pub fn call(correlation_id: CorrelationId) -> Call {
-    Call {
-        api_key: api::METADATA,
-        version: ApiVersion(12),
-        correlation_id,
-    }
+    Call { api_key: api::METADATA, version: ApiVersion(12), correlation_id }
 }
 
 /// The call of a request that only wants the brokers: version 4, the first that can forbid the creation of
 /// topics, which brokers of every age answer.
 pub fn call_for_brokers(correlation_id: CorrelationId) -> Call {
-    Call {
-        version: ApiVersion(4),
-        ..call(correlation_id)
-    }
+    Call { version: ApiVersion(4), ..call(correlation_id) }
 }
 
 /// A request for `topics`, or for all with `None`; it never creates a topic.
-pub fn request(
-    call: Call,
-    client_id: &str,
-    topics: Option<&[TopicRef<'_>]>,
-) -> Result<Bytes, RewriteError> {
+pub fn request(call: Call, client_id: &str, topics: Option<&[TopicRef<'_>]>) -> Result<Bytes, RewriteError> {
     let encoding = call.encoding()?;
     let version = call.version.0;
     let mut out = BytesMut::new();
@@ -124,61 +113,19 @@ pub fn decode(frame: &[u8], header: &ResponseHeader) -> Result<Topology, Rewrite
         let node_id = cursor.i32("node id")?;
         let host = cursor.string("host")?.to_owned();
         let port = cursor.i32("port")?;
-        let rack = if version >= 1 {
-            cursor.nullable_string("rack")?.map(str::to_owned)
-        } else {
-            None
-        };
+        let rack = if version >= 1 { cursor.nullable_string("rack")?.map(str::to_owned) } else { None };
         cursor.skip_tags()?;
-        keep(
-            &mut brokers,
-            Broker {
-                node_id,
-                host,
-                port,
-                rack,
-            },
-            "brokers",
-        )?;
+        keep(&mut brokers, Broker { node_id, host, port, rack }, "brokers")?;
     }
-    let cluster_id = if version >= 2 {
-        cursor.nullable_string("cluster id")?.map(str::to_owned)
-    } else {
-        None
-    };
-    let controller_id = if version >= 1 {
-        cursor.i32("controller id")?
-    } else {
-        -1
-    };
+    let cluster_id = if version >= 2 { cursor.nullable_string("cluster id")?.map(str::to_owned) } else { None };
+    let controller_id = if version >= 1 { cursor.i32("controller id")? } else { -1 };
     let mut topics = Vec::new();
     for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
-        let DescribedTopic {
-            error_code,
-            name,
-            id,
-            is_internal,
-            partitions,
-        } = DescribedTopic::walk(&mut cursor, version)?;
+        let DescribedTopic { error_code, name, id, is_internal, partitions } =
+            DescribedTopic::walk(&mut cursor, version)?;
         let name = name.map(str::to_owned);
-        keep(
-            &mut topics,
-            Topic {
-                error_code,
-                name,
-                id,
-                is_internal,
-                partitions,
-            },
-            "topics",
-        )?;
+        keep(&mut topics, Topic { error_code, name, id, is_internal, partitions }, "topics")?;
     }
     let error_code = walk_end(&mut cursor, version)?;
-    Ok(Topology {
-        error_code,
-        cluster_id,
-        controller_id,
-        brokers,
-        topics,
-    })
+    Ok(Topology { error_code, cluster_id, controller_id, brokers, topics })
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use barnabas_crypto::envelope::{Header, TAG_LEN};
+use barnabas_crypto::envelope::{Header, TAG_LEN, VERSION};
 
 use super::screen::{Ink, Screen};
 
@@ -26,19 +26,31 @@ impl Anatomy {
         let body = value.get(header.len()..).unwrap_or_default();
         let (ciphertext, tag) = body.split_last_chunk::<TAG_LEN>().ok_or("the record has no room for its tag")?;
         let suite = format!("{}; every session draws a key of its own", header.suite());
-        let lane = format!("{}: one order of records, of one connection and partition", header.lane());
+        let lane = format!("{}: one connection's order of records in one partition", header.lane());
         let sequence = format!("{}: lane and sequence are the nonce, never used twice", header.sequence());
+        let version = format!("{VERSION}, and the type: {}", header.record_type());
+        let bound = match (header.flags().key_bound(), header.flags().partition_bound()) {
+            (true, true) => "the tag also covers the record's key and its partition",
+            (true, false) => "the tag also covers the record's key",
+            (false, true) => "the tag also covers the record's partition",
+            (false, false) => "nothing else is covered by the tag",
+        };
         let mut parts = Parts { rest: value, parts: Vec::new() };
         parts.take(1, "magic", "a sealed record: no text begins like this", Ink::Open);
-        parts.take(1, "version", format!("{} and type: {}", header.as_bytes().get(1).map_or(0, |b| b >> 4), header.record_type()), Ink::Open);
+        parts.take(1, "version", version, Ink::Open);
         parts.take(1, "suite", suite, Ink::Open);
-        parts.take(1, "flags", "what else is bound to the record: its key, its partition", Ink::Open);
+        parts.take(1, "flags", bound, Ink::Open);
         parts.take(16, "key id", "which session; says nothing about the key", Ink::Open);
         parts.take(2, "lane", lane, Ink::Open);
         parts.take(6, "sequence", sequence, Ink::Open);
         parts.take(header.len().saturating_sub(parts.taken(value)), "more", "subject key, nonce", Ink::Open);
-        parts.take(ciphertext.len(), "ciphertext", format!("{} bytes, as many as the value has", ciphertext.len()), Ink::Sealed);
-        parts.take(tag.len(), "tag", "authenticates everything above, and the record's place", Ink::Sealed);
+        parts.take(
+            ciphertext.len(),
+            "ciphertext",
+            format!("{} bytes, as many as the value has", ciphertext.len()),
+            Ink::Sealed,
+        );
+        parts.take(tag.len(), "tag", "authenticates all of the above", Ink::Sealed);
         Ok(Self { parts: parts.parts })
     }
 

@@ -2,7 +2,7 @@
 //! The lines write to and read from a topic of their own, since the show leaves a forged record in the other one.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -77,7 +77,7 @@ fn write_properties(stage: &Stage, name: &str) -> Result<(), Failure> {
     write_new(&stage.folder().join(format!("{name}.properties")), java.as_bytes(), 0o644)
 }
 
-fn java_properties(authority: &Path, both: &PathBuf) -> String {
+fn java_properties(authority: &Path, both: &Path) -> String {
     format!(
         "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={}\nssl.keystore.type=PEM\nssl.keystore.location={}\n",
         authority.display(),

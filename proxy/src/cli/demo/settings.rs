@@ -34,6 +34,8 @@ clusters:
   - name: demo
     bootstrap_servers: [{servers}]     # in the demo's own process: gone when it ends
     tls: off
+    # A real broker answers a waiting fetch as soon as there is something; this one keeps it waiting to the end.
+    client: { fetch.wait.max.ms: "20" }
 
 keyring:
   topic: _barnabas_keyring             # identities, epochs, grants: signed objects in a compacted topic

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use rdkafka::Message;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::OwnedMessage;
 use serde_json::Value;
 
@@ -31,10 +31,15 @@ fn failed(step: usize, why: String) -> Failure {
 }
 
 async fn goes_in<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<(), String> {
-    say(screen.step(1, "A record goes in", &format!("alice, a stock client with a certificate, writes to `{ORDERS}`")))?;
+    say(screen.step(
+        1,
+        "A record goes in",
+        &format!("alice, a stock client with a certificate, writes to `{ORDERS}`"),
+    ))?;
     say(screen.line("key", Ink::Open, KEY))?;
     say(screen.line("value", Ink::Open, VALUE))?;
-    let offset = Stock::of_gateway(stage, "alice").write(ORDERS, KEY.as_bytes(), VALUE.as_bytes()).await.map_err(text)?;
+    let offset =
+        Stock::of_gateway(stage, "alice").write(ORDERS, KEY.as_bytes(), VALUE.as_bytes()).await.map_err(text)?;
     if offset != 0 {
         return Err(format!("the first record of `{ORDERS}` is at offset {offset}"));
     }
@@ -74,16 +79,16 @@ async fn is_read<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<(), 
 }
 
 async fn is_refused<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<(), String> {
-    let what = "eve's certificate is as good as theirs, nobody granted her anything";
+    let what = "eve has a certificate, too, but no grant";
     say(screen.step(4, "A client without a grant is refused", what))?;
-    let error = told_error(Stock::of_gateway(stage, "eve").read(ORDERS).map_err(text)?.next().await)?;
-    say(screen.line("eve sees", Ink::Bad, &error.to_string()))?;
-    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+    let (code, words) = told_error(Stock::of_gateway(stage, "eve").read(ORDERS).map_err(text)?.next().await)?;
+    say(screen.line("eve sees", Ink::Bad, &words))?;
+    if code != RDKafkaErrorCode::TopicAuthorizationFailed {
         return Err("eve's client was given another error".to_owned());
     }
     let event = refusal(stage, "User:eve").await?;
-    say(screen.line("log", Ink::Dim, &named(&event)))?;
-    say(screen.good("Kafka's own error, which every client knows; not one record was delivered"))
+    say(screen.line("log says", Ink::Bad, &named(&event)))?;
+    say(screen.good("Kafka's own error, which every client knows; she was given no record"))
 }
 
 async fn is_detected<W: Write>(stage: &Stage, screen: &mut Screen<W>, stored: OwnedMessage) -> Result<(), String> {
@@ -92,20 +97,20 @@ async fn is_detected<W: Write>(stage: &Stage, screen: &mut Screen<W>, stored: Ow
     let byte = value.get_mut(at).ok_or("the ciphertext is too short to flip a byte in")?;
     let before = *byte;
     *byte ^= 1;
-    let what = format!("somebody at the broker stores a copy, byte {at} changed from {before:02x} to {:02x}", *byte);
+    let what = format!("a copy is stored at the broker, byte {at} is {:02x} instead of {before:02x}", *byte);
     say(screen.step(5, "A flipped byte is detected", &what))?;
     let offset = Stock::of_brokers(stage).write(ORDERS, KEY.as_bytes(), &value).await.map_err(text)?;
     let reader = Stock::of_gateway(stage, "bob").read(ORDERS).map_err(text)?;
     if !is_alices(&told_record(reader.next().await)?) {
         return Err("bob was given something else than alice wrote".to_owned());
     }
-    let error = told_error(reader.next().await)?;
-    say(screen.line("bob sees", Ink::Bad, &error.to_string()))?;
-    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::InvalidMessage) {
+    let (code, words) = told_error(reader.next().await)?;
+    say(screen.line("bob sees", Ink::Bad, &words))?;
+    if code != RDKafkaErrorCode::InvalidMessage {
         return Err("bob's client was given another error".to_owned());
     }
     let event = refusal(stage, "User:bob").await?;
-    say(screen.line("log", Ink::Bad, &named(&event)))?;
+    say(screen.line("log says", Ink::Bad, &named(&event)))?;
     let place = (event.get("topic").and_then(Value::as_str), number(&event, "partition"), number(&event, "offset"));
     if place != (Some(ORDERS), Some(0), Some(offset)) || !reason(&event).contains("authentication") {
         return Err(format!("the gateway does not name the record: {event}"));
@@ -113,7 +118,8 @@ async fn is_detected<W: Write>(stage: &Stage, screen: &mut Screen<W>, stored: Ow
     if reader.position() != Some(offset) {
         return Err(format!("bob's client stands at {:?} instead of offset {offset}", reader.position()));
     }
-    say(screen.good(&format!("bob has offset 0 and stands before offset {offset}: the forged record is never delivered")))
+    say(screen
+        .good(&format!("bob has offset 0 and stands before offset {offset}: the forged record is never delivered")))
 }
 
 fn is_alices(record: &OwnedMessage) -> bool {
@@ -140,8 +146,12 @@ async fn refusal(stage: &Stage, principal: &str) -> Result<Value, String> {
 
 fn named(event: &Value) -> String {
     let topic = event.get("topic").and_then(Value::as_str).unwrap_or("?");
-    let count = |field| number(event, field).map_or_else(|| "?".to_owned(), |number| number.to_string());
-    format!("topic {topic}, partition {}, offset {}: {}", count("partition"), count("offset"), reason(event))
+    let place = |field| match number(event, field) {
+        Some(number) if number >= 0 => format!(", {field} {number}"),
+        // The refusal is about the whole partition.
+        _ => String::new(),
+    };
+    format!("topic {topic}{}{}: {}", place("partition"), place("offset"), reason(event))
 }
 
 fn number(event: &Value, field: &str) -> Option<i64> {
@@ -155,15 +165,15 @@ fn reason(event: &Value) -> &str {
 fn told_record(told: Told) -> Result<OwnedMessage, String> {
     match told {
         Told::Record(record) => Ok(record),
-        Told::Refused(error) => Err(error.to_string()),
+        Told::Refused(_, words) => Err(words),
         Told::Nothing => Err("no record came".to_owned()),
     }
 }
 
-fn told_error(told: Told) -> Result<KafkaError, String> {
+fn told_error(told: Told) -> Result<(RDKafkaErrorCode, String), String> {
     match told {
         Told::Record(record) => Err(format!("a record was delivered, at offset {}", record.offset())),
-        Told::Refused(error) => Ok(error),
+        Told::Refused(code, words) => Ok((code, words)),
         Told::Nothing => Err("neither a record nor an error came".to_owned()),
     }
 }

@@ -1,12 +1,14 @@
 //! Stock clients, as anybody would configure them: nothing in them knows of sealing.
 //!
-//! Arrives: where to connect, and as whom. Leaves: records written and read, or the very error that such a client gets.
-//! Connections that fail for a moment are retried by the library and are no answer.
+//! Arrives: where to connect, and as whom. Leaves: records written and read, or the very error that such a client gets,
+//! in the words of the library. Connections that fail for a moment are retried by the library and are no answer.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -22,7 +24,7 @@ pub(super) struct Stock(ClientConfig);
 
 /// Reads one partition from its first record on.
 pub(super) struct Reader {
-    consumer: StreamConsumer<QuietContext>,
+    consumer: StreamConsumer<Words>,
     topic: String,
 }
 
@@ -30,8 +32,8 @@ pub(super) struct Reader {
 pub(super) enum Told {
     /// A record.
     Record(OwnedMessage),
-    /// An error.
-    Refused(KafkaError),
+    /// An error: its code, and the library's words.
+    Refused(RDKafkaErrorCode, String),
     /// Nothing before the limit.
     Nothing,
 }
@@ -67,7 +69,7 @@ impl Stock {
     pub(super) fn read(&self, topic: &str) -> Result<Reader, KafkaError> {
         let mut config = self.0.clone();
         config.set("group.id", "demo").set("enable.auto.commit", "false");
-        let consumer: StreamConsumer<QuietContext> = config.create_with_context(QuietContext)?;
+        let consumer: StreamConsumer<Words> = config.create_with_context(Words::default())?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_offset(topic, 0, Offset::Beginning)?;
         consumer.assign(&partitions)?;
@@ -82,8 +84,12 @@ impl Reader {
         loop {
             match timeout_at(deadline, self.consumer.recv()).await {
                 Ok(Ok(message)) => return Told::Record(message.detach()),
-                Ok(Err(error)) if is_passing(&error) => {}
-                Ok(Err(error)) => return Told::Refused(error),
+                Ok(Err(error)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                    if !PASSING.contains(&code) {
+                        return Told::Refused(code, self.consumer.context().about(code, &error));
+                    }
+                }
                 Err(_) => return Told::Nothing,
             }
         }
@@ -112,13 +118,32 @@ pub(super) fn properties(stage: &Stage, name: &str) -> Vec<(&'static str, String
     ]
 }
 
-/// The library tells of lost connections and connects anew by itself.
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
-    )
+/// What the library says of its errors: the binding hands on the code alone, other clients print the words.
+#[derive(Default)]
+struct Words(Mutex<Option<(RDKafkaErrorCode, String)>>);
+
+impl Words {
+    fn about(&self, code: RDKafkaErrorCode, error: &KafkaError) -> String {
+        let words = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        words.filter(|(about, _)| *about == code).map_or_else(|| error.to_string(), |(_, words)| words)
+    }
 }
+
+impl ClientContext for Words {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        QuietContext.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let words = error.rdkafka_error_code().map(|code| (code, reason.to_owned()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+}
+
+impl ConsumerContext for Words {}
+
+/// The library tells of lost connections and connects anew by itself.
+const PASSING: [RDKafkaErrorCode; 2] = [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::AllBrokersDown];
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);

@@ -57,6 +57,7 @@ pub struct FirstHeader {
 }
 
 /// A walk over the records of one batch body.
+#[derive(Clone, Copy)]
 pub struct Records {
     at: usize,
     left: i32,

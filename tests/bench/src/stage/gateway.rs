@@ -46,15 +46,18 @@ pub fn start(
         ("SERVER_CERT", certificates.server.display().to_string()),
         ("SERVER_KEY", certificates.server_key.display().to_string()),
     ];
-    for line in template.lines().filter_map(|line| line.strip_prefix("#! ")) {
-        let words: Vec<_> = fill(line, &values, &home)?
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
-        Child::output(&program, &words)?;
-    }
+    let run = |marker: &str| {
+        for line in template.lines().filter_map(|line| line.strip_prefix(marker)) {
+            let line = fill(line, &values, &home)?;
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            Child::output(&program, &words)?;
+        }
+        Ok::<(), Error>(())
+    };
+    run("#! ")?;
     let file = home.join("barnabas.yaml");
     write(&file, &fill(&template, &values, &home)?)?;
+    run("#> ")?;
     let serve = [
         "serve".into(),
         "--config".into(),
