@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{self, Desk};
 use super::{ConfigArg, Exit, Failure, OutputArg, Row, moment};
-use crate::config::StreamRule;
+use crate::config::{Policy, StreamRule};
 use crate::identity::Principal;
 use crate::steward::Change;
 
@@ -144,39 +144,29 @@ fn remove(args: RemoveArgs) -> Result<(), Failure> {
     } else {
         println!("{principal}: its identity stays in the keyring, so that what it wrote stays readable to others");
     }
-    for line in still_named(&desk, &principal, args.forget)? {
+    for line in still_named(&desk.config().policy, &principal, args.forget) {
         desk::warn(&line);
     }
     Ok(())
 }
 
 /// What the configuration would give the client again: a command ends what there is, rules are for the configuration.
-fn still_named(desk: &Desk, principal: &Principal, forgotten: bool) -> Result<Vec<String>, Failure> {
-    let policy = &desk.config().policy;
+fn still_named(policy: &Policy, principal: &Principal, forgotten: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if forgotten && policy.enrolment(principal).is_some() {
         lines.push(format!("clients.enroll still covers {principal}: it gets a new identity when it connects again"));
     }
-    let topics: Vec<String> = desk.read(|keyring| {
-        let identity = keyring.identity_of(principal.as_str()).map(Identity::id);
-        let open = |stream: &&barnabas_crypto::Stream| {
-            // A right that was revoked by name is not given again by rule.
-            let revoked = |id| keyring.grants(id, stream.id).any(|grant| grant.revoked_at.is_some());
-            let named = match policy.stream(&stream.topic) {
-                StreamRule::Seal(rule) => rule.may_read(principal) || rule.may_write(principal),
-                _ => false,
-            };
-            named && !identity.is_some_and(revoked)
-        };
-        keyring.streams().filter(open).map(|stream| stream.topic.clone()).collect()
-    })?;
-    if !topics.is_empty() {
-        let topics = topics.join(", ");
-        lines.push(format!(
-            "streams.rules still names {principal} for {topics}: take it out there, or it is granted anew"
-        ));
+    let names = |rule: &StreamRule| match rule {
+        StreamRule::Seal(rule) => rule.may_read(principal) || rule.may_write(principal),
+        _ => false,
+    };
+    let streams = policy.streams();
+    if names(&streams.default) || streams.rules.iter().any(|(_, rule)| names(rule)) {
+        let when =
+            if forgotten { "a new identity of it is granted" } else { "on topics that are sealed later it is granted" };
+        lines.push(format!("`streams` still names {principal}: {when} what the rule says; take it out there"));
     }
-    Ok(lines)
+    lines
 }
 
 fn identities(keyring: &Keyring) -> impl Iterator<Item = &Identity> {
@@ -296,8 +286,8 @@ Examples:
   barnabas client remove --principal User:CN=alice --forget
 
 What the client could read before, it may have copied; nothing sealed after the removal opens for it. Its identity
-stays in the keyring as long as its records are kept: it is what they are verified by. Take the principal out of
-`streams` and `clients.enroll` first: a rule that names it gives it rights again on streams where it had none.";
+stays in the keyring as long as its records are kept: it is what they are verified by. No rule gives it a right on
+the streams of today again, only `grant add`; take it out of `streams` and `clients.enroll` for those of tomorrow.";
 
 #[cfg(test)]
 mod tests {

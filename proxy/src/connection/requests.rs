@@ -208,8 +208,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
 const OWN_CORRELATION_ID: i32 = 0x6261_726e;
 
 /// Requests that could take the keyring's topic or its records away: DeleteTopics, DeleteRecords, AlterConfigs,
-/// CreatePartitions, IncrementalAlterConfigs.
-const MEDDLING: [ApiKey; 5] = [ApiKey(20), ApiKey(21), ApiKey(33), ApiKey(37), ApiKey(44)];
+/// CreatePartitions, IncrementalAlterConfigs; and InitProducerId, AddPartitionsToTxn and EndTxn, by which a client could
+/// fence the steward, whose transactional id begins with the topic's name.
+const MEDDLING: [ApiKey; 8] =
+    [ApiKey(20), ApiKey(21), ApiKey(22), ApiKey(24), ApiKey(26), ApiKey(33), ApiKey(37), ApiKey(44)];
 
 /// What brokers see in their request logs.
 const OWN_CLIENT_ID: &str = "barnabas";

@@ -74,7 +74,7 @@ pub enum Change {
         /// Of which right; `None` is both.
         right: Option<Right>,
     },
-    /// The end of all grants of a client, on every stream.
+    /// The end of all grants of a client, on every stream; rules give it none there any more.
     RevokeAll {
         /// Of whom.
         identities: Vec<IdentityId>,
@@ -223,14 +223,35 @@ impl Delegate {
         }
     }
 
+    /// Rights that the identities hold end; those that a rule would give them are barred.
     async fn revoke_all(&self, plan: &mut Plan<'_>, identities: &[IdentityId]) -> Result<(), PlanError> {
-        let granted: Vec<(IdentityId, StreamId)> = self.live.read(|keyring| {
-            let streams: Vec<StreamId> = keyring.streams().map(|stream| stream.id).collect();
-            let all = identities.iter().flat_map(|identity| streams.iter().map(|stream| (*identity, *stream)));
-            all.filter(|(identity, stream)| keyring.grants(*identity, *stream).next().is_some()).collect()
-        });
-        for (identity, stream) in granted {
-            plan.revoke(identity, stream, None, &self.terms_of(stream)).await?;
+        let streams: Vec<StreamId> = self.live.read(|keyring| keyring.streams().map(|stream| stream.id).collect());
+        for identity in identities {
+            self.revoke_on(plan, *identity, &streams).await?;
+        }
+        Ok(())
+    }
+
+    async fn revoke_on(
+        &self,
+        plan: &mut Plan<'_>,
+        identity: IdentityId,
+        streams: &[StreamId],
+    ) -> Result<(), PlanError> {
+        let policy = self.policy.load_full();
+        for stream in streams.iter().copied() {
+            let (held, barred) = self.live.read(|keyring| {
+                let has = |right| keyring.grants(identity, stream).any(|grant| grant.right == right);
+                let named = |right: &Right| mandate::is_named(keyring, &policy, (identity, stream, *right));
+                let barred = [Right::Read, Right::Write].into_iter().filter(|right| named(right) && !has(*right));
+                (has(Right::Read) || has(Right::Write), barred.collect::<Vec<_>>())
+            });
+            if held {
+                plan.revoke(identity, stream, None, &self.terms_of(stream)).await?;
+            }
+            for right in barred {
+                plan.bar(identity, stream, right)?;
+            }
         }
         Ok(())
     }

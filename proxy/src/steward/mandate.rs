@@ -43,9 +43,8 @@ fn grant_for(
     policy: &Policy,
     (identity, stream, right): (IdentityId, StreamId, Right),
 ) -> Result<Change, Reason> {
-    let named = keyring.stream(stream).and_then(|known| names(keyring, policy, &known.topic, identity, right));
     let by_name = |grant: &Grant| grant.right == right && grant.revoked_at.is_some();
-    if named != Some(true) || keyring.grants(identity, stream).any(by_name) {
+    if !is_named(keyring, policy, (identity, stream, right)) || keyring.grants(identity, stream).any(by_name) {
         return Err(if right == Right::Read { Reason::NoGrant } else { Reason::NotWriter });
     }
     // Whom the policy names may read what the stream holds, from its first epoch on.
@@ -55,6 +54,16 @@ fn grant_for(
         valid_to: BY_POLICY,
     };
     Ok(Change::Grant { identity, stream, right, range })
+}
+
+/// Whether the rule for a stream names an identity's principal.
+pub(super) fn is_named(
+    keyring: &Keyring,
+    policy: &Policy,
+    (identity, stream, right): (IdentityId, StreamId, Right),
+) -> bool {
+    let stream = keyring.stream(stream);
+    stream.and_then(|stream| names(keyring, policy, &stream.topic, identity, right)) == Some(true)
 }
 
 /// The grants that a policy gave and `policy` does not give, by stream. Where it has no rule for a topic, only those that

@@ -254,6 +254,26 @@ impl<'a> Plan<'a> {
         Ok(count)
     }
 
+    /// Says by name that an identity does not have a right that it was never given, so that no rule gives it.
+    pub fn bar(&mut self, identity: IdentityId, stream: StreamId, right: Right) -> Result<(), PlanError> {
+        let at = now();
+        let (public, current) = self.live.read(|keyring| {
+            let public = keyring.identity(identity).map(|identity| identity.public.clone());
+            (public, keyring.current_epoch(stream, at).map_or(EpochNumber::FIRST, |epoch| epoch.number))
+        });
+        let never = (at, at);
+        let grant = match right {
+            Right::Write => Grant::to_write(identity, stream, (current, current), never),
+            Right::Read => {
+                let public = public.ok_or_else(|| PlanError::Refused(format!("there is no identity {identity}")))?;
+                // A grant to read carries a seed; this one is of no epoch.
+                let nothing = EpochSecret::draw(public.kem.suite())?;
+                Grant::to_read(&public, (stream, current), &[&nothing], never)?
+            }
+        };
+        self.sign(Body::Grant(Grant { revoked_at: Some(at), ..grant }))
+    }
+
     /// Ends grants that a policy gave and does not give any more. That they end and are not revoked is the difference:
     /// a policy that names the principal again gives them again.
     pub async fn withdraw(&mut self, stream: StreamId, grants: &[Slot], terms: &StreamTerms) -> Result<(), PlanError> {

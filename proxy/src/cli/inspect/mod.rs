@@ -56,7 +56,7 @@ pub(super) fn run(args: InspectArgs) -> Result<(), Failure> {
     let mut key = key_at_hand(&args)?;
     let form = if args.hex { Form::Hex } else { Form::Bytes };
     let bytes = read(&args.file, if args.base64 { Form::Base64 } else { form })?;
-    let partition = args.partition.or_else(|| partition_of(&args.file)).unwrap_or(0);
+    let partition = args.partition.or_else(|| partition_of(&args.file, args.topic.as_deref()?)).unwrap_or(0);
     let mut found = Vec::new();
     // A sealed value is known by its first byte; a segment starts with an offset, whose first byte is never that.
     if bytes.first() == Some(&MAGIC) {
@@ -126,9 +126,9 @@ fn read(file: &Path, form: Form) -> Result<Vec<u8>, Failure> {
 }
 
 /// A broker keeps the segments of a partition in a folder that is named after it: `orders-3`.
-fn partition_of(file: &Path) -> Option<i32> {
+fn partition_of(file: &Path, topic: &str) -> Option<i32> {
     let folder = file.canonicalize().ok()?.parent()?.file_name()?.to_str()?.to_owned();
-    folder.rsplit_once('-')?.1.parse().ok()
+    folder.strip_prefix(topic)?.strip_prefix('-')?.parse().ok()
 }
 
 /// The records of a segment in the order of the file. A broker allocates segments ahead: zeros at the end are no records.
@@ -361,12 +361,14 @@ mod tests {
     #[test]
     fn the_partition_is_in_the_name_of_the_folder() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, partition) in [("orders-3", Some(3)), ("a-b-12", Some(12)), ("orders", None), ("orders-x", None)] {
+        for (name, partition) in
+            [("a-b-3", Some(3)), ("a-b-12", Some(12)), ("a-b", None), ("a-b-x", None), ("b-3", None)]
+        {
             let folder = folder.path().join(name);
             std::fs::create_dir(&folder).unwrap();
             let file = folder.join("0.log");
             std::fs::write(&file, b"").unwrap();
-            assert_eq!(partition_of(&file), partition, "{name}");
+            assert_eq!(partition_of(&file, "a-b"), partition, "{name}");
         }
         assert_eq!(shortened(Some(&"x".repeat(61))).len(), 63);
         assert_eq!(shortened(Some(&"x".repeat(60))).len(), 60);
