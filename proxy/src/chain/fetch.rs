@@ -308,7 +308,7 @@ impl FetchChain {
             match opening.run(&source) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
-                    let found = timeout_at((*patience).into(), keys.session(principal, stream, key_id)).await;
+                    let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;
                     let found = found.unwrap_or(Err(super::NOT_IN_TIME));
                     topic.sessions.remember(key_id, found);
                 }
@@ -327,7 +327,7 @@ impl FetchChain {
             Some(topic) => matches!(&topic.access, Err(reason) if *reason == Reason::Unasked(NO_KEY)),
         };
         if stale {
-            let access = timeout_at(self.patience.into(), keys.reader(principal, name)).await;
+            let access = timeout_at(self.patience, keys.reader(principal, name)).await;
             let access = access.unwrap_or(Err(super::NOT_IN_TIME));
             let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
             topic.access = access;
