@@ -5,27 +5,25 @@
 //! and the keyring has not yet is asked of the steward. Every wait is bounded, and what cannot be decided is refused
 //! with a code that clients retry. What must never happen here: `Pass` for a topic that policy or keyring calls sealed.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, ExpiringCache, Grant, HeadState, Identity, IdentityId, KeyId, Reader, Right,
-    Session, SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, HeadState, Identity, KeyId, Reader, Right, Session, SessionPlan,
+    SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 use rdkafka::producer::FutureRecord;
 
 use super::access::{ReadAccess, WriteAccess};
 use super::client_sealed::AnnouncedSessions;
-use super::custody::CustodyStore;
 use super::live::{LiveKeyring, now};
-use super::topic::KeyringProducer;
+use super::sealing::{STEWARD_WAIT, Sealing};
 use crate::chain::refusal::Reason;
 use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::identity::Principal;
 use crate::metrics::Metrics;
-use crate::steward::{BY_POLICY, Need, Steward};
+use crate::steward::{BY_POLICY, Need};
 
 /// Keys and policy as the data path sees them.
 pub struct Keys {
@@ -36,37 +34,6 @@ pub struct Keys {
     metrics: Arc<Metrics>,
     passing: Mutex<PassingTime>,
 }
-
-/// What sealing and opening need.
-pub struct Sealing {
-    /// Clients' secrets.
-    pub custody: CustodyStore,
-    /// Towards the keyring topic.
-    pub publisher: KeyringProducer,
-    /// The keyring topic.
-    pub topic: String,
-    /// Who makes identities, streams and grants.
-    pub steward: Arc<dyn Steward>,
-    /// The longest use of one session key.
-    pub max_session_age: Duration,
-    /// Writers stop when the newest head is older.
-    pub max_head_age: Duration,
-    /// When the gateway began: a keyring that never had a head is given the same time to get one.
-    pub started: Instant,
-    /// Opened sessions that are kept.
-    pub max_cached_sessions: usize,
-    /// Sessions of the clients that write through this gateway.
-    pub sessions: WriterSessions,
-    /// Opened sessions, for each reader of them.
-    pub readers: Mutex<ExpiringCache<(IdentityId, KeyId), Arc<SessionReader>>>,
-}
-
-/// One session at a time for each client and stream. The inner lock makes many connections of a client wait for one
-/// announcement instead of making one each.
-#[derive(Default)]
-pub struct WriterSessions(Mutex<HashMap<(IdentityId, StreamId), SessionSlot>>);
-
-type SessionSlot = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
 
 impl Keys {
     /// A gateway under `policy`; `sealing` is there whenever the policy can seal.
@@ -467,52 +434,6 @@ fn next_change<'k>(grants: impl Iterator<Item = &'k Grant>, told: UnixMillis) ->
     grants.flat_map(|grant| [grant.valid_from, grant.valid_to]).filter(|time| *time > told).min()
 }
 
-impl Sealing {
-    /// Asks the steward, and waits no longer than a client would.
-    async fn ask(&self, need: Need) -> Result<(), Reason> {
-        let answer = tokio::time::timeout(STEWARD_WAIT, self.steward.clone().ask(need)).await;
-        answer.unwrap_or(Err(Reason::Unavailable("the steward has not answered in time")))
-    }
-
-    fn cached(&self, identity: IdentityId, key_id: KeyId) -> Option<Arc<SessionReader>> {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.get(&(identity, key_id), now()).cloned()
-    }
-
-    fn remember(&self, identity: IdentityId, key_id: KeyId, reader: Arc<SessionReader>) {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.put((identity, key_id), reader, now());
-    }
-}
-
-impl WriterSessions {
-    fn slot(&self, identity: IdentityId, stream: StreamId) -> SessionSlot {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.entry((identity, stream)).or_default().clone()
-    }
-
-    /// Lets go of ended sessions that nobody waits for: clients come and go.
-    fn forget_ended(&self, at: UnixMillis) {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.retain(|_, slot| {
-            let used = Arc::strong_count(slot) > 1;
-            used || slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|session| session.observe_time(at)))
-        });
-    }
-
-    fn for_each(&self, mut act: impl FnMut(&Session)) {
-        let slots: Vec<SessionSlot> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for slot in slots {
-            // A slot that is being filled holds nothing that could be too old.
-            if let Ok(held) = slot.try_lock()
-                && let Some(session) = held.as_ref()
-            {
-                act(session);
-            }
-        }
-    }
-}
-
 /// What a failure of the cryptography means for the client.
 fn refused(error: &CryptoError) -> Reason {
     match error {
@@ -539,8 +460,6 @@ fn on_unreadable(stream: &Stream, rule: &StreamRule) -> OnUnreadable {
 const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(3);
 /// Grants of a new epoch are written in one transaction with it.
 const GRANT_WAIT: Duration = Duration::from_millis(500);
-/// A steward's transaction on a fresh cluster waits for Kafka to make its transaction log.
-const STEWARD_WAIT: Duration = Duration::from_secs(10);
 /// Below a producer's request timeout.
 const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 /// A session is renewed this long before its end, so that no request meets the end itself.
@@ -548,7 +467,7 @@ const RENEWAL_MARGIN_MILLIS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
-    use barnabas_crypto::EpochNumber;
+    use barnabas_crypto::{EpochNumber, IdentityId};
 
     use super::*;
 
@@ -562,17 +481,5 @@ mod tests {
         let grants = [grant(10, 50), grant(20, 40)];
         let next = |told| next_change(grants.iter(), time(told)).map(|at| at.millis());
         assert_eq!([next(0), next(10), next(20), next(40), next(50)], [Some(10), Some(20), Some(40), Some(50), None]);
-    }
-
-    #[test]
-    fn slots_without_a_session_are_let_go() {
-        let sessions = WriterSessions::default();
-        let (identity, stream) = (IdentityId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));
-        let waiting = sessions.slot(identity, stream);
-        sessions.forget_ended(now());
-        assert!(Arc::ptr_eq(&waiting, &sessions.slot(identity, stream)), "somebody waits for it");
-        drop(waiting);
-        sessions.forget_ended(now());
-        assert_eq!(sessions.0.lock().map(|slots| slots.len()).ok(), Some(0));
     }
 }

@@ -9,13 +9,15 @@ mod live;
 mod custody;
 mod client_sealed;
 mod access;
+mod sealing;
 mod keys;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
-pub use keys::{Keys, Sealing, WriterSessions};
+pub use keys::Keys;
 pub use live::{LiveKeyring, now};
 pub use requests::REQUEST_PREFIX;
+pub use sealing::{Sealing, WriterSessions};
 pub use topic::{
     ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config,
 };
