@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, Grant, HeadState, Identity, KeyId, Reader, Right, Session, SessionPlan,
-    SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, Identity, KeyId, Reader, Right, Session, SessionPlan, SessionReader,
+    Stream, StreamId, UnixMillis, Writer,
 };
 use rdkafka::producer::FutureRecord;
 
@@ -357,8 +357,8 @@ impl Keys {
 
     /// A broker that serves an old keyring, or part of one, could hide a revocation: no new session is begun then.
     fn check_head(&self, sealing: &Sealing) -> Result<(), Reason> {
-        let (state, age) = self.live.read(|keyring| (keyring.head_state(), keyring.head_age(now())));
-        if state == HeadState::Differs {
+        let age = self.live.read(|keyring| keyring.head_age(now()));
+        if self.live.head_differs() {
             return Err(Reason::Unavailable("the keyring is not what its signed head says"));
         }
         let age = age.map_or_else(|| sealing.started.elapsed(), Duration::from_millis);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use barnabas_crypto::{Effect, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
+use barnabas_crypto::{Effect, HeadState, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
 use rdkafka::Message;
 use rdkafka::error::KafkaError;
 use tokio::sync::watch;
@@ -26,6 +26,9 @@ pub struct LiveKeyring {
     /// The offset behind the last applied record.
     applied_to: AtomicI64,
     caught_up: AtomicBool,
+    /// A head came after the history was read. Before that a head may differ honestly: compaction moves objects that
+    /// have changed since behind it.
+    head_came: AtomicBool,
     changed: watch::Sender<u64>,
     /// What gateways ask of a steward elsewhere, by record key.
     requests: Mutex<Requests>,
@@ -42,6 +45,7 @@ impl LiveKeyring {
             generation: AtomicU64::new(1),
             applied_to: AtomicI64::new(0),
             caught_up: AtomicBool::new(false),
+            head_came: AtomicBool::new(false),
             changed: watch::Sender::new(0),
             requests: Mutex::default(),
             damaged: Mutex::default(),
@@ -68,6 +72,11 @@ impl LiveKeyring {
     /// Whether the history has been read to its end once.
     pub fn is_caught_up(&self) -> bool {
         self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// Whether the newest head says something else than what was read, and must not.
+    pub fn head_differs(&self) -> bool {
+        self.head_came.load(Ordering::Acquire) && self.read(Keyring::head_state) == HeadState::Differs
     }
 
     /// The offset behind the last record that was applied.
@@ -146,6 +155,9 @@ impl LiveKeyring {
         self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);
         match outcome {
             Ok(change) => {
+                if change.slot.kind == Kind::Head && self.is_caught_up() {
+                    self.head_came.store(true, Ordering::Release);
+                }
                 for (slot, refusal) in change.follow_ups.iter().filter_map(|(slot, r)| Some((slot, r.as_ref().err()?)))
                 {
                     self.alarm(&slot.to_string(), offset, refusal);
