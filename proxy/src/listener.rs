@@ -171,7 +171,7 @@ type Reloaded = watch::Receiver<Arc<ServerSnapshot>>;
 
 /// The handshake, when the listener has TLS: who the client is, and by the name it asked for, which broker it means.
 async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<Secured, SecureError> {
-    socket.set_nodelay(true)?;
+    stream::prepare(&socket)?;
     let Some(tls) = &serving.tls else {
         let principal = Principal::anonymous();
         return Ok(Secured { client: stream::plain(socket), principal, target, chain: Vec::new(), reloaded: None });

@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,14 @@ use tokio::net::TcpStream;
 pub type Reading = Box<dyn AsyncRead + Send + Unpin>;
 /// The writing half.
 pub type Writing = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// What every socket is set to: no waiting for more to send, and an end for a peer that is gone without a word (its
+/// connection would hold its place for ever).
+pub fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY);
+    socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive)
+}
 
 /// The halves of a plain connection.
 pub fn plain(socket: TcpStream) -> (Reading, Writing) {
@@ -106,6 +115,12 @@ impl AsyncWrite for ReadAhead {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
+
+/// A silent connection is asked after this time,
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// and then this often, until the system gives it up.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
 
 /// Four TLS records of full size.
 const READ_AHEAD_BYTES: usize = 64 * 1024;

@@ -87,7 +87,7 @@ pub enum Step {
 pub struct Scratch {
     inflated: Vec<u8>,
     aad: AadBuffer,
-    value: Vec<u8>,
+    headers: Vec<u8>,
     budget: Budget,
 }
 
@@ -423,21 +423,31 @@ impl<'a> Opening<'a> {
     ) -> Result<(), Reason> {
         // A writer may have compressed it: a batch of small bombs is paid for as one.
         let left = self.scratch.budget.left(self.max_inflated);
-        self.scratch.value = match reader.open_parcel(sealed, place, left) {
+        let parcel = match reader.open_parcel(sealed, place, left) {
             Err(barnabas_crypto::Error::ParcelTooLarge { .. }) => {
                 return Err(BatchError::from(InflateError::TooLarge).into());
             }
-            parcel => parcel?.value,
+            parcel => parcel?,
         };
-        self.scratch.budget.pay(self.scratch.value.len().saturating_sub(sealed.len()), self.max_inflated)?;
-        let value = &self.scratch.value;
+        self.scratch.budget.pay(parcel.value.len().saturating_sub(sealed.len()), self.max_inflated)?;
+        // Headers that were sealed with the value stand before those that were not.
+        self.scratch.headers.clear();
+        for header in &parcel.headers {
+            put_bytes(&mut self.scratch.headers, Some(&header.key))?;
+            put_bytes(&mut self.scratch.headers, header.value.as_deref())?;
+        }
+        let sealed_headers = i32::try_from(parcel.headers.len()).map_err(|_| Reason::Forged)?;
+        let count = header_count.checked_add(sealed_headers).ok_or(Reason::Forged)?;
+        let value = &parcel.value;
         let plain = i32::try_from(value.len()).map_err(|_| Reason::Forged)?;
-        let length = head.len() + varint_len(plain) + value.len() + varint_len(header_count) + headers.len();
+        let inner = self.scratch.headers.len() + headers.len();
+        let length = head.len() + varint_len(plain) + value.len() + varint_len(count) + inner;
         put_varint(self.out, i32::try_from(length).map_err(|_| Reason::Forged)?);
         self.out.extend_from_slice(head);
         put_varint(self.out, plain);
         self.out.extend_from_slice(value);
-        put_varint(self.out, header_count);
+        put_varint(self.out, count);
+        self.out.extend_from_slice(&self.scratch.headers);
         self.out.extend_from_slice(headers);
         self.opened.records += 1;
         self.opened.bytes += value.len() as u64;
@@ -476,6 +486,14 @@ fn risen(header: &BatchHeader, record: Option<RecordView>, last: &mut i64) -> Re
         *last = offset.filter(|offset| offset > last).ok_or(BatchError::Malformed("order of offsets"))?;
     }
     Ok(record)
+}
+
+/// Appends a nullable field of a record: its length, and its bytes.
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), Reason> {
+    let length = bytes.map_or(Ok(-1), |bytes| i32::try_from(bytes.len()));
+    put_varint(out, length.map_err(|_| Reason::Forged)?);
+    out.extend_from_slice(bytes.unwrap_or_default());
+    Ok(())
 }
 
 fn part<'b>(body: &'b [u8], range: &Range<usize>) -> Result<&'b [u8], Reason> {

@@ -5,9 +5,10 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use barnabas_crypto::parcel::{ParcelHeader, ParcelPlan};
 use barnabas_crypto::{
-    EpochNumber, Flags, KeyId, Lane, OrderCheck, Session, SessionLimits, SessionReader, SessionTerms, StreamId, Suite,
-    UnixMillis,
+    EpochNumber, Flags, KeyId, Lane, OrderCheck, Place, Session, SessionLimits, SessionReader, SessionTerms, StreamId,
+    Suite, UnixMillis,
 };
 use proptest::prelude::*;
 
@@ -325,6 +326,22 @@ fn a_record_compressed_before_it_was_sealed_comes_back_and_is_smaller() {
     let (back, outcome) = opened(&stored, &source(&sessions, OnUnreadable::Fail, 0), &mut OrderCheck::default());
     assert!(outcome.refusal.is_none());
     assert_eq!(read(&back), read(&plain));
+}
+
+#[test]
+fn headers_that_were_sealed_with_the_value_are_delivered() {
+    let (mut lane, sessions) = pair(9);
+    let inside = [ParcelHeader { key: b"inside".to_vec(), value: Some(b"1".to_vec()) }];
+    let plan = ParcelPlan { headers: Some((1, &inside)), codec: None, bucket: None };
+    let place = Place { partition: 5, record_key: Some(b"key") };
+    let mut value = Vec::new();
+    lane.seal_parcel(&place, &plan, b"value", &mut value).unwrap();
+    let outside = vec![(b"outside".to_vec(), None)];
+    let stored = batch(0, &[Plain { value: Some(value), headers: outside.clone(), ..record(b"") }], 0);
+    let (back, outcome) = opened(&stored, &source(&sessions, OnUnreadable::Fail, 0), &mut OrderCheck::default());
+    assert!(outcome.refusal.is_none());
+    let headers = [vec![(b"inside".to_vec(), Some(b"1".to_vec()))], outside].concat();
+    assert_eq!(read(&back), [Plain { headers, ..record(b"value") }]);
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub async fn connect(
 
 async fn open(address: &HostPort, tls: Option<&UpstreamTls>) -> io::Result<(Reading, Writing)> {
     let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
-    socket.set_nodelay(true)?;
+    stream::prepare(&socket)?;
     let Some(tls) = tls else {
         return Ok(stream::plain(socket));
     };
