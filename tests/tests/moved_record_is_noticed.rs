@@ -35,7 +35,7 @@ fn told_in_batches(mut lie: impl FnMut(Fetched<'_>) + Send + 'static, reason: &s
     });
     let reading = rd::read(&reader, &topic, &[]);
     assert!(evil.told() > 0, "the lie was never told");
-    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage), "the reader heard nothing of it");
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidRecord), "the reader heard nothing of it");
     for got in &reading.records {
         let wanted = records.iter().filter(|sent| sent.partition == got.record.partition).nth(got.offset as usize);
         assert_eq!(Some(&got.record), wanted, "a lie was delivered at offset {}", got.offset);
@@ -147,7 +147,7 @@ fn a_record_of_another_partition_or_topic_is_noticed() {
             }
         });
         let reading = rd::read(&reader, &here, &[]);
-        assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage));
+        assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidRecord));
         let delivered = reading.records.iter().filter(|got| got.record.partition == 0);
         assert_eq!(delivered.count(), 0);
         assert!(!reading.records.iter().any(|got| shows(&got.record, "elsewhere")));
