@@ -18,7 +18,7 @@ fn plaintext_that_was_in_the_topic_before_is_refused_and_not_delivered() {
     let topic = site.sealed_topic(1);
     rd::produce(&Endpoint::direct(site.broker()), &topic, &[numbered("past the gateway", 0, 0)], &[]);
     let reading = rd::read(&site.client("reader"), &topic, &[]);
-    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage));
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidRecord));
     assert!(reading.records.is_empty());
     let event = site.gateway.wait_for_log("not sealed");
     assert!(event.line.contains(&topic), "the log names the topic: {}", event.line);

@@ -32,7 +32,7 @@ fn told(lie: impl FnMut(&mut Vec<Record>) + Send + 'static, reason: &str) {
     });
     let reading = rd::read(&reader, &topic, &[]);
     assert!(evil.told() > 0, "the lie was never told");
-    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage), "the reader heard nothing of it");
+    assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidRecord), "the reader heard nothing of it");
     for got in &reading.records {
         let place = |sent: &&Sent| sent.partition == got.record.partition;
         let wanted = records.iter().filter(place).nth(got.offset as usize);
@@ -144,7 +144,7 @@ fn a_record_of_another_partition_or_topic_is_noticed() {
             }
         });
         let reading = rd::read(&reader, &here, &[]);
-        assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidMessage));
+        assert_eq!(reading.error, Some(RDKafkaErrorCode::InvalidRecord));
         let delivered = reading.records.iter().filter(|got| got.record.partition == 0);
         assert_eq!(delivered.count(), 0);
         assert!(!reading.records.iter().any(|got| shows(&got.record, "elsewhere")));
