@@ -104,3 +104,18 @@ fn a_topic_that_becomes_sealed_by_reload_takes_no_more_plaintext() {
     rd::produce(&alice, &topic, &[numbered(&secret, 2, 0)], &[]);
     assert!(!site.broker().disk_holds(secret.as_bytes()));
 }
+
+#[test]
+fn readiness_says_no_while_the_keyring_cannot_be_reached_and_liveness_stays() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let mut site = Site::behind(&evil);
+    site.gateway.expect_in_log("");
+    assert_eq!(site.gateway.admin("/livez").0, 200);
+    assert_eq!(site.gateway.admin("/readyz").0, 200);
+    evil.cut();
+    wait::until_true("not ready", || site.gateway.admin("/readyz").0 == 503);
+    assert_eq!(site.gateway.admin("/livez").0, 200);
+    evil.mend();
+    wait::until_true("ready again", || site.gateway.admin("/readyz").0 == 200);
+}

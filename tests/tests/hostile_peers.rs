@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest};
 
+use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
+use barnabas_tests::evil::Evil;
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::wire::{Connection, encode};
 
@@ -198,3 +200,42 @@ fn head(key: i16, version: i16) -> BytesMut {
 /// Inter-broker APIs, APIs that do not exist, versions that do not exist.
 const UNKNOWN: [(i16, i16); 9] =
     [(4, 0), (7, 0), (58, 0), (99, 0), (-1, 0), (0, 99), (1, 99), (3, -1), (i16::MAX, i16::MAX)];
+
+#[test]
+fn a_broker_that_answers_garbage_ends_that_connection_and_no_other() {
+    let lies: [fn(Vec<u8>) -> Vec<u8>; 5] = [
+        |_| b"\x7f\xff\xff\xff giant".to_vec(),
+        |_| vec![0xff; 4],
+        |frame| frame[..frame.len() / 2].to_vec(),
+        |mut frame| {
+            let middle = frame.len() / 2;
+            frame[middle..].fill(0xff);
+            frame
+        },
+        |mut frame| {
+            frame[4..8].fill(0x7f); // an answer to a request that nobody sent
+            frame
+        },
+    ];
+    let broker = Broker::shared();
+    for key in [0, 1, 3] {
+        let evil = Evil::start(broker.detour());
+        let mut site = Site::behind(&evil);
+        site.gateway.expect_in_log("");
+        let (topic, secret) = (site.sealed_topic(1), secret());
+        let alice = site.client("alice");
+        rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
+        let pid = site.gateway.pid();
+        for lie in lies {
+            evil.on_answer(key, lie);
+            let mut producer = rd::Producer::new(&alice, &[("message.timeout.ms", "2000")]);
+            producer.send(&topic, &numbered(&secret, 1, 0));
+            let _ = producer.outcomes();
+            evil.be_honest();
+        }
+        assert!(!rd::read_all(&site.client("reader"), &topic).is_empty());
+        assert!(site.gateway.is_running() && site.gateway.pid() == pid);
+        let events = site.gateway.events();
+        assert!(!events.iter().any(|event| event.line.contains("panicked")));
+    }
+}

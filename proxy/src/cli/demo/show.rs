@@ -106,7 +106,7 @@ async fn is_detected<W: Write>(stage: &Stage, screen: &mut Screen<W>, stored: Ow
     }
     let (code, words) = told_error(reader.next().await)?;
     say(screen.line("bob sees", Ink::Bad, &words))?;
-    if code != RDKafkaErrorCode::InvalidMessage {
+    if code != RDKafkaErrorCode::InvalidRecord {
         return Err("bob's client was given another error".to_owned());
     }
     let event = refusal(stage, "User:bob").await?;
