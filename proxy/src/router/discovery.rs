@@ -89,16 +89,16 @@ async fn ask_as_client(cluster: Arc<Cluster>) -> Result<(), DiscoveryError> {
 /// Asks again for ever: brokers come and move.
 pub async fn follow(cluster: Arc<Cluster>, tls: Option<Arc<UpstreamTlsSource>>, reachable: Condition) {
     let mut ticks = tokio::time::interval(REFRESH);
-    let mut failing = false;
+    let (mut failing, mut answered) = (false, false);
     loop {
         ticks.tick().await;
         match discover(&cluster, tls.as_deref()).await {
             Ok(()) => {
-                failing = false;
+                (failing, answered) = (false, true);
                 reachable.met();
             }
             // The broker is there, but talks to nobody who does not authenticate first, as clients will.
-            Err(error @ (DiscoveryError::Closed | DiscoveryError::Read(_))) => {
+            Err(error @ (DiscoveryError::Closed | DiscoveryError::Read(_))) if !answered => {
                 if !failing {
                     tracing::info!(event = "brokers_unknown", cluster = cluster.config.name, %error);
                 }
