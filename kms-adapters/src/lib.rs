@@ -20,6 +20,10 @@ mod tls;
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
 
+// one file for each vendor
+#[cfg(feature = "vault")]
+mod vault;
+
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "http")]
@@ -28,3 +32,5 @@ pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultKeys, VaultSettings};

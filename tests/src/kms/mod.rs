@@ -7,10 +7,12 @@
 
 pub mod cases;
 pub mod fault;
+pub mod http;
 pub mod python;
 
 // one file for each server
 pub mod local;
+pub mod openbao;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
