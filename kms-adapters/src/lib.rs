@@ -7,6 +7,11 @@
 mod error;
 mod secret;
 
+// what stands before every adapter
+mod retry;
+mod breaker;
+mod guard;
+
 // the local keystore
 mod file;
 mod format;
@@ -24,11 +29,14 @@ mod http;
 #[cfg(feature = "vault")]
 mod vault;
 
+pub use breaker::BreakerSettings;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
+pub use guard::{GuardSettings, Guarded, Outage};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
+pub use retry::RetrySettings;
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};
