@@ -28,7 +28,11 @@ mod http;
 // one file for each vendor
 #[cfg(feature = "vault")]
 mod vault;
+#[cfg(feature = "aws")]
+mod aws;
 
+#[cfg(feature = "aws")]
+pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
 pub use breaker::BreakerSettings;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
