@@ -12,3 +12,8 @@ fn local_keystore() {
 fn vault_and_openbao() {
     kms::run::<kms::openbao::OpenBao>();
 }
+
+#[test]
+fn aws() {
+    kms::run::<kms::moto::Moto>();
+}

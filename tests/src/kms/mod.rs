@@ -13,6 +13,7 @@ pub mod python;
 // one file for each server
 pub mod local;
 pub mod openbao;
+pub mod moto;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
