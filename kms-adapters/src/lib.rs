@@ -19,9 +19,18 @@ mod tls;
 #[cfg(feature = "http")]
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+#[allow(dead_code, reason = "each vendor uses another part of it")]
+mod oauth;
+
+// one file for each vendor
+#[cfg(feature = "gcp")]
+mod gcp;
 
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
+#[cfg(feature = "gcp")]
+pub use gcp::{Gcp, GcpCredentials, GcpSettings};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};

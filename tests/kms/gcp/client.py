@@ -8,6 +8,12 @@ import os
 import sys
 from pathlib import Path
 
+base, folder = sys.argv[1], Path(sys.argv[2])
+# Read by google-auth when it is imported.
+os.environ["GCE_METADATA_HOST"] = os.environ["GCE_METADATA_IP"] = base.split("://")[1]
+if base.startswith("https"):
+    os.environ["REQUESTS_CA_BUNDLE"] = str(folder / "ca.pem")
+
 import google_crc32c
 import requests
 from google.api_core import exceptions
@@ -16,9 +22,6 @@ from google.cloud.kms_v1 import CryptoKey, KeyManagementServiceClient
 from google.cloud.kms_v1.services.key_management_service.transports import KeyManagementServiceRestTransport
 from google.oauth2 import service_account
 
-base, folder = sys.argv[1], Path(sys.argv[2])
-if base.startswith("https"):
-    os.environ["REQUESTS_CA_BUNDLE"] = str(folder / "ca.pem")
 SCOPE = "https://www.googleapis.com/auth/cloudkms"
 RING = "projects/test/locations/europe-west3/keyRings/barnabas"
 
@@ -76,9 +79,6 @@ def decrypt(by, sealed, bound=aad, **more):
 
 
 # Each way to prove who one is.
-host = base.split("://")[1]
-os.environ["GCE_METADATA_HOST"] = host
-os.environ["GCE_METADATA_IP"] = host
 machine = [] if base.startswith("https") else [client(compute_engine.Credentials(service_account_email="default"))]
 for by in [from_file("operator.json"), from_file("federation.json"), from_file("impersonation.json"), *machine]:
     sealed = encrypt(by)
@@ -90,14 +90,14 @@ for by in [from_file("operator.json"), from_file("federation.json"), from_file("
 
 # How it says no.
 by = from_file("operator.json")
-refused(exceptions.AlreadyExists, lambda: creator.create_crypto_key(parent=RING, crypto_key_id="client-own", crypto_key=CryptoKey(purpose=1)))
-refused(exceptions.InvalidArgument, lambda: encrypt(by, plaintext_crc32c=1), "checksum")
-refused(exceptions.InvalidArgument, lambda: decrypt(by, sealed.ciphertext, b"another's"))
+refused(exceptions.Conflict, lambda: creator.create_crypto_key(parent=RING, crypto_key_id="client-own", crypto_key=CryptoKey(purpose=1)))
+refused(exceptions.BadRequest, lambda: encrypt(by, plaintext_crc32c=1), "checksum")
+refused(exceptions.BadRequest, lambda: decrypt(by, sealed.ciphertext, b"another's"))
 refused(exceptions.NotFound, lambda: by.encrypt(request={"name": key + "-unknown", "plaintext": plain}))
-refused(exceptions.PermissionDenied, lambda: by.get_crypto_key(name=key))
-refused(exceptions.PermissionDenied, lambda: encrypt(from_file("stranger.json")), "denied on resource")
+refused(exceptions.Forbidden, lambda: by.get_crypto_key(name=key))
+refused(exceptions.Forbidden, lambda: encrypt(from_file("stranger.json")), "denied on resource")
 control(disabled=["client-own"])
-refused(exceptions.FailedPrecondition, lambda: decrypt(by, sealed.ciphertext), "DISABLED")
+refused(exceptions.BadRequest, lambda: decrypt(by, sealed.ciphertext), "DISABLED")
 expect(creator.get_crypto_key(name=key).primary.state.name == "DISABLED", "the state is told")
 control(revoked_clients=["operator@test.iam.gserviceaccount.com"])
 refused(auth_exceptions.RefreshError, lambda: encrypt(from_file("operator.json")), "invalid_grant")

@@ -27,6 +27,7 @@ options = arguments(__doc__).parse_args()
 folder = Folder(options.folder)
 base = f"{'https' if options.certificate else 'http'}://127.0.0.1:{options.port}"
 SCOPES = {"https://www.googleapis.com/auth/cloudkms", "https://www.googleapis.com/auth/cloud-platform"}
+IAM_SCOPES = {"https://www.googleapis.com/auth/iam", "https://www.googleapis.com/auth/cloud-platform"}
 # The audience that the real token endpoint has, whatever the address is that a key file names.
 GOOGLE = "https://oauth2.googleapis.com/token"
 KMS_DOMAIN = "type.googleapis.com/google.rpc."
@@ -116,7 +117,7 @@ def exchange(request):
 
 def impersonate(request, email):
     claims = folder.claims(request.bearer())
-    if claims is None or "https://www.googleapis.com/auth/cloud-platform" not in claims["scopes"]:
+    if claims is None or not IAM_SCOPES & set(claims["scopes"]):
         refuse(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
     if email not in accounts().get(claims["client"], {}).get("impersonates", []):
         refuse(403, "PERMISSION_DENIED", "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).")
