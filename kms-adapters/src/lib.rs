@@ -27,6 +27,10 @@ mod oauth;
 #[cfg(feature = "gcp")]
 mod gcp;
 
+// one file for each vendor
+#[cfg(feature = "vault")]
+mod vault;
+
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "gcp")]
@@ -37,3 +41,5 @@ pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultKeys, VaultSettings};
