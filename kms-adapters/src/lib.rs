@@ -26,11 +26,15 @@ mod oauth;
 // one file for each vendor
 #[cfg(feature = "gcp")]
 mod gcp;
+#[cfg(feature = "azure")]
+mod azure;
 
 // one file for each vendor
 #[cfg(feature = "vault")]
 mod vault;
 
+#[cfg(feature = "azure")]
+pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureSettings, AzureStore};
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "gcp")]

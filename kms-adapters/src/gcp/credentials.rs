@@ -49,7 +49,7 @@ impl GcpCredentials {
 /// Where tokens come from.
 pub(super) enum Source {
     File(SecretSource, HttpSettings),
-    Metadata(Client, String),
+    Metadata(Box<Client>, String),
 }
 
 impl Source {
@@ -61,7 +61,7 @@ impl Source {
             GcpCredentials::Metadata { address, account } => {
                 // It speaks no TLS, and it is on this link or nobody's.
                 let http = HttpSettings { endpoint: address.clone(), plaintext: Plaintext::LinkLocal, ..http.clone() };
-                Ok(Self::Metadata(Client::new(http)?, encoded(account)))
+                Ok(Self::Metadata(Box::new(Client::new(http)?), encoded(account)))
             }
         }
     }
