@@ -24,8 +24,9 @@ pub use self::credentials::{AzureCredentials, AzureIdentity};
 use self::envelope::{Envelope, is_version};
 use self::refusal::refused;
 use crate::http::{Client, HttpSettings, Request, Response};
-use crate::oauth::{TokenCache, WipedText};
-use crate::{Error, VendorError};
+use crate::oauth::TokenCache;
+use crate::secret::json_body;
+use crate::{Error, SecretText, VendorError};
 
 // ---- settings
 
@@ -36,8 +37,8 @@ pub struct AzureSettings {
     pub http: HttpSettings,
     /// What is behind the address.
     pub store: AzureStore,
-    /// One key for all clients and streams. Without it each has a key of its own, named as it is.
-    pub key: Option<String>,
+    /// Which keys are used.
+    pub keys: AzureKeys,
     /// Whether missing keys are made. It takes the right `keys/create`.
     pub create_keys: bool,
     /// How the gateway proves who it is.
@@ -52,7 +53,33 @@ impl AzureSettings {
     #[must_use]
     pub fn new(vault: impl Into<String>, credentials: AzureCredentials) -> Self {
         let http = HttpSettings::new(vault);
-        Self { http, store: AzureStore::Vault, key: None, create_keys: false, credentials, resource: None }
+        let keys = AzureKeys::PerClient { prefix: KEY_PREFIX.into() };
+        Self { http, store: AzureStore::Vault, keys, create_keys: false, credentials, resource: None }
+    }
+}
+
+/// Which keys are used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AzureKeys {
+    /// One for all clients and streams: one key to look after, and a role that cannot tell clients apart.
+    One {
+        /// The key's name.
+        name: String,
+    },
+    /// A key for each client and stream: each can be denied, rotated and deleted by itself.
+    PerClient {
+        /// Before each name.
+        prefix: String,
+    },
+}
+
+impl AzureKeys {
+    /// The vault's name of the key for a caller's name.
+    fn name(&self, key: &str) -> String {
+        match self {
+            Self::One { name } => name.clone(),
+            Self::PerClient { prefix } => format!("{prefix}{key}"),
+        }
     }
 }
 
@@ -88,9 +115,9 @@ impl Azure {
     /// # Errors
     /// `Setting`, when an address or the key cannot be.
     pub fn new(settings: AzureSettings) -> Result<Self, Error> {
-        if let Some(key) = settings.key.as_deref().filter(|key| !is_name(key)) {
-            let why = format!("{key:?} is not a key's name: 1 to 127 letters, digits and -");
-            return Err(Error::Setting { setting: "key", why });
+        if !is_name(&settings.keys.name("k")) {
+            let why = format!("{:?} leads to no key's name: 1 to 127 letters, digits and -", settings.keys);
+            return Err(Error::Setting { setting: "keys", why });
         }
         let client = Client::new(settings.http.clone())?;
         let resource = match &settings.resource {
@@ -102,9 +129,9 @@ impl Azure {
     }
 
     /// The vault's name of the key that a caller's name stands for.
-    fn name<'a>(&'a self, key: &'a str) -> Result<&'a str, Error> {
-        let name = self.settings.key.as_deref().unwrap_or(key);
-        if is_name(name) {
+    fn name(&self, key: &str) -> Result<String, Error> {
+        let name = self.settings.keys.name(key);
+        if !key.is_empty() && is_name(&name) {
             return Ok(name);
         }
         let advice = "name it with 1 to 127 letters, digits and -, or set one key for all";
@@ -240,10 +267,8 @@ impl Azure {
         let mut text = Zeroizing::new(String::with_capacity(value.len().div_ceil(3) * 4));
         URL_SAFE_NO_PAD.encode_string(value, &mut text);
         let asked = OperationParameters { alg: algorithm.name(), value: &text };
-        let mut body = Zeroizing::new(Vec::with_capacity(REQUEST_LENGTH));
-        serde_json::to_writer(&mut *body, &asked).map_err(|_| strange(key, "the request has no form in JSON"))?;
         let path = format!("/keys/{name}/{version}/{verb}?{API}");
-        let response = self.call(key, Method::POST, &path, &body).await?;
+        let response = self.call(key, Method::POST, &path, &json_body(&asked)).await?;
         if response.status != 200 {
             return Err(refused(&response, key, Some(operation)).into());
         }
@@ -252,7 +277,7 @@ impl Azure {
         let mut named = answer.kid.rsplit('/');
         // Vaults write names as they were first written; to them case makes no difference.
         let is_same =
-            named.next() == Some(version) && named.next().is_some_and(|other| other.eq_ignore_ascii_case(name));
+            named.next() == Some(version) && named.next().is_some_and(|other| other.eq_ignore_ascii_case(&name));
         if !is_same {
             return Err(strange(key, "another key answered"));
         }
@@ -347,7 +372,7 @@ struct OperationParameters<'a> {
 #[derive(Deserialize)]
 struct OperationResult {
     kid: String,
-    value: WipedText,
+    value: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -401,12 +426,11 @@ fn strange(key: &str, what: &'static str) -> Error {
 
 /// As the configuration names it.
 const VENDOR: &str = "azure";
+const KEY_PREFIX: &str = "barnabas-";
 const API: &str = "api-version=7.4";
 const OPERATIONS: [&str; 2] = ["wrapKey", "unwrapKey"];
 /// NIST SP 800-57: 128 bits of strength until 2030 and after.
 const RSA_BITS: u32 = 3072;
-/// Enough for every request, so that the buffer never moves and leaves no copy.
-const REQUEST_LENGTH: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -22,8 +22,9 @@ pub use self::credentials::GcpCredentials;
 use self::credentials::Source;
 use self::refusal::refused;
 use crate::http::{Client, HttpSettings, Request, Response};
-use crate::oauth::{TokenCache, WipedText, number_or_text};
-use crate::{Error, VendorError};
+use crate::oauth::{TokenCache, number_or_text};
+use crate::secret::json_body;
+use crate::{Error, SecretText, VendorError};
 
 // ---- settings
 
@@ -34,8 +35,8 @@ pub struct GcpSettings {
     pub http: HttpSettings,
     /// `projects/PROJECT/locations/LOCATION/keyRings/RING`.
     pub key_ring: String,
-    /// One key of the ring for all clients and streams. Without it each has a key of its own, named as it is.
-    pub key: Option<String>,
+    /// Which keys of the ring are used.
+    pub keys: GcpKeys,
     /// Whether missing keys are made. It takes `cloudkms.cryptoKeys.create` on the ring.
     pub create_keys: bool,
     /// How the gateway proves who it is.
@@ -47,7 +48,33 @@ impl GcpSettings {
     #[must_use]
     pub fn new(key_ring: impl Into<String>, credentials: GcpCredentials) -> Self {
         let http = HttpSettings::new("https://cloudkms.googleapis.com");
-        Self { http, key_ring: key_ring.into(), key: None, create_keys: false, credentials }
+        let keys = GcpKeys::PerClient { prefix: KEY_PREFIX.into() };
+        Self { http, key_ring: key_ring.into(), keys, create_keys: false, credentials }
+    }
+}
+
+/// Which keys of the ring are used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GcpKeys {
+    /// One for all clients and streams: one key to look after, and a role that cannot tell clients apart.
+    One {
+        /// The key's id.
+        name: String,
+    },
+    /// A key for each client and stream: each can be denied, rotated and destroyed by itself.
+    PerClient {
+        /// Before each name.
+        prefix: String,
+    },
+}
+
+impl GcpKeys {
+    /// The id of the key for a caller's name.
+    fn id(&self, key: &str) -> String {
+        match self {
+            Self::One { name } => name.clone(),
+            Self::PerClient { prefix } => format!("{prefix}{key}"),
+        }
     }
 }
 
@@ -69,9 +96,9 @@ impl Gcp {
             let why = format!("{:?} is not projects/PROJECT/locations/LOCATION/keyRings/RING", settings.key_ring);
             return Err(Error::Setting { setting: "key_ring", why });
         }
-        if let Some(key) = settings.key.as_deref().filter(|key| !is_id(key)) {
-            let why = format!("{key:?} is not a key's id: 1 to 63 letters, digits, - and _");
-            return Err(Error::Setting { setting: "key", why });
+        if !is_id(&settings.keys.id("k")) {
+            let why = format!("{:?} leads to no key's id: 1 to 63 letters, digits, - and _", settings.keys);
+            return Err(Error::Setting { setting: "keys", why });
         }
         let client = Client::new(settings.http.clone())?;
         let source = Source::new(&settings.credentials, &settings.http)?;
@@ -80,8 +107,8 @@ impl Gcp {
 
     /// The resource name of the key that a caller's name stands for.
     fn resource(&self, key: &str) -> Result<String, Error> {
-        let id = self.settings.key.as_deref().unwrap_or(key);
-        if !is_id(id) {
+        let id = self.settings.keys.id(key);
+        if key.is_empty() || !is_id(&id) {
             let advice = "name it with 1 to 63 letters, digits, - and _, or set one key for all";
             return Err(VendorError::new(VENDOR, CustodyCause::Invalid).about(key).advising(advice).into());
         }
@@ -192,9 +219,7 @@ impl Gcp {
     where
         A: for<'a> Deserialize<'a>,
     {
-        let mut body = Zeroizing::new(Vec::with_capacity(REQUEST_LENGTH));
-        serde_json::to_writer(&mut *body, asked).map_err(|_| strange(key, "the request has no form in JSON"))?;
-        let response = self.call(key, path, &body).await?;
+        let response = self.call(key, path, &json_body(asked)).await?;
         if response.status != 200 {
             return Err(refused(&response, key, act).into());
         }
@@ -267,7 +292,7 @@ struct DecryptRequest {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct DecryptAnswer {
-    plaintext: WipedText,
+    plaintext: SecretText,
     #[serde(deserialize_with = "number_or_text")]
     plaintext_crc32c: u64,
 }
@@ -354,11 +379,10 @@ fn strange(key: &str, what: &'static str) -> Error {
 
 /// As the configuration names it.
 const VENDOR: &str = "gcp";
+const KEY_PREFIX: &str = "barnabas-";
 const BLOB_FORMAT: u8 = 1;
 /// Cloud KMS resource names stay far below it.
 const MOST_VERSION: u16 = 512;
-/// Enough for every request, so that the buffer never moves and leaves no copy.
-const REQUEST_LENGTH: usize = 16 * 1024;
 const PROBE: &[u8] = b"barnabas v1 custody probe";
 
 #[cfg(test)]

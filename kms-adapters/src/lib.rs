@@ -24,21 +24,19 @@ mod http;
 mod oauth;
 
 // one file for each vendor
+#[cfg(feature = "vault")]
+mod vault;
 #[cfg(feature = "gcp")]
 mod gcp;
 #[cfg(feature = "azure")]
 mod azure;
 
-// one file for each vendor
-#[cfg(feature = "vault")]
-mod vault;
-
 #[cfg(feature = "azure")]
-pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureSettings, AzureStore};
+pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureKeys, AzureSettings, AzureStore};
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "gcp")]
-pub use gcp::{Gcp, GcpCredentials, GcpSettings};
+pub use gcp::{Gcp, GcpCredentials, GcpKeys, GcpSettings};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};

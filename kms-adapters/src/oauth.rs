@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::http::{Client, HttpSettings, Request, Response};
-use crate::{Error, VendorError};
+use crate::{Error, SecretText, VendorError};
 
 /// The token that all calls of an adapter share.
 #[derive(Default)]
@@ -77,14 +77,14 @@ impl TokenCache {
 
 /// An access token. No `Debug`, no `Clone`; wiped when dropped.
 pub(crate) struct Token {
-    text: WipedText,
+    text: SecretText,
     stale: Instant,
     ends: Instant,
 }
 
 impl Token {
     /// A token that is good for `lifetime` from now. It is stale for the last quarter, five minutes at most.
-    pub(crate) fn new(text: WipedText, lifetime: Duration) -> Self {
+    pub(crate) fn new(text: SecretText, lifetime: Duration) -> Self {
         let now = Instant::now();
         let lifetime = lifetime.min(LONGEST_LIFETIME);
         let early = (lifetime / 4).min(STALE_BEFORE_END);
@@ -104,7 +104,7 @@ impl Token {
 /// What an OAuth 2.0 token endpoint answers (RFC 6749, section 5.1). Managed identities write the lifetime as text.
 #[derive(Deserialize)]
 pub(crate) struct TokenAnswer {
-    access_token: WipedText,
+    access_token: SecretText,
     #[serde(deserialize_with = "number_or_text")]
     expires_in: u64,
 }
@@ -112,33 +112,6 @@ pub(crate) struct TokenAnswer {
 impl From<TokenAnswer> for Token {
     fn from(answer: TokenAnswer) -> Self {
         Self::new(answer.access_token, Duration::from_secs(answer.expires_in))
-    }
-}
-
-/// A text of an answer that is wiped when dropped.
-pub(crate) struct WipedText(Zeroizing<String>);
-
-impl WipedText {
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for WipedText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = WipedText;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<WipedText, E> {
-                Ok(WipedText(Zeroizing::new(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }
 

@@ -89,9 +89,12 @@ class Folder:
         if not hmac.compare_digest(mark, self._mark(payload)):
             return None
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-        if claims["ends"] < time.time() or claims["client"] in self.control("revoked_clients", []):
-            return None
-        return claims
+        return None if claims["ends"] < time.time() or self.is_revoked(claims) else claims
+
+    def is_revoked(self, claims):
+        """Whether the client, or what it proved itself with, is taken no more."""
+        revoked = self.control("revoked", [])
+        return claims["client"] in revoked or claims.get("proof") in revoked
 
     def _mark(self, payload):
         return hmac.new(self.secret, payload.encode(), hashlib.sha256).hexdigest()
@@ -111,6 +114,7 @@ def arguments(description):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", required=True)
+    parser.add_argument("--policies", required=True, help="the folder of roles that the documentation shows")
     parser.add_argument("--certificate", help="PEM chain; without it the server speaks plain HTTP")
     parser.add_argument("--private-key")
     return parser
@@ -153,7 +157,9 @@ def serve(routes, arguments):
         def get_request(self):
             connection, address = super().get_request()
             connection.settimeout(30)
-            return (context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address) if context else (connection, address)
+            if context:
+                connection = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            return connection, address
 
         def handle_error(self, request, client_address):
             """A peer that goes away in the middle is no failure of the server."""

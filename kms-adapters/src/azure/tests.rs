@@ -25,7 +25,8 @@ fn sealed(kek: &Secret<32>, secret: &Secret<32>) -> Vec<u8> {
 #[test]
 fn settings_that_cannot_be_are_refused() {
     for key in ["", "a/b", "a_b", "é", &"k".repeat(128)] {
-        assert!(Azure::new(AzureSettings { key: Some(key.into()), ..settings() }).is_err(), "{key}");
+        let keys = AzureKeys::One { name: key.into() };
+        assert!(Azure::new(AzureSettings { keys, ..settings() }).is_err(), "{key}");
         let error = CustodyError::from(Azure::new(settings()).unwrap().name(key).err().unwrap());
         assert_eq!(error.cause, CustodyCause::Invalid, "{error}");
     }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::VENDOR;
 use crate::http::{Client, HttpSettings, Plaintext, Request, Response};
-use crate::oauth::{JwtAlgorithm, Token, WipedText, client_of, form_request, now, refused_token, signed_jwt};
+use crate::oauth::{JwtAlgorithm, Token, client_of, form_request, now, refused_token, signed_jwt};
 use crate::oauth::{encoded, strange_token, token_of};
 use crate::{Error, SecretSource, SecretText, VendorError};
 
@@ -101,7 +101,7 @@ fn parsed<'a, T: Deserialize<'a>>(text: &'a SecretText, file: &SecretSource) -> 
 #[derive(Deserialize)]
 struct ServiceAccount {
     client_email: String,
-    private_key: WipedText,
+    private_key: SecretText,
     private_key_id: String,
     token_uri: String,
 }
@@ -192,7 +192,7 @@ impl Federation {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Answer {
-            access_token: WipedText,
+            access_token: SecretText,
             expire_time: jiff::Timestamp,
         }
         let answer: Answer = serde_json::from_slice(&response.body).map_err(|_| strange_token(VENDOR))?;

@@ -22,7 +22,8 @@ fn names_that_cloud_kms_does_not_know_are_refused() {
         assert!(error.to_string().starts_with("key_ring: "), "{error}");
     }
     for key in ["", "a/b", "a b", "é", &"k".repeat(64)] {
-        assert!(Gcp::new(GcpSettings { key: Some(key.into()), ..settings() }).is_err(), "{key}");
+        let keys = GcpKeys::One { name: key.into() };
+        assert!(Gcp::new(GcpSettings { keys, ..settings() }).is_err(), "{key}");
         let error = CustodyError::from(Gcp::new(settings()).unwrap().resource(key).err().unwrap());
         assert_eq!(error.cause, CustodyCause::Invalid, "{error}");
     }
@@ -33,8 +34,9 @@ fn names_that_cloud_kms_does_not_know_are_refused() {
 #[test]
 fn each_client_has_its_key_unless_one_is_for_all() {
     let own = Gcp::new(settings()).unwrap();
-    assert_eq!(own.resource("client-1").unwrap(), format!("{RING}/cryptoKeys/client-1"));
-    let shared = Gcp::new(GcpSettings { key: Some("all".into()), ..settings() }).unwrap();
+    assert_eq!(own.resource("client-1").unwrap(), format!("{RING}/cryptoKeys/barnabas-client-1"));
+    let keys = GcpKeys::One { name: "all".into() };
+    let shared = Gcp::new(GcpSettings { keys, ..settings() }).unwrap();
     assert_eq!(shared.resource("client-1").unwrap(), format!("{RING}/cryptoKeys/all"));
     let context = CustodyContext::IdentitySeed(IdentityId::from_bytes([1; 16]));
     assert_ne!(bound("client-1", &context), bound("client-2", &context));

@@ -13,7 +13,7 @@ use crate::Plaintext;
 const KEY: &str = include_str!("test-key.pem");
 
 fn token(text: &str, seconds: u64) -> Token {
-    Token::new(WipedText(Zeroizing::new(text.to_owned())), Duration::from_secs(seconds))
+    Token::new(SecretText::new(text.to_owned()), Duration::from_secs(seconds))
 }
 
 fn answered(status: u16, body: &str) -> Response {

@@ -7,18 +7,39 @@ Writes into the server's folder: `clients.json`, `certificate.pem` and `certific
 import datetime
 import json
 import secrets
+from pathlib import Path
 
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-# What the adapter's smallest role allows, and what creating keys needs besides.
-OPERATE = ["get", "wrapkey", "unwrapkey"]
-CREATE = [*OPERATE, "create"]
+# What an operation needs in the role of whoever asks for it.
+VAULT = "Microsoft.KeyVault/vaults/keys/"
+VAULT_ACTIONS = {
+    "get": VAULT + "read",
+    "wrapkey": VAULT + "wrap/action",
+    "unwrapkey": VAULT + "unwrap/action",
+    "create": VAULT + "create/action",
+}
+HSM = "Microsoft.KeyVault/managedHsm/keys/"
+HSM_ACTIONS = {
+    "get": HSM + "read/action",
+    "wrapkey": HSM + "wrap/action",
+    "unwrapkey": HSM + "unwrap/action",
+    "create": HSM + "create",
+}
 
 
-def make(folder):
+def role(policies, name):
+    known = json.loads((Path(policies) / f"{name}.json").read_text())
+    return known.get("DataActions") or known["dataActions"]
+
+
+def make(folder, policies, hsm):
+    name = "azure-hsm" if hsm else "azure"
+    operate, create = role(policies, name), role(policies, f"{name}-create-keys")
+    actions = HSM_ACTIONS if hsm else VAULT_ACTIONS
     if (folder.path / "clients.json").exists():
         return
     key, certificate = pair(folder, "certificate")
@@ -32,18 +53,20 @@ def make(folder):
     folder.write("expired.jwt", jwt.encode({**claims, "exp": now - datetime.timedelta(hours=1)}, issuer, algorithm="RS256"))
     folder.write("app.json", json.dumps({"header": secrets.token_hex(16)}))
     trust = {"key": str(folder.path / "issuer.pub"), "issuer": claims["iss"], "subject": subject}
-    secret = secrets.token_urlsafe(24)
+    secret, following = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     folder.write("secret", secret)
+    folder.write("secret-following", following)
     folder.write(
         "clients.json",
         json.dumps(
             {
-                "by-secret": {"secret": secret, "may": CREATE},
-                "by-certificate": {"certificate": str(certificate), "may": OPERATE},
-                "by-federation": {"federated": trust, "may": OPERATE},
-                "by-machine": {"managed": True, "may": OPERATE},
-                "without-role": {"secret": secret, "may": []},
-                "without-get": {"secret": secret, "may": ["wrapkey", "unwrapkey"]},
+                "by-secret": {"secrets": [secret, following], "may": operate},
+                "makes-keys": {"secrets": [secret], "may": operate + create},
+                "by-certificate": {"certificate": str(certificate), "may": operate},
+                "by-federation": {"federated": trust, "may": operate},
+                "by-machine": {"managed": True, "may": operate},
+                "without-role": {"secrets": [secret], "may": []},
+                "without-get": {"secrets": [secret], "may": [actions["wrapkey"], actions["unwrapkey"]]},
             }
         ),
     )

@@ -28,13 +28,14 @@ scheme = "https" if options.certificate else "http"
 base = f"{scheme}://127.0.0.1:{options.port}"
 TENANT = "11111111-2222-3333-4444-555555555555"
 RESOURCE = "https://managedhsm.azure.net" if options.hsm else "https://vault.azure.net"
+ACTIONS = credentials.HSM_ACTIONS if options.hsm else credentials.VAULT_ACTIONS
 VERSIONS = {"7.4", "7.5", "7.6", "2025-07-01"}
 
 # --- who asks
 
 
 def clients():
-    """Applications: what each may do, and how it proves who it is (`secret`, `certificate`, `federated`, `managed`)."""
+    """Applications: what each may do, and how it proves who it is (`secrets`, `certificate`, `federated`, `managed`)."""
     return folder.load("clients.json", {})
 
 
@@ -58,9 +59,9 @@ def token_of_application(request, tenant):
         if form.get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
             failed("invalid_request", "AADSTS900144: client_assertion_type is missing.")
         check_assertion(client, known, form["client_assertion"], f"{base}/{tenant}/oauth2/v2.0/token")
-    elif not known.get("secret") or form.get("client_secret") != known["secret"]:
+    elif form.get("client_secret") not in known.get("secrets", []):
         failed("invalid_client", "AADSTS7000215: Invalid client secret provided.")
-    return issued(client, form["scope"].removesuffix("/.default"), string=False)
+    return issued(client, form["scope"].removesuffix("/.default"), string=False, proof=form.get("client_secret"))
 
 
 def check_assertion(client, known, assertion, endpoint):
@@ -111,10 +112,11 @@ def managed(request, version):
     return issued(found[0], request.query["resource"], string=True)
 
 
-def issued(client, resource, string):
-    if client in folder.control("revoked_clients", []):
+def issued(client, resource, string, proof=None):
+    claims = {"client": client, "resource": resource, "proof": proof}
+    if folder.is_revoked(claims):
         failed("invalid_client", "AADSTS7000222: The provided client secret keys are expired.")
-    token, lifetime = folder.token(client=client, resource=resource)
+    token, lifetime = folder.token(**claims)
     body = {"token_type": "Bearer", "access_token": token, "expires_in": lifetime, "ext_expires_in": lifetime}
     if string:
         body = {k: str(v) for k, v in body.items()} | {"expires_on": str(int(time.time() + lifetime)), "resource": resource}
@@ -148,8 +150,9 @@ def allow(request, action, name):
     if request.query.get("api-version") not in VERSIONS:
         error(400, "BadParameter", "The specified version is not recognized.")
     may = clients().get(claims["client"], {}).get("may", [])
-    if action not in may or name in folder.control("denied", []):
-        error(403, "Forbidden", f"Caller is not authorized to perform action on resource. Action: '{action}'", "ForbiddenByRbac")
+    if ACTIONS[action] not in may or name in folder.control("denied", []):
+        text = f"Caller is not authorized to perform action on resource. Action: '{ACTIONS[action]}'"
+        error(403, "Forbidden", text, "ForbiddenByRbac")
 
 
 def keys():
@@ -260,5 +263,5 @@ ROUTES = [
 ]
 
 if __name__ == "__main__":
-    credentials.make(folder)
+    credentials.make(folder, options.policies, options.hsm)
     serve(ROUTES, options)

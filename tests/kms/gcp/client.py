@@ -60,8 +60,8 @@ def expect(condition, what):
 
 
 control()
-creator = from_file("creator.json")
-key = creator.create_crypto_key(
+owner = from_file("owner.json")
+key = owner.create_crypto_key(
     parent=RING, crypto_key_id="client-own", crypto_key=CryptoKey(purpose=CryptoKey.CryptoKeyPurpose.ENCRYPT_DECRYPT)
 ).name
 plain, aad = os.urandom(32), b"whose it is"
@@ -80,7 +80,7 @@ def decrypt(by, sealed, bound=aad, **more):
 
 # Each way to prove who one is.
 machine = [] if base.startswith("https") else [client(compute_engine.Credentials(service_account_email="default"))]
-for by in [from_file("operator.json"), from_file("federation.json"), from_file("impersonation.json"), *machine]:
+for by in [from_file("gateway.json"), from_file("federation.json"), from_file("impersonation.json"), *machine]:
     sealed = encrypt(by)
     expect(sealed.verified_plaintext_crc32c and sealed.verified_additional_authenticated_data_crc32c, "both checks are confirmed")
     expect(sealed.ciphertext_crc32c == google_crc32c.value(sealed.ciphertext), "the checksum is the ciphertext's")
@@ -89,8 +89,8 @@ for by in [from_file("operator.json"), from_file("federation.json"), from_file("
     expect(opened.plaintext == plain and opened.plaintext_crc32c == google_crc32c.value(plain), "what went in comes out")
 
 # How it says no.
-by = from_file("operator.json")
-refused(exceptions.Conflict, lambda: creator.create_crypto_key(parent=RING, crypto_key_id="client-own", crypto_key=CryptoKey(purpose=1)))
+by = from_file("gateway.json")
+refused(exceptions.Conflict, lambda: owner.create_crypto_key(parent=RING, crypto_key_id="client-own", crypto_key=CryptoKey(purpose=1)))
 refused(exceptions.BadRequest, lambda: encrypt(by, plaintext_crc32c=1), "checksum")
 refused(exceptions.BadRequest, lambda: decrypt(by, sealed.ciphertext, b"another's"))
 refused(exceptions.NotFound, lambda: by.encrypt(request={"name": key + "-unknown", "plaintext": plain}))
@@ -98,9 +98,9 @@ refused(exceptions.Forbidden, lambda: by.get_crypto_key(name=key))
 refused(exceptions.Forbidden, lambda: encrypt(from_file("stranger.json")), "denied on resource")
 control(disabled=["client-own"])
 refused(exceptions.BadRequest, lambda: decrypt(by, sealed.ciphertext), "DISABLED")
-expect(creator.get_crypto_key(name=key).primary.state.name == "DISABLED", "the state is told")
-control(revoked_clients=["operator@test.iam.gserviceaccount.com"])
-refused(auth_exceptions.RefreshError, lambda: encrypt(from_file("operator.json")), "invalid_grant")
+expect(owner.get_crypto_key(name=key).primary.state.name == "DISABLED", "the state is told")
+control(revoked=["gateway@test.iam.gserviceaccount.com"])
+refused(auth_exceptions.RefreshError, lambda: encrypt(from_file("gateway.json")), "invalid_grant")
 control()
 expect(requests.post(f"{base}/v1/{key}:encrypt", json={}, timeout=10).status_code == 401, "no token, no answer")
 print("the contract server is what Google's clients expect")

@@ -1,29 +1,34 @@
 """The principals that the contract server knows, made at its first start: one for each way to prove who one is.
 
-Writes into the server's folder: `accounts.json`, `pool.json`; service account keys `operator.json` (smallest role) and
-`creator.json` (may create keys too), `stranger.json` (no role); `federation.json` with `subject.jwt` (and `expired.jwt`).
+Writes into the server's folder: `accounts.json`, `pool.json`; service account keys `gateway.json` and `following.json` (smallest
+role), `creator.json` (makes keys too), `owner.json` (of the keys), `stranger.json` (no role); `federation.json` with `subject.jwt` (and `expired.jwt`).
 """
 
 import datetime
 import json
 import secrets
+from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-# roles/cloudkms.cryptoKeyEncrypterDecrypter, and what reading the version and creating keys need besides.
-OPERATE = ["cryptoKeyVersions.useToEncrypt", "cryptoKeyVersions.useToDecrypt"]
-READ = [*OPERATE, "cryptoKeys.get"]
-CREATE = [*READ, "cryptoKeys.create", "cryptoKeyVersions.create"]
+# What the operator of the keys may do, besides making them.
+OPERATOR = ["cloudkms.cryptoKeys.get", "cloudkms.cryptoKeyVersions.create"]
 POOL = "projects/123456/locations/global/workloadIdentityPools/pool/providers/cluster"
 
 
-def make(folder, base):
+def role(policies, name):
+    return json.loads((Path(policies) / f"{name}.json").read_text())["includedPermissions"]
+
+
+def make(folder, base, policies):
+    operate = role(policies, "gcp")
+    create = operate + role(policies, "gcp-create-keys")
     if (folder.path / "accounts.json").exists():
         return
     accounts = {}
-    for name, may in {"operator": OPERATE, "creator": CREATE, "stranger": []}.items():
+    for name, may in {"gateway": operate, "following": operate, "creator": create, "owner": create + OPERATOR, "stranger": []}.items():
         email = f"{name}@test.iam.gserviceaccount.com"
         private, public = pair(folder, name)
         accounts[email] = {"key_id": secrets.token_hex(20), "public_key": public, "may": may}
@@ -37,11 +42,11 @@ def make(folder, base):
             "token_uri": f"{base}/token",
         }
         folder.write(f"{name}.json", json.dumps(key))
-    accounts["machine@test.iam.gserviceaccount.com"] = {"machine": True, "may": READ}
+    accounts["machine@test.iam.gserviceaccount.com"] = {"machine": True, "may": operate}
     email = "federated@test.iam.gserviceaccount.com"
-    accounts[email] = {"may": READ}
+    accounts[email] = {"may": operate}
     subject = "system:serviceaccount:kafka:barnabas"
-    accounts[f"principal://{subject}"] = {"may": READ, "impersonates": [email]}
+    accounts[f"principal://{subject}"] = {"may": operate, "impersonates": [email]}
     folder.write("accounts.json", json.dumps(accounts))
 
     private, public = pair(folder, "issuer")

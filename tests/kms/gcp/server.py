@@ -45,7 +45,7 @@ def oauth(error, text, status=400):
 
 
 def issued(client, scopes):
-    if client in folder.control("revoked_clients", []):
+    if folder.is_revoked({"client": client}):
         oauth("invalid_grant", "Invalid JWT Signature.")
     token, lifetime = folder.token(client=client, scopes=scopes)
     return {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
@@ -145,8 +145,9 @@ def allow(request, permission, resource):
     if not SCOPES & set(claims["scopes"]):
         refuse(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.")
     short = resource.rsplit("/", 1)[-1]
+    permission = f"cloudkms.{permission}"
     if permission not in accounts().get(claims["client"], {}).get("may", []) or short in folder.control("denied", []):
-        refuse(403, "PERMISSION_DENIED", f"Permission 'cloudkms.{permission}' denied on resource '{resource}' (or it may not exist).")
+        refuse(403, "PERMISSION_DENIED", f"Permission '{permission}' denied on resource '{resource}' (or it may not exist).")
 
 
 def keys():
@@ -297,5 +298,5 @@ ROUTES = [
 ]
 
 if __name__ == "__main__":
-    credentials.make(folder, base)
+    credentials.make(folder, base, options.policies)
     serve(ROUTES, options)
