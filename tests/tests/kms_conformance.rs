@@ -12,3 +12,18 @@ fn local_keystore() {
 fn vault_and_openbao() {
     kms::run::<kms::openbao::OpenBao>();
 }
+
+#[test]
+fn google_cloud_kms() {
+    kms::run::<kms::gcp::CloudKms>();
+}
+
+#[test]
+fn azure_key_vault() {
+    kms::run::<kms::azure::Vault>();
+}
+
+#[test]
+fn azure_managed_hsm() {
+    kms::run::<kms::azure::ManagedHsm>();
+}

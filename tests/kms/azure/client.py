@@ -53,7 +53,7 @@ def expect(condition, what):
 
 
 control()
-keys = KeyClient(base, by_secret("makes-keys"), **vault)
+keys = KeyClient(base, by_secret("makes-keys", (folder / "secret-operator").read_text()), **vault)
 made = keys.create_oct_key("client-own", size=256, hardware_protected=True) if hsm else keys.create_rsa_key("client-own", size=3072)
 kek = os.urandom(32)
 

@@ -56,12 +56,14 @@ def make(folder, policies, hsm):
     secret, following = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     folder.write("secret", secret)
     folder.write("secret-following", following)
+    operators = secrets.token_urlsafe(24)
+    folder.write("secret-operator", operators)
     folder.write(
         "clients.json",
         json.dumps(
             {
                 "by-secret": {"secrets": [secret, following], "may": operate},
-                "makes-keys": {"secrets": [secret], "may": operate + create},
+                "makes-keys": {"secrets": [operators], "may": operate + create},
                 "by-certificate": {"certificate": str(certificate), "may": operate},
                 "by-federation": {"federated": trust, "may": operate},
                 "by-machine": {"managed": True, "may": operate},
