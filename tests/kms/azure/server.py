@@ -4,7 +4,9 @@ It is exercised by Microsoft's own client in `client.py` beside it. Keys: RSA wi
 in a managed HSM. As the real service does, it lets a switched-off key wrap and refuses to unwrap with it.
 """
 
+import functools
 import json
+import secrets
 import sys
 import time
 import uuid
@@ -161,8 +163,12 @@ def keys():
 
 def find(name, version=None):
     versions = {known.lower(): versions for known, versions in keys().items()}.get(name.lower())
-    if not versions or name in folder.control("deleted", []):
+    if not versions:
         error(404, "KeyNotFound", f"A key with (name/id) {name} was not found in this key vault.")
+    with folder.lock:
+        if name in folder.control("rotated", []) and len(versions) == 1:
+            versions = [*versions, fresh_version(versions[0]["kty"], 256 if versions[0]["kty"] == "oct-HSM" else 2048)]
+            folder.write("keys.json", json.dumps({**keys(), name: versions}))
     if version is None:
         return versions[-1]
     for known in versions:
@@ -181,15 +187,28 @@ def bundle(name, known):
     return {"key": jwk, "attributes": {"enabled": enabled, **times, "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}}
 
 
+@functools.lru_cache
+def loaded(pem):
+    """Loading checks the numbers, which takes longer than using them."""
+    return serialization.load_pem_private_key(pem.encode(), None)
+
+
 def private(known):
-    return serialization.load_pem_private_key(known["pem"].encode(), None)
+    return loaded(known["pem"])
 
 
 def create(request, name):
     allow(request, "create", name)
     asked = request.json()
-    kty, size = asked["kty"], asked.get("key_size")
-    known = {"version": uuid.uuid4().hex, "kty": kty, "created": int(time.time()), "key_ops": asked.get("key_ops", ["wrapKey", "unwrapKey"])}
+    known = fresh_version(asked["kty"], asked.get("key_size"))
+    known["key_ops"] = asked.get("key_ops", known["key_ops"])
+    with folder.lock:
+        folder.write("keys.json", json.dumps({**keys(), name: [*keys().get(name, []), known]}))
+    return bundle(name, known), {}
+
+
+def fresh_version(kty, size):
+    known = {"version": uuid.uuid4().hex, "kty": kty, "created": int(time.time()), "key_ops": ["wrapKey", "unwrapKey"]}
     if kty in ("RSA", "RSA-HSM"):
         if size not in (None, 2048, 3072, 4096):
             error(400, "BadParameter", "The key size is not supported.")
@@ -197,12 +216,10 @@ def create(request, name):
         pkcs8 = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         known["pem"] = pkcs8.decode()
     elif kty == "oct-HSM" and options.hsm and size == 256:
-        known["key"] = uuid.uuid4().hex + uuid.uuid4().hex
+        known["key"] = secrets.token_hex(32)
     else:
         error(400, "BadParameter", f"Key type {kty} is not supported by this vault.")
-    with folder.lock:
-        folder.write("keys.json", json.dumps({**keys(), name: [*keys().get(name, []), known]}))
-    return bundle(name, known), {}
+    return known
 
 
 def read(request, name, version=None):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 # What the operator of the keys may do, besides making them.
-OPERATOR = ["cloudkms.cryptoKeys.get", "cloudkms.cryptoKeyVersions.create"]
+OPERATOR = ["cloudkms.cryptoKeys.get"]
 POOL = "projects/123456/locations/global/workloadIdentityPools/pool/providers/cluster"
 
 

@@ -157,7 +157,11 @@ def keys():
 def find(name):
     if name not in keys():
         refuse(404, "NOT_FOUND", f"CryptoKey {name} not found.")
-    return keys()[name]
+    with folder.lock:
+        key = keys()[name]
+        if name.rsplit("/", 1)[-1] in folder.control("rotated", []) and len(key["versions"]) == 1:
+            add_version(name, key)
+        return key
 
 
 def state_of(name, version):
@@ -212,15 +216,11 @@ def read(request, name):
     return resource(name), {}
 
 
-def rotate(request, name):
-    """A new version, which the service calls primary only after a second call; here at once."""
-    allow(request, "cryptoKeyVersions.create", name)
-    with folder.lock:
-        key = find(name)
-        key["versions"].append(fresh_version())
-        key["primary"] = len(key["versions"])
-        folder.write("keys.json", json.dumps({**keys(), name: key}))
-    return resource(name)["primary"], {}
+def add_version(name, key):
+    """A new version that is the primary one at once, as after a rotation by schedule."""
+    key["versions"].append(fresh_version())
+    key["primary"] = len(key["versions"])
+    folder.write("keys.json", json.dumps({**keys(), name: key}))
 
 
 def taken(asked, field, crc):
@@ -292,7 +292,6 @@ ROUTES = [
     ("POST", r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken", impersonate),
     ("POST", RING + r")/cryptoKeys", create),
     ("GET", KEY, read),
-    ("POST", KEY + r"/cryptoKeyVersions", rotate),
     ("POST", KEY + r":encrypt", encrypt),
     ("POST", KEY + r":decrypt", decrypt),
 ]

@@ -36,10 +36,17 @@ impl CloudKms {
         let http = HttpSettings {
             tls: TlsSettings { ca: via.ca.clone(), client_certificate: None },
             plaintext: Plaintext::Loopback,
-            request_timeout: Duration::from_millis(800),
+            request_timeout: Duration::from_millis(1900),
             ..HttpSettings::new(format!("{scheme}://{host}:{}", via.port))
         };
         GcpSettings { http, ..GcpSettings::new(RING, credentials) }
+    }
+
+    /// Settings for calls whose slowness is no finding, straight to this port.
+    pub fn patient(&self, port: u16, credentials: GcpCredentials) -> GcpSettings {
+        let mut settings = self.settings(&Via::port(port), credentials);
+        settings.http.request_timeout = Duration::from_secs(60);
+        settings
     }
 
     /// A credential file that the server made.
@@ -49,7 +56,7 @@ impl CloudKms {
 
     /// The adapter of an operator who may make keys.
     pub fn creator(&self) -> Gcp {
-        let settings = self.settings(&Via::port(self.server.port()), self.credential("creator.json"));
+        let settings = self.patient(self.server.port(), self.credential("creator.json"));
         Gcp::new(GcpSettings { create_keys: true, ..settings }).expect("the settings are right")
     }
 
