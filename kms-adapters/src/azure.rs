@@ -5,6 +5,7 @@
 //! before it is handed out: the service gives no checksums, and a key that is switched off still wraps. The name in a blob
 //! decides neither the host nor the key that is asked.
 
+mod algorithm;
 mod credentials;
 mod envelope;
 mod refusal;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use self::algorithm::{Algorithm, Operation};
 use self::credentials::Source;
 pub use self::credentials::{AzureCredentials, AzureIdentity};
 use self::envelope::{Envelope, is_version};
@@ -314,53 +316,6 @@ impl Azure {
         }
         Ok(self.client.send(&request).await.map_err(|error| error.into_vendor(VENDOR).about(key))?)
     }
-}
-
-/// How a key of the vault wraps another. The number stands in blobs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-enum Algorithm {
-    /// RSAES-OAEP with SHA-256 and MGF1 with SHA-256.
-    RsaOaep256 = 1,
-    /// AES Key Wrap with a 256-bit key (RFC 3394).
-    A256Kw = 2,
-}
-
-impl Algorithm {
-    const fn of_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::RsaOaep256),
-            2 => Some(Self::A256Kw),
-            _ => None,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::RsaOaep256 => "RSA-OAEP-256",
-            Self::A256Kw => "A256KW",
-        }
-    }
-
-    const fn key_type(self) -> &'static str {
-        match self {
-            Self::RsaOaep256 => "RSA or RSA-HSM",
-            Self::A256Kw => "oct-HSM",
-        }
-    }
-
-    fn fits(self, key_type: &str) -> bool {
-        match self {
-            Self::RsaOaep256 => matches!(key_type, "RSA" | "RSA-HSM"),
-            Self::A256Kw => matches!(key_type, "oct" | "oct-HSM"),
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Operation {
-    Unwrap(Algorithm),
-    Wrap(Algorithm),
 }
 
 #[derive(Serialize)]

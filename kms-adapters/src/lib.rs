@@ -7,6 +7,11 @@
 mod error;
 mod secret;
 
+// what stands before every adapter
+mod retry;
+mod breaker;
+mod guard;
+
 // the local keystore
 mod file;
 mod format;
@@ -26,20 +31,27 @@ mod oauth;
 // one file for each vendor
 #[cfg(feature = "vault")]
 mod vault;
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "gcp")]
 mod gcp;
 #[cfg(feature = "azure")]
 mod azure;
 
+#[cfg(feature = "aws")]
+pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
 #[cfg(feature = "azure")]
 pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureKeys, AzureSettings, AzureStore};
+pub use breaker::BreakerSettings;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "gcp")]
 pub use gcp::{Gcp, GcpCredentials, GcpKeys, GcpSettings};
+pub use guard::{GuardSettings, Guarded, Outage};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
+pub use retry::RetrySettings;
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};

@@ -9,7 +9,7 @@ use barnabas_crypto::custody::CustodyCause;
 use barnabas_crypto::{Custody, CustodyContext, IdentityId, Secret};
 use barnabas_kms::{
     Azure, AzureCredentials, AzureKeys, AzureSettings, AzureStore, ClientCertificate, Gcp, GcpCredentials, GcpKeys,
-    GcpSettings, SecretSource,
+    GcpSettings, HttpSettings, SecretSource,
 };
 use barnabas_tests::kms::azure::Entra;
 use barnabas_tests::kms::contract::{Contract, python};
@@ -126,6 +126,21 @@ fn azure_is_logged_in_to_by_secret_certificate_federation_and_machine() {
         let shown = format!("{credentials:?}");
         assert_eq!(wrap_fails(&entra.adapter_with(credentials), &key), cause, "{shown}");
     }
+}
+
+#[test]
+fn tls_is_spoken_with_the_authority_that_is_named_and_no_other() {
+    let server = Contract::start_tls("gcp", &[]);
+    let credentials = GcpCredentials::File(SecretSource::File(server.file("creator.json")));
+    let mut settings = GcpSettings { create_keys: true, ..GcpSettings::new(RING, credentials) };
+    settings.http = HttpSettings::new(server.address());
+    let adapter = Gcp::new(settings.clone()).expect("the settings are right");
+    let error = block_on(adapter.ensure_key("client")).expect_err("the system's authorities did not sign it");
+    assert!(error.cause == CustodyCause::Unreachable && error.message.contains("certificate"), "{error}");
+    settings.http.tls.ca = Some(server.file("ca.pem"));
+    let adapter = Gcp::new(settings).expect("the settings are right");
+    block_on(adapter.ensure_key("client")).expect("a key is made");
+    round_trip(&adapter, "client", "over TLS");
 }
 
 #[test]
