@@ -14,6 +14,11 @@ fn vault_and_openbao() {
 }
 
 #[test]
+fn aws() {
+    kms::run::<kms::moto::Moto>();
+}
+
+#[test]
 fn google_cloud_kms() {
     kms::run::<kms::gcp::CloudKms>();
 }

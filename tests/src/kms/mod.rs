@@ -14,6 +14,7 @@ pub mod python;
 // one file for each server
 pub mod local;
 pub mod openbao;
+pub mod moto;
 pub mod gcp;
 pub mod azure;
 
