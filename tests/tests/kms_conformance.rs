@@ -17,3 +17,18 @@ fn vault_and_openbao() {
 fn aws() {
     kms::run::<kms::moto::Moto>();
 }
+
+#[test]
+fn google_cloud_kms() {
+    kms::run::<kms::gcp::CloudKms>();
+}
+
+#[test]
+fn azure_key_vault() {
+    kms::run::<kms::azure::Vault>();
+}
+
+#[test]
+fn azure_managed_hsm() {
+    kms::run::<kms::azure::ManagedHsm>();
+}
