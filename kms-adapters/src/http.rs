@@ -2,8 +2,9 @@
 //!
 //! Arrives: a request with a bounded body. Leaves: the status, the headers and the bounded body of the answer, or an
 //! [`HttpError`] that knows its cause. It follows no redirect, speaks plaintext only where the settings say so and the
-//! address really is on this machine or link, never waits without a bound, and wipes bodies. It does not judge a status
-//! and does not retry, save for one case: a kept connection that the server had closed in the meantime.
+//! address really is on this machine or link, never waits without a bound, and wipes bodies (what HTTP and TLS keep
+//! in their own buffers is out of its reach). It does not judge a status and does not retry, save for one case: a kept
+//! connection that the server had closed in the meantime.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
