@@ -7,6 +7,7 @@
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
+use core::time::Duration;
 
 use crate::memory::Secret;
 use crate::wire::{Put, Take};
@@ -35,6 +36,24 @@ pub trait Custody: Send + Sync {
         wrapped: &'a [u8],
         context: &'a CustodyContext,
     ) -> CustodyFuture<'a, Secret<32>>;
+
+    /// One line for an operator: which vendor, at which address. Holds no secret and asks nobody.
+    fn describe(&self) -> String {
+        String::from("key management system")
+    }
+
+    /// The version of the key that made a wrapped secret, in the vendor's words; none where the blob does not tell.
+    fn version_of(&self, wrapped: &[u8]) -> Option<String> {
+        let _ = wrapped;
+        None
+    }
+
+    /// The version that `wrap` would use now, in the words of [`Custody::version_of`]; none where keys have no versions
+    /// or the vendor does not tell.
+    fn current_version<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, Option<String>> {
+        let _ = key;
+        Box::pin(async { Ok(None) })
+    }
 }
 
 /// What a wrapped secret is and whose it is. Part of every wrap as associated data.
@@ -105,19 +124,28 @@ pub struct CustodyError {
     pub cause: CustodyCause,
     /// For the operator: names the key and the remedy, never a secret.
     pub message: String,
+    /// How long the KMS asks to be left alone, if it said so.
+    pub retry_after: Option<Duration>,
 }
 
 impl CustodyError {
     /// An error with its text.
     #[must_use]
     pub fn new(cause: CustodyCause, message: impl Into<String>) -> Self {
-        Self { cause, message: message.into() }
+        Self { cause, message: message.into(), retry_after: None }
     }
 
-    /// Whether the same call may succeed later.
+    /// The same error, with the pause that the KMS asked for.
+    #[must_use]
+    pub fn with_retry_after(self, pause: Option<Duration>) -> Self {
+        Self { retry_after: pause, ..self }
+    }
+
+    /// Whether the same call may succeed later: the error says nothing about the key, so what was unwrapped before may be
+    /// used on for a while.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.cause, CustodyCause::Throttled | CustodyCause::Unreachable)
+        matches!(self.cause, CustodyCause::Throttled | CustodyCause::Unauthenticated | CustodyCause::Unreachable)
     }
 }
 
@@ -145,17 +173,20 @@ pub enum CustodyCause {
     NotFound,
     /// The KMS asks to slow down.
     Throttled,
+    /// The KMS does not take the gateway's own credential (expired, revoked, wrong): a new one may come any moment.
+    Unauthenticated,
     /// No answer: survived for a while from the caches, then fails closed.
     Unreachable,
 }
 
 impl CustodyCause {
-    /// Who is at fault: `caller`, `kms` or `network`. A metric label.
+    /// Who is at fault: `caller`, `gateway` (its credential), `kms` or `network`. A metric label.
     #[must_use]
     pub const fn fault(self) -> &'static str {
         match self {
             Self::Corrupt | Self::Invalid => "caller",
             Self::Denied | Self::Disabled | Self::NotFound | Self::Throttled => "kms",
+            Self::Unauthenticated => "gateway",
             Self::Unreachable => "network",
         }
     }
@@ -170,6 +201,7 @@ impl fmt::Display for CustodyCause {
             Self::Invalid => "invalid request",
             Self::NotFound => "no such key",
             Self::Throttled => "key management system asks to slow down",
+            Self::Unauthenticated => "key management system does not take the gateway's credential",
             Self::Unreachable => "key management system does not answer",
         })
     }
@@ -203,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_silence_and_throttling_are_worth_another_try() {
+    fn what_says_nothing_about_the_key_is_worth_another_try() {
         for cause in [
             CustodyCause::Corrupt,
             CustodyCause::Denied,
@@ -213,7 +245,9 @@ mod tests {
         ] {
             assert!(!CustodyError::new(cause, "").is_retryable());
         }
-        assert!(CustodyError::new(CustodyCause::Unreachable, "").is_retryable());
+        for cause in [CustodyCause::Throttled, CustodyCause::Unauthenticated, CustodyCause::Unreachable] {
+            assert!(CustodyError::new(cause, "").is_retryable());
+        }
         assert_eq!(CustodyCause::Unreachable.fault(), "network");
     }
 }

@@ -1,17 +1,30 @@
 //! Key management adapters of Barnabas: where the keys that wrap client identities and epoch seeds live.
 //!
-//! Each adapter implements [`barnabas_crypto::Custody`]. This crate has the local keystore, a file on the gateway's own
-//! disk; adapters to vendors' services stand beside it, one file each. No adapter may ever give a key out of its
-//! keeping: what leaves is what was wrapped by it before.
+//! Each adapter implements [`barnabas_crypto::Custody`]: the local keystore, a file on the gateway's own disk, and one
+//! file for each vendor's service, behind a cargo feature of its own. No adapter may ever give a key out of its keeping:
+//! what leaves is what was wrapped by it before. `X::new(settings)` never touches the network; a call does.
 
 mod error;
+mod secret;
 
+// the local keystore
 mod file;
-
 mod format;
-
 mod local;
 
-pub use error::Error;
+// what adapters to services share
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "each vendor uses another part of it")]
+mod tls;
+#[cfg(feature = "http")]
+#[allow(dead_code, reason = "each vendor uses another part of it")]
+mod http;
+
+pub use error::{Error, VendorError};
 pub use file::create_key_file;
+#[cfg(feature = "http")]
+pub use http::{HttpSettings, Plaintext};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
+pub use secret::{SecretSource, SecretText};
+#[cfg(feature = "tls")]
+pub use tls::{ClientCertificate, TlsSettings};
