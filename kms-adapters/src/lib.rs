@@ -20,10 +20,16 @@ mod tls;
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
 
+// vendors, each behind a feature
+#[cfg(feature = "kmip")]
+pub mod kmip;
+
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
+#[cfg(feature = "kmip")]
+pub use kmip::{Kmip, KmipSettings};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]

@@ -275,11 +275,8 @@ impl Writer {
         self.item(tag, INTERVAL, &value.to_be_bytes());
     }
 
-    /// The same item again.
-    ///
-    /// # Errors
-    /// Those of the items inside of it.
-    pub fn copy(&mut self, item: &Item<'_>) -> Result<(), Malformed> {
+    /// The same item again, whatever stands inside of a structure.
+    pub fn copy(&mut self, item: &Item<'_>) {
         match item.value {
             Value::BigInteger(value) => self.big_integer(item.tag, value),
             Value::Boolean(value) => self.boolean(item.tag, value),
@@ -292,7 +289,6 @@ impl Writer {
             Value::Structure(items) => self.item(item.tag, STRUCTURE, items.rest),
             Value::TextString(value) => self.text(item.tag, value),
         }
-        Ok(())
     }
 
     /// The message.
