@@ -2,10 +2,13 @@
 //!
 //! Arrives: a passphrase or a key file, secrets to keep, seeds to wrap. Leaves: wrapped seeds, and secrets by name to the
 //! program that unlocked it. The file is read by its owner alone, and a crash while writing leaves the old one. Several
-//! processes may use one file: a writer locks it and reads it again first, a reader that misses a key reads it again.
+//! processes may use one file: a writer locks it and reads it again first, a reader reads it again when it has changed.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use barnabas_crypto::custody::CustodyFuture;
 use barnabas_crypto::{Custody, CustodyContext, Secret, Wiped};
@@ -23,6 +26,7 @@ pub struct LocalKeystore {
     path: PathBuf,
     keys: Keys,
     document: Mutex<Document>,
+    seen: Mutex<Option<Mark>>,
 }
 
 impl LocalKeystore {
@@ -46,7 +50,7 @@ impl LocalKeystore {
         let keys = Keys::derive(&unlock.key(&method, &id, &path)?, &id)?;
         let document = Document::new(id, method, &keys);
         replace(&path, &document.to_bytes(&path)?)?;
-        Ok(Self { path, keys, document: Mutex::new(document) })
+        Ok(Self { path, keys, document: Mutex::new(document), seen: Mutex::new(None) })
     }
 
     /// Opens a keystore.
@@ -56,6 +60,7 @@ impl LocalKeystore {
     pub fn open(path: impl Into<PathBuf>, unlock: &Unlock) -> Result<Self, Error> {
         let path = path.into();
         check_directory(&path)?;
+        let seen = Mutex::new(mark(&path));
         let document = Document::parse(&read_private(&path, MAX_FILE)?, &path)?;
         let keys = Keys::derive(&unlock.key(&document.unlock, &document.id, &path)?, &document.id)?;
         if !document.is_unlocked_by(&keys) {
@@ -67,7 +72,7 @@ impl LocalKeystore {
         if !document.is_whole(&keys) {
             return Err(Error::Damaged(path));
         }
-        Ok(Self { path, keys, document: Mutex::new(document) })
+        Ok(Self { path, keys, document: Mutex::new(document), seen })
     }
 
     /// Keeps a secret under a name (a steward's signing seed, for example), in place of one that was there.
@@ -136,12 +141,23 @@ impl LocalKeystore {
     /// # Errors
     /// Those of [`LocalKeystore::open`].
     pub fn reload(&self) -> Result<(), Error> {
+        // Marked before it is read: what is written in between is then read once more, never missed.
+        let mark = mark(&self.path);
         let fresh = Document::parse(&read_private(&self.path, MAX_FILE)?, &self.path)?;
         if !fresh.is_unlocked_by(&self.keys) || !fresh.is_whole(&self.keys) {
             return Err(Error::Damaged(self.path.clone()));
         }
         *self.document() = fresh;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = mark;
         Ok(())
+    }
+
+    /// Reads the file again when it is another than the one that was read: a key that another process has disabled stops
+    /// here at once.
+    fn follow(&self) -> Result<(), Error> {
+        let mark = mark(&self.path);
+        let is_known = mark.is_some() && *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == mark;
+        if is_known { Ok(()) } else { self.reload() }
     }
 
     fn ensure_kek(&self, name: &str) -> Result<(), Error> {
@@ -181,6 +197,7 @@ impl LocalKeystore {
 
     fn open_entry(&self, name: &str, kind: EntryKind) -> Result<Secret<32>, Error> {
         let found = |keystore: &Self| keystore.document().entries.get(name).filter(|entry| entry.kind == kind).cloned();
+        self.follow()?;
         let entry = match found(self) {
             Some(entry) => entry,
             None => {
@@ -207,6 +224,10 @@ impl LocalKeystore {
 }
 
 impl Custody for LocalKeystore {
+    fn describe(&self) -> String {
+        format!("local keystore {}", self.path.display())
+    }
+
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
         Box::pin(async move { Ok(self.ensure_kek(key)?) })
     }
@@ -238,6 +259,14 @@ impl Custody for LocalKeystore {
             Ok(secret.ok_or_else(|| Error::Wrapped(key.to_owned()))?)
         })
     }
+}
+
+/// When a file was last written, its length, and which one it is: each writer puts a new file in place.
+type Mark = (Option<SystemTime>, u64, u64);
+
+fn mark(path: &Path) -> Option<Mark> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok(), metadata.len(), metadata.ino()))
 }
 
 /// How a keystore is unlocked.

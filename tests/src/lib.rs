@@ -23,6 +23,9 @@ pub mod cluster;
 pub mod kafka;
 pub mod node;
 
+// real key management systems, and the cases that every adapter to one must pass
+pub mod kms;
+
 // who stands before and beside it
 pub mod clients;
 pub mod evil;

@@ -1,0 +1,9 @@
+//! Every adapter to a key management system passes the same cases, on the real server wherever there is one that can be started
+//! here. What the cases are stands in `src/kms/mod.rs`; which server cannot show one of them, and why, in its own file beside it.
+
+use barnabas_tests::kms;
+
+#[test]
+fn local_keystore() {
+    kms::run::<kms::local::Local>();
+}
