@@ -7,3 +7,8 @@ use barnabas_tests::kms;
 fn local_keystore() {
     kms::run::<kms::local::Local>();
 }
+
+#[test]
+fn kmip() {
+    kms::run::<kms::pykmip::PyKmip>();
+}

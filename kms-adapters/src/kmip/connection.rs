@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -186,11 +187,27 @@ impl ConnectionError {
     /// rustls hides its errors in those of the operating system.
     fn of(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::AlertReceived(alert)) => Self::Refused(format!("{alert:?}")),
+            Some(rustls::Error::AlertReceived(alert)) if speaks_of_us(*alert) => Self::Refused(format!("{alert:?}")),
             Some(tls) => Self::Certificate(tls.to_string()),
             None => Self::Connect(error.to_string()),
         }
     }
+}
+
+/// Whether a server ended TLS because of our certificate.
+const fn speaks_of_us(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::AccessDenied
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::DecryptError
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
 }
 
 const MOST_CONNECTIONS: usize = 64;

@@ -283,20 +283,27 @@ impl Kmip {
     /// Servers do not agree on how to say that a tag does not match, and some say only that something failed. So: is the
     /// key there, and does it open what it closes? Then the blob is at fault; else the server.
     async fn explain_wrapped(&self, key: &str, id: &str, refusal: Refusal) -> Refusal {
-        if let Err(other) = self.locate(key).await {
-            return other;
-        }
-        let Ok(probe) = Secret::draw() else { return Refusal::Entropy };
-        let round_trip = async {
-            let sealed = self.encrypt(id, &probe, PROBE).await?;
-            Ok::<_, Refusal>(self.decrypt(id, &sealed, PROBE).await?.matches(&probe))
+        let current = match self.locate(key).await {
+            Ok(current) => current,
+            Err(other) => return other,
         };
-        match round_trip.await {
-            Ok(true) => Refusal::Wrapped,
-            Ok(false) => Refusal::Nonsense("another plaintext than was encrypted"),
-            Err(other) if other.may_mean_off() => self.explain(id, other).await,
-            Err(_) => refusal,
+        // The key of that name first: a client who has lost it is told so, whatever the blob is.
+        for probed in [current.as_str(), id] {
+            match self.probe(probed).await {
+                Ok(()) => {}
+                Err(other) if other.may_mean_wrapped() => return refusal,
+                Err(other) => return self.explain(probed, other).await,
+            }
         }
+        Refusal::Wrapped
+    }
+
+    /// Whether a key opens what it closes.
+    async fn probe(&self, id: &str) -> Result<(), Refusal> {
+        let probe = Secret::draw().map_err(|_| Refusal::Entropy)?;
+        let sealed = self.encrypt(id, &probe, PROBE).await?;
+        let opened = self.decrypt(id, &sealed, PROBE).await?;
+        if opened.matches(&probe) { Ok(()) } else { Err(Refusal::Nonsense("another plaintext than was encrypted")) }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod python;
 
 // one file for each server
 pub mod local;
+pub mod pykmip;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
