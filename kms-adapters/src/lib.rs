@@ -23,6 +23,8 @@ mod http;
 // vendors, each behind a feature
 #[cfg(feature = "kmip")]
 pub mod kmip;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
@@ -31,6 +33,8 @@ pub use http::{HttpSettings, Plaintext};
 #[cfg(feature = "kmip")]
 pub use kmip::{Kmip, KmipSettings};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11, Pkcs11Mechanism, Pkcs11Settings};
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};
