@@ -12,3 +12,8 @@ fn local_keystore() {
 fn kmip() {
     kms::run::<kms::pykmip::PyKmip>();
 }
+
+#[test]
+fn pkcs11() {
+    kms::run::<kms::softhsm::SoftHsm>();
+}

@@ -82,9 +82,8 @@ impl Worker {
     }
 
     fn attempt<T>(&mut self, work: &dyn Fn(&Open) -> Result<T, Refusal>) -> Result<T, Refusal> {
-        let had_session = self.open.is_some();
         match self.once(work) {
-            Err(refusal) if refusal.ends_session() && had_session => self.once(work),
+            Err(refusal) if refusal.ends_session() => self.once(work),
             outcome => outcome,
         }
     }

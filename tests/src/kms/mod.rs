@@ -12,6 +12,7 @@ pub mod python;
 // one file for each server
 pub mod local;
 pub mod pykmip;
+pub mod softhsm;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
