@@ -52,6 +52,11 @@ impl PyKmip {
         self.operate(&["create", name, policy])
     }
 
+    /// Deactivates the key of this id.
+    pub fn deactivate(&self, id: &str) {
+        self.operate(&["deactivate-id", id]);
+    }
+
     /// Destroys the key of this name.
     pub fn destroy(&self, name: &str) {
         self.operate(&["destroy", name]);

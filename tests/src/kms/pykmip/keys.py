@@ -1,6 +1,6 @@
 """What an operator does at the server, with PyKMIP's own client.
 
-usage: keys.py PORT CERTIFICATE KEY CA create NAME POLICY | deactivate NAME | destroy NAME
+usage: keys.py PORT CERTIFICATE KEY CA create NAME POLICY | deactivate NAME | deactivate-id ID | destroy NAME
 Prints the id of the key.
 """
 
@@ -46,6 +46,9 @@ def main():
             uid = made(client, name, *policy)
         elif action == "deactivate":
             uid = named(client, name)
+            client.revoke(enums.RevocationReasonCode.CESSATION_OF_OPERATION, uid)
+        elif action == "deactivate-id":
+            uid = name
             client.revoke(enums.RevocationReasonCode.CESSATION_OF_OPERATION, uid)
         elif action == "destroy":
             uid = named(client, name)

@@ -11,10 +11,12 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 typedef unsigned long word;
@@ -63,6 +65,18 @@ static word unwrap_key(word a, word b, word c, word d, word e, word f, word g, w
   return real->f[UNWRAP_KEY](a, b, c, d, e, f, g, h);
 }
 
+/* The real module finds its settings by the environment, which all modules of a process share: one at a time. */
+static word initialize(void *args) {
+  char path[4096];
+  int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  flock(file, LOCK_EX);
+  beside(path, "softhsm2.conf");
+  setenv("SOFTHSM2_CONF", path, 1);
+  word result = real->f[INITIALIZE](args);
+  close(file);
+  return result;
+}
+
 static word find_objects_init(word session, word template, word count) {
   word ms;
   BROKEN();
@@ -79,7 +93,7 @@ static word find_objects_init(word session, word template, word count) {
     char path[4096];
     beside(path, "fault");
     unlink(path);
-    if (!real->f[FINALIZE](NULL)) real->f[INITIALIZE](&args);
+    if (!real->f[FINALIZE](NULL)) initialize(&args);
   }
   pthread_mutex_unlock(&lock);
   return real->f[FIND_OBJECTS_INIT](session, template, count);
@@ -112,13 +126,12 @@ static void load(void) {
   if (!dladdr((void *)load, &info) || strlen(info.dli_fname) >= sizeof folder) return;
   strcpy(folder, info.dli_fname);
   *strrchr(folder, '/') = 0;
-  beside(path, "softhsm2.conf");
-  setenv("SOFTHSM2_CONF", path, 1);
   beside(path, "real.so");
   void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   word (*list)(struct functions **) = module ? (word (*)(struct functions **))dlsym(module, "C_GetFunctionList") : NULL;
   if (!list || list(&real)) { real = NULL; return; }
   ours = *real;
+  ours.f[INITIALIZE] = (call)initialize;
   ours.f[GET_SLOT_LIST] = (call)get_slot_list;
   ours.f[GET_MECHANISM_LIST] = (call)get_mechanism_list;
   ours.f[OPEN_SESSION] = (call)open_session;
