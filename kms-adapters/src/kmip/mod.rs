@@ -524,4 +524,6 @@ const ENCRYPT_AND_DECRYPT: i32 = 0x4 | 0x8;
 const UNINTERPRETED_TEXT: u32 = 1;
 
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod tests;
