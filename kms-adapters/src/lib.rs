@@ -38,6 +38,10 @@ mod aws;
 mod gcp;
 #[cfg(feature = "azure")]
 mod azure;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
+#[cfg(feature = "kmip")]
+pub mod kmip;
 
 #[cfg(feature = "aws")]
 pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
@@ -51,7 +55,11 @@ pub use gcp::{Gcp, GcpCredentials, GcpKeys, GcpSettings};
 pub use guard::{GuardSettings, Guarded, Outage};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
+#[cfg(feature = "kmip")]
+pub use kmip::{Kmip, KmipSettings};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11, Pkcs11Mechanism, Pkcs11Settings};
 pub use retry::RetrySettings;
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]

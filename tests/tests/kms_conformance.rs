@@ -32,3 +32,13 @@ fn azure_key_vault() {
 fn azure_managed_hsm() {
     kms::run::<kms::azure::ManagedHsm>();
 }
+
+#[test]
+fn kmip() {
+    kms::run::<kms::pykmip::PyKmip>();
+}
+
+#[test]
+fn pkcs11() {
+    kms::run::<kms::softhsm::SoftHsm>();
+}

@@ -17,6 +17,8 @@ pub mod openbao;
 pub mod moto;
 pub mod gcp;
 pub mod azure;
+pub mod pykmip;
+pub mod softhsm;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
