@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::http::{Client, HttpSettings, Request, Response};
-use crate::{Error, SecretText, VendorError};
+use crate::{Error, SecretSource, SecretText, VendorError};
 
 /// The token that all calls of an adapter share.
 #[derive(Default)]
@@ -36,6 +36,8 @@ struct Kept {
     token: Option<Arc<Token>>,
     /// A renewal failed: the next is not tried before.
     pause_until: Option<Instant>,
+    /// When and how the last request failed, for those who waited for it.
+    failure: Option<(Instant, VendorError)>,
 }
 
 impl TokenCache {
@@ -44,6 +46,7 @@ impl TokenCache {
     /// # Errors
     /// Those of `fetch`, when no token is good any more.
     pub(crate) async fn current(&self, fetch: impl Future<Output = Result<Token, Error>>) -> Result<Arc<Token>, Error> {
+        let began = Instant::now();
         let mut kept = self.0.lock().await;
         let now = Instant::now();
         let good = kept.token.clone().filter(|token| now < token.ends);
@@ -52,17 +55,28 @@ impl TokenCache {
         {
             return Ok(Arc::clone(token));
         }
+        if let (Some((failed, failure)), None) = (&kept.failure, &good)
+            && began < *failed
+        {
+            // It failed while we waited for it: asking again at once would only make a queue of failures.
+            return Err(failure.clone().into());
+        }
         match (fetch.await, good) {
             (Ok(token), _) => {
                 let token = Arc::new(token);
-                *kept = Kept { token: Some(Arc::clone(&token)), pause_until: None };
+                *kept = Kept { token: Some(Arc::clone(&token)), ..Kept::default() };
                 Ok(token)
             }
             (Err(_), Some(token)) => {
                 kept.pause_until = Some(Instant::now() + RENEWAL_PAUSE);
                 Ok(token)
             }
-            (Err(error), None) => Err(error),
+            (Err(error), None) => {
+                if let Error::Vendor(failure) = &error {
+                    kept.failure = Some((Instant::now(), VendorError::clone(failure)));
+                }
+                Err(error)
+            }
         }
     }
 
@@ -125,7 +139,16 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     .ok_or_else(|| de::Error::custom("not a number"))
 }
 
-/// A client for a whole URL that a credential names, under the same rules as the service itself; and the URL's path.
+/// [`client_of`] for a URL that a credential names: that it cannot be spoken to is the credential's fault.
+///
+/// # Errors
+/// `Credential`.
+pub(crate) fn client_named_in(place: &SecretSource, url: &str, http: &HttpSettings) -> Result<(Client, String), Error> {
+    let what = "names an address that may not be spoken to";
+    client_of(url, http).map_err(|_| Error::Credential { place: place.place(), what })
+}
+
+/// A client for a whole URL, under the same rules as the service itself; and the URL's path.
 ///
 /// # Errors
 /// `Setting`, when the URL may not be spoken to.

@@ -59,6 +59,20 @@ async fn many_calls_ask_for_one_token() {
     assert!(Arc::ptr_eq(&a, &b) && Arc::ptr_eq(&a, &c.unwrap()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_a_request_that_failed_does_not_queue_behind_it() {
+    let (cache, asked) = (TokenCache::default(), AtomicUsize::new(0));
+    let fetch = || async {
+        asked.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        silent()
+    };
+    let (a, b, c) = tokio::join!(cache.current(fetch()), cache.current(fetch()), cache.current(fetch()));
+    assert!(a.is_err() && b.is_err() && c.is_err());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(shown(&cache, Ok(token("later", 60))).await, "Bearer later");
+}
+
 #[tokio::test]
 async fn only_the_refused_token_is_forgotten() {
     let cache = TokenCache::default();
