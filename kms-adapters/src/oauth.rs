@@ -21,7 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use crate::http::{Client, HttpSettings, Request, Response};
@@ -38,6 +38,24 @@ struct Kept {
     pause_until: Option<Instant>,
     /// When and how the last request failed, for those who waited for it.
     failure: Option<(Instant, VendorError)>,
+}
+
+impl Kept {
+    fn replaced(&mut self, fetched: Result<Token, Error>) -> Result<Arc<Token>, Error> {
+        match fetched {
+            Ok(token) => {
+                let token = Arc::new(token);
+                *self = Self { token: Some(Arc::clone(&token)), ..Self::default() };
+                Ok(token)
+            }
+            Err(error) => {
+                if let Error::Vendor(failure) = &error {
+                    self.failure = Some((Instant::now(), VendorError::clone(failure)));
+                }
+                Err(error)
+            }
+        }
+    }
 }
 
 impl TokenCache {
@@ -61,21 +79,15 @@ impl TokenCache {
             // It failed while we waited for it: asking again at once would only make a queue of failures.
             return Err(failure.clone().into());
         }
-        match (fetch.await, good) {
-            (Ok(token), _) => {
-                let token = Arc::new(token);
-                *kept = Kept { token: Some(Arc::clone(&token)), ..Kept::default() };
-                Ok(token)
-            }
-            (Err(_), Some(token)) => {
+        let Some(token) = good else {
+            return kept.replaced(fetch.await);
+        };
+        // Nobody waits long for what is not needed yet.
+        match timeout(RENEWAL_PATIENCE, fetch).await {
+            Ok(Ok(fresh)) => kept.replaced(Ok(fresh)),
+            Ok(Err(_)) | Err(_) => {
                 kept.pause_until = Some(Instant::now() + RENEWAL_PAUSE);
                 Ok(token)
-            }
-            (Err(error), None) => {
-                if let Error::Vendor(failure) = &error {
-                    kept.failure = Some((Instant::now(), VendorError::clone(failure)));
-                }
-                Err(error)
             }
         }
     }
@@ -304,6 +316,8 @@ const TOKEN_REMEDY: &str = "see that the gateway's credential is current and tha
 const STALE_BEFORE_END: Duration = Duration::from_secs(300);
 /// While a good token is left, a token endpoint that failed is asked no sooner.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(15);
+/// Token endpoints answer in a fraction of it, or later.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Beyond what any vendor gives; bounds what a strange answer can make us believe.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 const JWT_LENGTH: usize = 2048;
