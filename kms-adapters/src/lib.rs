@@ -7,6 +7,11 @@
 mod error;
 mod secret;
 
+// what stands before every adapter
+mod retry;
+mod breaker;
+mod guard;
+
 // the local keystore
 mod file;
 mod format;
@@ -20,14 +25,22 @@ mod tls;
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
 
-// vendors, each behind a feature
-#[cfg(feature = "kmip")]
-pub mod kmip;
+// one file for each vendor
+#[cfg(feature = "vault")]
+mod vault;
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+#[cfg(feature = "kmip")]
+pub mod kmip;
 
+#[cfg(feature = "aws")]
+pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
+pub use breaker::BreakerSettings;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
+pub use guard::{GuardSettings, Guarded, Outage};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};
 #[cfg(feature = "kmip")]
@@ -35,6 +48,9 @@ pub use kmip::{Kmip, KmipSettings};
 pub use local::{EntryKind, LocalKeystore, Passphrase, Unlock};
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11, Pkcs11Mechanism, Pkcs11Settings};
+pub use retry::RetrySettings;
 pub use secret::{SecretSource, SecretText};
 #[cfg(feature = "tls")]
 pub use tls::{ClientCertificate, TlsSettings};
+#[cfg(feature = "vault")]
+pub use vault::{Vault, VaultAuth, VaultKeys, VaultSettings};

@@ -9,6 +9,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 
+#[cfg(feature = "http")]
+use barnabas_crypto::Secret;
+#[cfg(feature = "http")]
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -75,8 +81,59 @@ impl SecretText {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
 }
 
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Secret bytes that stand in a JSON answer as base64. Wiped when dropped.
+#[cfg(feature = "http")]
+pub(crate) struct SecretBytes(Zeroizing<Vec<u8>>);
+
+#[cfg(feature = "http")]
+impl SecretBytes {
+    /// The secret, if it has exactly 32 bytes.
+    pub(crate) fn to_secret(&self) -> Option<Secret<32>> {
+        Secret::from_slice(&self.0)
+    }
+}
+
+#[cfg(feature = "http")]
+impl<'de> Deserialize<'de> for SecretBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = SecretText::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text.expose()).map_err(|_| serde::de::Error::custom("not base64"))?;
+        Ok(Self(Zeroizing::new(bytes)))
+    }
+}
+
+/// Secret bytes as base64, to stand in a JSON request.
+#[cfg(feature = "http")]
+pub(crate) fn encoded(secret: &Secret<32>) -> SecretText {
+    SecretText::new(STANDARD.encode(secret.expose()))
+}
+
+/// A JSON body that may hold secrets: in one buffer that never grows, so no copy stays behind.
+#[cfg(feature = "http")]
+pub(crate) fn json_body(value: &impl serde::Serialize) -> Zeroizing<Vec<u8>> {
+    let mut body = Zeroizing::new(Vec::with_capacity(MOST_BODY));
+    // Into memory and from plain structures: neither can fail.
+    let _ = serde_json::to_writer(&mut *body, value);
+    body
+}
+
+/// A wrapped seed of 8 KiB in base64, a signed token, and the rest.
+#[cfg(feature = "http")]
+const MOST_BODY: usize = 128 * 1024;
 /// Private keys in PEM and signed tokens stay far below it.
 const MAX_SECRET: usize = 64 * 1024;
 

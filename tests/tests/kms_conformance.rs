@@ -9,6 +9,16 @@ fn local_keystore() {
 }
 
 #[test]
+fn vault_and_openbao() {
+    kms::run::<kms::openbao::OpenBao>();
+}
+
+#[test]
+fn aws() {
+    kms::run::<kms::moto::Moto>();
+}
+
+#[test]
 fn kmip() {
     kms::run::<kms::pykmip::PyKmip>();
 }

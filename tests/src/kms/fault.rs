@@ -33,6 +33,8 @@ pub enum Fault {
     Stall,
     /// Lets the server answer, passes half of it on, and closes.
     Half,
+    /// Closes every connection at once, as if nobody were there.
+    Refuse,
     /// Presents this certificate instead of passing on.
     Impostor(ServerFiles),
 }
@@ -126,6 +128,7 @@ impl State {
             }
             Fault::Stall => io::copy(&mut client, &mut io::sink()).map(|_| ()),
             Fault::Half => self.half(client),
+            Fault::Refuse => client.shutdown(Shutdown::Both),
             Fault::Impostor(files) => {
                 let mut connection = ServerConnection::new(impostor(&files)).map_err(io::Error::other)?;
                 while connection.is_handshaking() {

@@ -7,10 +7,13 @@
 
 pub mod cases;
 pub mod fault;
+pub mod http;
 pub mod python;
 
 // one file for each server
 pub mod local;
+pub mod openbao;
+pub mod moto;
 pub mod pykmip;
 pub mod softhsm;
 
