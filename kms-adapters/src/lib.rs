@@ -24,12 +24,19 @@ mod tls;
 #[cfg(feature = "http")]
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
+#[cfg(any(feature = "gcp", feature = "azure"))]
+#[allow(dead_code, reason = "each vendor uses another part of it")]
+mod oauth;
 
 // one file for each vendor
 #[cfg(feature = "vault")]
 mod vault;
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "gcp")]
+mod gcp;
+#[cfg(feature = "azure")]
+mod azure;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 #[cfg(feature = "kmip")]
@@ -37,9 +44,13 @@ pub mod kmip;
 
 #[cfg(feature = "aws")]
 pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
+#[cfg(feature = "azure")]
+pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureKeys, AzureSettings, AzureStore};
 pub use breaker::BreakerSettings;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
+#[cfg(feature = "gcp")]
+pub use gcp::{Gcp, GcpCredentials, GcpKeys, GcpSettings};
 pub use guard::{GuardSettings, Guarded, Outage};
 #[cfg(feature = "http")]
 pub use http::{HttpSettings, Plaintext};

@@ -19,6 +19,21 @@ fn aws() {
 }
 
 #[test]
+fn google_cloud_kms() {
+    kms::run::<kms::gcp::CloudKms>();
+}
+
+#[test]
+fn azure_key_vault() {
+    kms::run::<kms::azure::Vault>();
+}
+
+#[test]
+fn azure_managed_hsm() {
+    kms::run::<kms::azure::ManagedHsm>();
+}
+
+#[test]
 fn kmip() {
     kms::run::<kms::pykmip::PyKmip>();
 }

@@ -253,7 +253,7 @@ impl KeyParts {
         };
         let steward: Arc<dyn Steward> = match &delegate {
             Some(delegate) => delegate.clone(),
-            None => Arc::new(Asker::new(keyring.topic.name().to_owned(), keyring.topic.publish()?)),
+            None => Arc::new(Asker::new(keyring.topic.publish()?)),
         };
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);

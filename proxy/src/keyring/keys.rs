@@ -13,7 +13,6 @@ use barnabas_crypto::{
     Custodian, Error as CryptoError, Grant, Identity, KeyId, Reader, Right, Session, SessionPlan, SessionReader,
     Stream, StreamId, UnixMillis, Writer,
 };
-use rdkafka::producer::FutureRecord;
 
 use super::access::{ReadAccess, WriteAccess};
 use super::client_sealed::AnnouncedSessions;
@@ -174,10 +173,9 @@ impl Keys {
     pub async fn repair(&self) {
         let Some(sealing) = &self.sealing else { return };
         for (key, wire) in self.live.to_repair() {
-            let record = FutureRecord::to(&sealing.topic).key(&key).payload(&wire).partition(0);
-            match sealing.publisher.send(record, PUBLISH_WAIT).await {
-                Ok(_) => tracing::info!(event = "keyring_object_republished", key = %String::from_utf8_lossy(&key)),
-                Err((error, _)) => tracing::warn!(event = "keyring_repair_failed", %error),
+            match sealing.publisher.send(key.clone(), Some(&wire)).await {
+                Ok(()) => tracing::info!(event = "keyring_object_republished", key = %String::from_utf8_lossy(&key)),
+                Err(error) => tracing::warn!(event = "keyring_repair_failed", %error),
             }
         }
     }
@@ -331,9 +329,7 @@ impl Keys {
         let pending =
             self.live.read(|keyring| writer.prepare(keyring, &plan, now())).map_err(|error| refused(&error))?;
         let object = pending.announcement();
-        let record_key = object.record_key();
-        let record = FutureRecord::to(&sealing.topic).key(&record_key).payload(object.wire()).partition(0);
-        if let Err((error, _)) = sealing.publisher.send(record, PUBLISH_WAIT).await {
+        if let Err(error) = sealing.publisher.send(object.record_key(), Some(object.wire())).await {
             tracing::warn!(event = "announcement_failed", principal = %who, topic = stream.topic, %error);
             return Err(Reason::Unavailable("the keyring topic cannot be written"));
         }
@@ -460,8 +456,6 @@ fn on_unreadable(stream: &Stream, rule: &StreamRule) -> OnUnreadable {
 const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(3);
 /// Grants of a new epoch are written in one transaction with it.
 const GRANT_WAIT: Duration = Duration::from_millis(500);
-/// Below a producer's request timeout.
-const PUBLISH_WAIT: Duration = Duration::from_secs(10);
 /// A session is renewed this long before its end, so that no request meets the end itself.
 const RENEWAL_MARGIN_MILLIS: u64 = 5_000;
 

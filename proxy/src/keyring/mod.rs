@@ -4,6 +4,7 @@
 //! database is needed: whoever has the topic, the pinned root key and the KMS has everything.
 
 mod topic;
+mod producer;
 mod requests;
 mod live;
 mod custody;
@@ -16,8 +17,7 @@ pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
 pub use keys::Keys;
 pub use live::{LiveKeyring, now};
+pub use producer::{KeyValue, KeyringProducer};
 pub use requests::REQUEST_PREFIX;
 pub use sealing::{Sealing, WriterSessions};
-pub use topic::{
-    ANSWER_TIMEOUT, KeyringConsumer, KeyringProducer, KeyringTopic, QuietContext, TopicError, client_config,
-};
+pub use topic::{ANSWER_TIMEOUT, KeyringConsumer, KeyringTopic, QuietContext, TopicError, client_config};

@@ -12,7 +12,7 @@ use barnabas_crypto::{ExpiringCache, IdentityId, KeyId, Session, SessionReader, 
 
 use super::custody::CustodyStore;
 use super::live::now;
-use super::topic::KeyringProducer;
+use super::producer::KeyringProducer;
 use crate::chain::refusal::Reason;
 use crate::steward::{Need, Steward};
 

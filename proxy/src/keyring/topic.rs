@@ -13,9 +13,9 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::FutureProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::producer::KeyringProducer;
 use crate::config::{ClientProperty, Cluster};
 
 /// What the client library says of itself goes to the log as detail: what matters of it comes back from its calls.
@@ -33,9 +33,6 @@ impl ClientContext for QuietContext {
 }
 
 impl ConsumerContext for QuietContext {}
-
-/// A producer towards the keyring topic.
-pub type KeyringProducer = FutureProducer<QuietContext>;
 
 /// A consumer that follows the keyring topic.
 pub type KeyringConsumer = StreamConsumer<QuietContext>;
@@ -178,7 +175,7 @@ impl KeyringTopic {
 
     /// A producer for announcements: idempotent, acknowledged by all in-sync replicas, never waiting to batch.
     pub fn publish(&self) -> Result<KeyringProducer, TopicError> {
-        self.make(&self.producer_config())
+        KeyringProducer::new(&self.name, &self.producer_config()).map_err(|e| self.kafka(e))
     }
 
     /// A producer for the steward. Kafka fences an older producer of the same transactional id, so that of two
@@ -187,7 +184,7 @@ impl KeyringTopic {
         let mut config = self.producer_config();
         config.set("transactional.id", format!("{}-steward", self.name));
         config.set("transaction.timeout.ms", "30000");
-        self.make(&config)
+        KeyringProducer::new(&self.name, &config).map_err(|e| self.kafka(e))
     }
 
     /// An error of this topic.

@@ -12,7 +12,6 @@ use barnabas_crypto::SignedObject;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::keyring::{ANSWER_TIMEOUT, KeyringProducer, KeyringTopic, LiveKeyring, QuietContext, TopicError};
@@ -107,18 +106,12 @@ impl ExclusivePublisher {
     async fn transact(&self, producer: &KeyringProducer, objects: &[SignedObject]) -> Result<(), PublishError> {
         producer.begin_transaction().map_err(|error| self.judge(error))?;
         for some in objects.chunks(MOST_IN_FLIGHT) {
-            let mut sent = Vec::with_capacity(some.len());
-            for object in some {
-                let key = object.record_key();
-                let record = FutureRecord::to(self.topic.name()).key(&key).payload(object.wire()).partition(0);
-                sent.push(producer.send_result(record).map_err(|(error, _)| self.judge(error))?);
-            }
-            for answer in sent {
-                answer.await.map_err(|_| PublishError::Stopped)?.map_err(|(error, _)| self.judge(error))?;
-            }
+            let records =
+                some.iter().map(|object| (object.record_key().into(), Some(object.wire().to_vec()))).collect();
+            producer.send_all(records).await.map_err(|error| self.judge(error))?;
         }
         let committing = producer.clone();
-        let committed = tokio::task::spawn_blocking(move || committing.commit_transaction(ANSWER_TIMEOUT)).await;
+        let committed = tokio::task::spawn_blocking(move || committing.commit_transaction()).await;
         committed.map_err(|_| PublishError::Stopped)?.map_err(|error| self.judge(error))
     }
 

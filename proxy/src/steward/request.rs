@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use barnabas_crypto::Right;
-use rdkafka::producer::FutureRecord;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
@@ -20,7 +19,6 @@ use crate::keyring::{KeyringProducer, KeyringTopic, LiveKeyring, REQUEST_PREFIX}
 
 /// Asks through the keyring topic.
 pub struct Asker {
-    topic: String,
     producer: KeyringProducer,
     /// When what was asked: the steward needs a moment, and a thousand connections of a client one request.
     asked: Mutex<HashMap<Need, Instant>>,
@@ -28,8 +26,8 @@ pub struct Asker {
 
 impl Asker {
     /// Publishes requests by `producer` into the keyring topic.
-    pub fn new(topic: String, producer: KeyringProducer) -> Self {
-        Self { topic, producer, asked: Mutex::default() }
+    pub fn new(producer: KeyringProducer) -> Self {
+        Self { producer, asked: Mutex::default() }
     }
 
     /// Whether it is time to ask (again).
@@ -57,13 +55,12 @@ impl Steward for Asker {
             }
             let unavailable = Reason::Unavailable("the keyring topic cannot be written");
             let (key, value) = written(&need).ok_or(unavailable)?;
-            let record = FutureRecord::to(&self.topic).key(&key).payload(&value).partition(0);
-            match self.producer.send(record, PUBLISH_WAIT).await {
-                Ok(_) => {
+            match self.producer.send(key, Some(&value)).await {
+                Ok(()) => {
                     tracing::info!(event = "steward_asked", ?need);
                     Ok(())
                 }
-                Err((error, _)) => {
+                Err(error) => {
                     self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&need);
                     tracing::warn!(event = "steward_not_asked", ?need, %error);
                     Err(unavailable)
@@ -90,10 +87,8 @@ pub async fn answer_requests(delegate: Arc<Delegate>, live: Arc<LiveKeyring>, to
         let Some(requests) = live.wait_for(LOOK_AGAIN, standing).await else { continue };
         let mut answers = JoinSet::new();
         for (key, value) in requests {
-            let (delegate, live, topic, producer) = (delegate.clone(), live.clone(), topic.clone(), producer.clone());
-            answers.spawn(async move {
-                answer(&delegate, &key, &value).await && clear(&live, topic.name(), &producer, &key).await
-            });
+            let (delegate, live, producer) = (delegate.clone(), live.clone(), producer.clone());
+            answers.spawn(async move { answer(&delegate, &key, &value).await && clear(&live, &producer, &key).await });
         }
         let answered = answers.join_all().await;
         if answered.contains(&false) {
@@ -118,9 +113,8 @@ async fn answer(delegate: &Arc<Delegate>, key: &str, value: &[u8]) -> bool {
     }
 }
 
-async fn clear(live: &LiveKeyring, topic: &str, producer: &KeyringProducer, key: &str) -> bool {
-    let tombstone: FutureRecord<'_, str, [u8]> = FutureRecord::to(topic).key(key).partition(0);
-    if let Err((error, _)) = producer.send(tombstone, PUBLISH_WAIT).await {
+async fn clear(live: &LiveKeyring, producer: &KeyringProducer, key: &str) -> bool {
+    if let Err(error) = producer.send(key, None).await {
         tracing::warn!(event = "steward_request_not_cleared", key, %error);
         return false;
     }

@@ -8,12 +8,15 @@
 pub mod cases;
 pub mod fault;
 pub mod http;
+pub mod contract;
 pub mod python;
 
 // one file for each server
 pub mod local;
 pub mod openbao;
 pub mod moto;
+pub mod gcp;
+pub mod azure;
 pub mod pykmip;
 pub mod softhsm;
 
