@@ -18,7 +18,7 @@ use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::ShareFetchResponse;
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
-use super::topic_ids::{TopicId, TopicIds};
+use super::topic_ids::TopicIds;
 use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
@@ -86,7 +86,7 @@ pub struct FetchNote(Vec<(Arc<str>, i32, i64)>);
 
 impl FetchNote {
     /// Takes the positions out of a request.
-    pub fn of(request: &FetchRequest, frame: &[u8], ids: &TopicIds) -> Result<Self, RewriteError> {
+    pub fn of(request: &FetchRequest, frame: &[u8]) -> Result<Self, RewriteError> {
         let mut positions = Vec::with_capacity(request.partitions.len());
         let mut last: Option<(usize, Arc<str>)> = None;
         for partition in &request.partitions {
@@ -94,21 +94,14 @@ impl FetchNote {
                 Some((topic, name)) if *topic == partition.topic => name.clone(),
                 _ => match request.topic(frame, partition)? {
                     TopicRef::Name(name) => Arc::from(name),
-                    TopicRef::Id(id) => match ids.name(&id) {
-                        Some(name) => name,
-                        None => continue,
-                    },
+                    // No version that is served names topics by id; see `topic_ids`.
+                    TopicRef::Id(_) => continue,
                 },
             };
             last = Some((partition.topic, name.clone()));
             positions.push((name, partition.index, partition.fetch_offset));
         }
         Ok(Self(positions))
-    }
-
-    /// The topic ids of a request whose names are not known yet.
-    pub fn unknown_ids(request: &FetchRequest, ids: &TopicIds) -> Vec<TopicId> {
-        super::unknown_ids(request.topics.iter(), ids)
     }
 }
 
