@@ -35,6 +35,17 @@ pub trait Custody: Send + Sync {
         wrapped: &'a [u8],
         context: &'a CustodyContext,
     ) -> CustodyFuture<'a, Secret<32>>;
+
+    /// Keeps a short text that is no secret, where no broker can take it away: which topics were sealed. What is kept already
+    /// stays as it is. A backend that can keep nothing does nothing.
+    fn remember<'a>(&'a self, _text: &'a str) -> CustodyFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What `remember` has kept; the backend's other names may be among it.
+    fn remembered(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a wrapped secret is and whose it is. Part of every wrap as associated data.

@@ -164,6 +164,94 @@ fn a_false_name_for_a_topic_id_leaks_nothing() {
     rd::produce(&site.endpoint(&alice), &open, &[numbered("open", 0, 0)], &[]);
 }
 
+/// A stream that stands in the keyring alone: no rule names its topic any more. The broker withholds its object from a gateway that
+/// starts. What the keystore remembers is sealed all the same, and the loss is told.
+#[test]
+fn a_stream_that_the_broker_withholds_does_not_let_its_topic_pass() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let mut site = Site::behind(&evil);
+    site.gateway.expect_in_log("steward_sealed_again");
+    site.gateway.expect_in_log("may not write");
+    site.gateway.expect_in_log("keys are not available");
+    let (topic, open, secret) = (site.sealed_topic(1), site.open_topic(1), secret());
+    let alice = site.client("alice");
+    let records = [numbered(&secret, 0, 0)];
+    rd::produce(&alice, &topic, &records, &[]);
+    site.gateway.reload(|settings| settings.rules.clear());
+    site.gateway.wait_for_log("configuration_reloaded");
+    site.gateway.terminate();
+    withhold_streams(&evil, &site);
+    site.gateway.restart();
+    let outcome = rd::try_produce(&alice, &topic, &numbered(&secret, 1, 0));
+    assert!(outcome.is_err(), "plaintext was taken: {outcome:?}");
+    assert!(evil.told() > 0, "nothing was withheld");
+    site.gateway.wait_for_log("steward_sealed_again");
+    site.assert_sealed(&topic, 1, &secret);
+    rd::produce(&alice, &open, &[numbered("open", 0, 0)], &[]);
+}
+
+/// Nobody vouches for the keyring, or what the head says is not what the broker shows: no topic passes, and what is refused is asked again
+/// until a head is there.
+#[test]
+fn nothing_passes_before_a_signed_head_vouches_for_the_keyring() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let upstream = evil.address();
+    let alone = |settings| Settings { steward_embedded: false, upstream: upstream.clone(), ..settings };
+    let mut site = Site::with(broker, alone);
+    site.gateway.expect_in_log("keys are not available");
+    let (topic, open, secret) = (site.sealed_topic(1), site.open_topic(1), secret());
+    let alice = site.client("alice");
+    let outcome = quickly(&alice, &open, &secret);
+    assert!(outcome.is_err(), "no steward has ever run: {outcome:?}");
+    let mut steward = site.second_gateway();
+    let files = site.authority.client("alice");
+    let at_steward = Endpoint::tls(&steward.bootstrap(), &files);
+    rd::produce(&at_steward, &topic, &[numbered(&secret, 0, 0)], &[]);
+    rd::produce(&alice, &open, &[numbered("open", 0, 0)], &[]);
+    // A steward that begins signs a head: it says that the stream is there.
+    steward.terminate();
+    steward.restart();
+
+    site.gateway.terminate();
+    withhold_streams(&evil, &site);
+    site.gateway.restart();
+    let outcome = quickly(&alice, &open, &secret);
+    assert!(outcome.is_err(), "the keyring was not whole: {outcome:?}");
+    assert!(!evil.has_passed(secret.as_bytes()) && !broker.disk_holds(secret.as_bytes()));
+    site.gateway.wait_for_log("not what its signed head says");
+    evil.be_honest();
+    site.gateway.terminate();
+    site.gateway.restart();
+    rd::produce(&alice, &open, &[numbered("open", 1, 0)], &[]);
+    steward.terminate();
+}
+
+/// From now on the broker leaves out the streams that the keyring has now.
+fn withhold_streams(evil: &Evil<'_>, site: &Site) {
+    let keyring = site.home.keyring_topic().to_owned();
+    let stored = rd::read_all(&Endpoint::direct(site.broker()), &keyring);
+    let keys = stored.into_iter().filter_map(|got| Some(got.record.key?.0));
+    let streams: Vec<Vec<u8>> = keys.filter(|key| key.starts_with(b"stream/")).collect();
+    assert!(!streams.is_empty(), "the keyring has no stream");
+    evil.on_fetch(move |fetched| {
+        if fetched.topic == keyring {
+            for batch in fetched.batches.iter_mut().filter(|batch| !batch.is_control()) {
+                let is_shown = |record: &Record| !record.key.as_ref().is_some_and(|key| streams.iter().any(|s| s == key));
+                batch.records_mut().retain(is_shown);
+            }
+        }
+    });
+}
+
+/// One record, given up after seconds.
+fn quickly(client: &Endpoint, topic: &str, text: &str) -> rd::Outcome {
+    let mut producer = rd::Producer::new(client, &[("message.timeout.ms", "5000")]);
+    producer.send(topic, &numbered(text, 0, 0));
+    producer.outcomes().remove(0)
+}
+
 fn plain_batch(value: &str) -> bytes::Bytes {
     let value = Some(value.to_owned().into());
     let record = Record { timestamp_delta: 0, offset_delta: 0, key: None, value, headers: vec![] };

@@ -5,6 +5,7 @@
 
 mod topic;
 mod requests;
+mod sealed_topics;
 mod live;
 mod custody;
 mod client_sealed;
