@@ -238,7 +238,8 @@ fn withhold_streams(evil: &Evil<'_>, site: &Site) {
     evil.on_fetch(move |fetched| {
         if fetched.topic == keyring {
             for batch in fetched.batches.iter_mut().filter(|batch| !batch.is_control()) {
-                let is_shown = |record: &Record| !record.key.as_ref().is_some_and(|key| streams.iter().any(|s| s == key));
+                let is_shown =
+                    |record: &Record| !record.key.as_ref().is_some_and(|key| streams.iter().any(|s| s == key));
                 batch.records_mut().retain(is_shown);
             }
         }

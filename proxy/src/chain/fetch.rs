@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
-use super::rewrite::share_fetch::ShareFetchResponse;
+use super::rewrite::share_fetch::{RefusedShare, ShareFetchResponse};
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::TopicIds;
 use crate::frame::batch::{BatchError, InflateError};
@@ -183,11 +183,13 @@ impl FetchChain {
 
     /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
     /// more than once, so nothing is said about their order across answers; a partition is given whole or refused,
-    /// and what is refused stays with the broker until its lock expires.
+    /// and what is refused here stays with the broker until its lock expires. What was `refused` at the request was
+    /// never taken from the group.
     pub async fn open_shared(
         &mut self,
         frame: Bytes,
         header: &ResponseHeader,
+        refused: &[RefusedShare],
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
@@ -206,7 +208,7 @@ impl FetchChain {
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
             }
         }
-        response.rebuild(frame, edits, book)
+        response.rebuild(frame, edits, refused, book)
     }
 
     /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client

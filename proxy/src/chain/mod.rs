@@ -11,6 +11,7 @@ pub mod seal;
 pub mod open;
 pub mod topic_ids;
 pub mod produce;
+pub mod share;
 pub mod fetch;
 
 #[cfg(test)]

@@ -80,12 +80,7 @@ impl RefusedPartition {
 
 impl ProduceChain {
     /// A chain for one connection of `principal`.
-    pub fn new(
-        principal: Principal,
-        keys: Arc<Keys>,
-            metrics: Arc<Metrics>,
-        max_inflated: usize,
-    ) -> Self {
+    pub fn new(principal: Principal, keys: Arc<Keys>, metrics: Arc<Metrics>, max_inflated: usize) -> Self {
         let generation = keys.generation();
         Self {
             principal,

@@ -23,6 +23,7 @@ use crate::chain::rewrite::produce::ProduceRequest;
 use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
+use crate::chain::share::{ShareChain, Shared};
 use crate::chain::topic_ids::{TopicId, TopicIds};
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ pub struct Requests<R, W> {
     pub in_flight: Option<mpsc::Sender<Entry>>,
     /// Policy and sealing.
     pub produce: ProduceChain,
+    /// What share groups may ask for.
+    pub share: ShareChain,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// True once the gateway is to end.
@@ -151,10 +154,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     async fn share_fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
         let request = ShareFetchRequest::walk(&frame, &header)?;
-        let unknown = request.topics.iter().filter(|id| self.topic_ids.name(id).is_none()).copied().collect();
-        self.ask_for_names(unknown, since).await?;
-        let cleared = Cleared::pass(call, frame).map_err(RewriteError::from)?;
-        self.forward(cleared, Some((call, Note::Plain)), since).await?;
+        self.ask_for_names(self.share.unknown_ids(&request), since).await?;
+        match self.share.clear(&request, call, frame).await? {
+            Shared::Forward(cleared, refused) => {
+                self.forward(cleared, Some((call, Note::Share(refused))), since).await?;
+            }
+            Shared::Answer(answer) => self.push(Due::Own(answer), since).await?,
+        }
         Ok(None)
     }
 

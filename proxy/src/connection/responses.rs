@@ -96,11 +96,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
         let segments = match (call.api_key, note) {
             // Records and the answers about them never pass unlooked at, whatever went wrong before.
-            (api::FETCH, Note::Plain | Note::Produce(_)) | (api::PRODUCE, Note::Plain | Note::Fetch(_)) => {
+            (api::FETCH, Note::Plain | Note::Produce(_) | Note::Share(_))
+            | (api::PRODUCE, Note::Plain | Note::Fetch(_) | Note::Share(_))
+            | (api::SHARE_FETCH, Note::Plain | Note::Produce(_) | Note::Fetch(_)) => {
                 return Err(super::Error::Refused(call));
             }
             (api::FETCH, Note::Fetch(note)) => self.fetch.open(frame, &header, note, book).await?,
-            (api::SHARE_FETCH, _) => self.fetch.open_shared(frame, &header, book).await?,
+            (api::SHARE_FETCH, Note::Share(refused)) => self.fetch.open_shared(frame, &header, &refused, book).await?,
             (api::PRODUCE, Note::Produce(refused)) => produced(frame, &header, &refused, book)?,
             (api::API_VERSIONS, _) => api_versions::rewrite(frame, &header)?,
             (api::METADATA, _) => {

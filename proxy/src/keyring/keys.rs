@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, Grant, HeadState, Identity, KeyId, Reader, Right, Session, SessionPlan, SessionReader,
-    Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, HeadState, Identity, KeyId, Reader, Right, Session, SessionPlan,
+    SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 use rdkafka::producer::FutureRecord;
 

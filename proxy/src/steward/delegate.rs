@@ -324,7 +324,11 @@ impl Delegate {
     /// broker shows an old one. Without this a keyring that was cut would be vouched for as whole.
     async fn complete(&self) -> Result<(), ChangeError> {
         for topic in self.reminder.missing(&self.live, self.key.public()) {
-            tracing::error!(event = "steward_sealed_again", topic, "the keyring does not have its stream; import an export");
+            tracing::error!(
+                event = "steward_sealed_again",
+                topic,
+                "the keyring does not have its stream; import an export"
+            );
             self.make(&Change::Seal { topic }).await?;
         }
         self.reminder.keep_all(&self.live).await;
