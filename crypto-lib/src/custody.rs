@@ -36,9 +36,9 @@ pub trait Custody: Send + Sync {
         context: &'a CustodyContext,
     ) -> CustodyFuture<'a, Secret<32>>;
 
-    /// Keeps a short text that is no secret, where no broker can take it away: which topics were sealed. What is kept already
-    /// stays as it is. A backend that can keep nothing does nothing.
-    fn remember<'a>(&'a self, _text: &'a str) -> CustodyFuture<'a, ()> {
+    /// Keeps short texts that are no secrets, where no broker can take them away: which topics were sealed. What is kept
+    /// already stays as it is. A backend that can keep nothing does nothing.
+    fn remember<'a>(&'a self, _texts: &'a [String]) -> CustodyFuture<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 

@@ -144,20 +144,22 @@ impl LocalKeystore {
         Ok(())
     }
 
-    fn ensure_kek(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        if self.document().entries.contains_key(name) {
+    fn ensure_keks<S: AsRef<str>>(&self, names: &[S]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| check_name(name.as_ref()))?;
+        let Some(first) = names.iter().find(|name| !self.document().entries.contains_key(name.as_ref())) else {
             return Ok(());
-        }
+        };
         self.change(
             |keystore, document| {
-                if !document.entries.contains_key(name) {
-                    let key = Secret::draw().map_err(|_| Error::Entropy)?;
-                    document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                for name in names.iter().map(AsRef::as_ref) {
+                    if !document.entries.contains_key(name) {
+                        let key = Secret::draw().map_err(|_| Error::Entropy)?;
+                        document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                    }
                 }
                 Ok(())
             },
-            name,
+            first.as_ref(),
         )
     }
 
@@ -208,7 +210,7 @@ impl LocalKeystore {
 
 impl Custody for LocalKeystore {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
-        Box::pin(async move { Ok(self.ensure_kek(key)?) })
+        Box::pin(async move { Ok(self.ensure_keks(&[key])?) })
     }
 
     fn wrap<'a>(
@@ -239,9 +241,9 @@ impl Custody for LocalKeystore {
         })
     }
 
-    /// An entry whose name is the text; its key is never used.
-    fn remember<'a>(&'a self, text: &'a str) -> CustodyFuture<'a, ()> {
-        Box::pin(async move { Ok(self.ensure_kek(text)?) })
+    /// Entries whose names are the texts; their keys are never used.
+    fn remember<'a>(&'a self, texts: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move { Ok(self.ensure_keks(texts)?) })
     }
 
     fn remembered(&self) -> Vec<String> {

@@ -29,13 +29,11 @@ impl Reminder {
 
     /// Keeps the topics that these objects seal.
     pub(super) async fn keep(&self, published: &[SignedObject]) {
-        for object in published {
-            if let Body::Stream(stream) = object.body()
-                && stream.sealed
-            {
-                self.keep_topic(&stream.topic).await;
-            }
-        }
+        let topics = published.iter().filter_map(|object| match object.body() {
+            Body::Stream(stream) if stream.sealed => Some(stream.topic.as_str()),
+            _ => None,
+        });
+        self.keep_topics(topics).await;
     }
 
     /// Keeps the topics that the keyring calls sealed: it may be older than this memory.
@@ -44,9 +42,7 @@ impl Reminder {
         let sealed: BTreeSet<String> = live.read(|keyring| {
             keyring.streams().filter(|stream| stream.sealed).map(|stream| stream.topic.clone()).collect()
         });
-        for topic in sealed.difference(&known) {
-            self.keep_topic(topic).await;
-        }
+        self.keep_topics(sealed.difference(&known).map(String::as_str)).await;
     }
 
     /// The topics that were sealed, of which the keyring has no stream, sealed or not, within the reach of the delegate `key`.
@@ -61,10 +57,14 @@ impl Reminder {
         })
     }
 
-    async fn keep_topic(&self, topic: &str) {
-        // The stream is in the keyring all the same; this is tried again when the delegate starts.
-        if let Err(error) = self.kms.remember(&format!("{PREFIX}{topic}")).await {
-            tracing::warn!(event = "steward_reminder_failed", topic, %error);
+    async fn keep_topics<'a>(&self, topics: impl Iterator<Item = &'a str>) {
+        let names: Vec<String> = topics.map(|topic| format!("{PREFIX}{topic}")).collect();
+        if names.is_empty() {
+            return;
+        }
+        // The streams are in the keyring all the same; this is tried again when the delegate starts.
+        if let Err(error) = self.kms.remember(&names).await {
+            tracing::warn!(event = "steward_reminder_failed", topics = names.len(), %error);
         }
     }
 }
