@@ -189,3 +189,112 @@ const OPENING: i32 = 0;
 const CLOSING: i32 = -1;
 /// Kafka's `Errors` enum: the client opens a new session with all its partitions.
 const SHARE_SESSION_NOT_FOUND: i16 = 122;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use barnabas_crypto::VerifyingKey;
+    use bytes::BytesMut;
+    use kafka_protocol::messages::share_fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+    use kafka_protocol::messages::{GroupId, RequestHeader as OracleHeader, ShareFetchRequest as Oracle};
+    use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::{Config, Policy};
+    use crate::frame::RequestHeader;
+    use crate::keyring::LiveKeyring;
+
+    const OPEN: u128 = 1;
+    const CLOSED: u128 = 2;
+
+    /// A policy under which only `topic` passes.
+    fn policy(topic: &str) -> Policy {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "listeners:\n  - {{ name: a, bind: '127.0.0.1:9192', cluster: p, tls: off, advertised_host: localhost, \
+             brokers: {{ by: port, first_port: 9193, first_node_id: 0, count: 2 }} }}\nclusters:\n  - {{ name: p, \
+             bootstrap_servers: ['127.0.0.1:9092'], tls: off }}\nstreams: {{ default: refuse, rules: [{{ topic: {topic}, seal: \
+             false }}] }}\n"
+        );
+        let path = folder.path().join("a.yaml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path, &[]).unwrap_or_else(|mistakes| panic!("{mistakes:#?}")).policy
+    }
+
+    fn chain() -> ShareChain {
+        let metrics = Arc::new(Metrics::default());
+        let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
+        let keys = Arc::new(Keys::new(policy("open"), live, None, metrics.clone()));
+        let ids = Arc::new(TopicIds::default());
+        ids.learn(OPEN.to_be_bytes(), "open").unwrap();
+        ids.learn(CLOSED.to_be_bytes(), "closed").unwrap();
+        ShareChain::new(Principal::user("alice"), keys, ids, metrics)
+    }
+
+    fn message(member: &str, epoch: i32, topics: &[u128]) -> Oracle {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let topic = |id: &u128| {
+            let partitions = vec![FetchPartition::default().with_partition_index(4)];
+            FetchTopic::default().with_topic_id(Uuid::from_u128(*id)).with_partitions(partitions)
+        };
+        Oracle::default()
+            .with_group_id(Some(GroupId(text("share"))))
+            .with_member_id(Some(text(member)))
+            .with_share_session_epoch(epoch)
+            .with_topics(topics.iter().map(topic).collect())
+    }
+
+    /// The topics that go to the broker and those that are refused; `None` when the client is to begin anew.
+    async fn clear(chain: &mut ShareChain, message: &Oracle) -> Option<(Vec<u128>, Vec<u128>)> {
+        let mut frame = BytesMut::new();
+        let header = OracleHeader::default().with_request_api_key(78).with_request_api_version(1);
+        header.encode(&mut frame, Oracle::header_version(1)).unwrap();
+        message.encode(&mut frame, 1).unwrap();
+        let frame = frame.freeze();
+        let header = RequestHeader::parse(&frame).unwrap();
+        let (call, request) = (header.call, ShareFetchRequest::walk(&frame, &header).unwrap());
+        match chain.clear(&request, call, frame.clone()).await.unwrap() {
+            Shared::Answer(answer) => {
+                assert!(answer.windows(2).any(|code| code == SHARE_SESSION_NOT_FOUND.to_be_bytes()));
+                None
+            }
+            Shared::Forward(cleared, refused) => {
+                let mut sent = cleared.into_segments().into_bytes();
+                OracleHeader::decode(&mut sent, Oracle::header_version(1)).unwrap();
+                let asked = Oracle::decode(&mut sent, 1).unwrap().topics;
+                let refused = refused.iter().map(|share| u128::from_be_bytes(share.topic)).collect();
+                Some((asked.iter().map(|topic| topic.topic_id.as_u128()).collect(), refused))
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_topic_is_never_in_the_brokers_session_and_always_in_the_answer() {
+        let mut chain = chain();
+        let first = clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await;
+        assert_eq!(first, Some((vec![OPEN], vec![CLOSED])));
+        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, Some((vec![], vec![CLOSED])));
+        // An unknown id has no name that could be allowed.
+        assert_eq!(clear(&mut chain, &message("m", 2, &[7])).await, Some((vec![], vec![CLOSED, 7])));
+        let forget = ForgottenTopic::default().with_topic_id(Uuid::from_u128(CLOSED)).with_partitions(vec![4]);
+        let forgetful = message("m", 3, &[]).with_forgotten_topics_data(vec![forget]);
+        assert_eq!(clear(&mut chain, &forgetful).await, Some((vec![], vec![7])));
+        assert_eq!(clear(&mut chain, &message("m", CLOSING, &[])).await, Some((vec![], vec![])));
+    }
+
+    #[tokio::test]
+    async fn another_right_or_another_member_needs_another_session() {
+        let mut chain = chain();
+        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None, "it was not opened here");
+        clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await.unwrap();
+        assert_eq!(clear(&mut chain, &message("other", 1, &[])).await, None);
+        clear(&mut chain, &message("m", 0, &[OPEN])).await.unwrap();
+        chain.keys.replace_policy(policy("closed"));
+        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None, "the broker's session has what is refused");
+        let again = clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await;
+        assert_eq!(again, Some((vec![CLOSED], vec![OPEN])));
+        chain.keys.replace_policy(policy("open"));
+        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None);
+    }
+}

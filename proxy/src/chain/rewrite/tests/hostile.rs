@@ -54,7 +54,8 @@ fn walk_response(frame: &Bytes, call: Call) {
     if let Ok(rebuilt) = FetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book)) {
         FetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
-    if let Ok(rebuilt) = ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &[], &Book)) {
+    if let Ok(rebuilt) = ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &[], &Book))
+    {
         ShareFetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
     type Rewrite<'r> = &'r dyn Fn(Bytes, &ResponseHeader) -> Result<Segments, RewriteError>;
