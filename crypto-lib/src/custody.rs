@@ -54,6 +54,17 @@ pub trait Custody: Send + Sync {
         let _ = key;
         Box::pin(async { Ok(None) })
     }
+
+    /// Keeps short texts that are no secrets, where no broker can take them away: which topics were sealed. What is kept
+    /// already stays as it is. A backend that can keep nothing does nothing.
+    fn remember<'a>(&'a self, _texts: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What `remember` has kept; the backend's other names may be among it.
+    fn remembered(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a wrapped secret is and whose it is. Part of every wrap as associated data.

@@ -160,20 +160,22 @@ impl LocalKeystore {
         if is_known { Ok(()) } else { self.reload() }
     }
 
-    fn ensure_kek(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        if self.document().entries.contains_key(name) {
+    fn ensure_keks<S: AsRef<str>>(&self, names: &[S]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| check_name(name.as_ref()))?;
+        let Some(first) = names.iter().find(|name| !self.document().entries.contains_key(name.as_ref())) else {
             return Ok(());
-        }
+        };
         self.change(
             |keystore, document| {
-                if !document.entries.contains_key(name) {
-                    let key = Secret::draw().map_err(|_| Error::Entropy)?;
-                    document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                for name in names.iter().map(AsRef::as_ref) {
+                    if !document.entries.contains_key(name) {
+                        let key = Secret::draw().map_err(|_| Error::Entropy)?;
+                        document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                    }
                 }
                 Ok(())
             },
-            name,
+            first.as_ref(),
         )
     }
 
@@ -229,7 +231,7 @@ impl Custody for LocalKeystore {
     }
 
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
-        Box::pin(async move { Ok(self.ensure_kek(key)?) })
+        Box::pin(async move { Ok(self.ensure_keks(&[key])?) })
     }
 
     fn wrap<'a>(
@@ -258,6 +260,15 @@ impl Custody for LocalKeystore {
             let secret = sealed.and_then(|sealed| open(&kek, &context.associated_data(), sealed));
             Ok(secret.ok_or_else(|| Error::Wrapped(key.to_owned()))?)
         })
+    }
+
+    /// Entries whose names are the texts; their keys are never used.
+    fn remember<'a>(&'a self, texts: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move { Ok(self.ensure_keks(texts)?) })
+    }
+
+    fn remembered(&self) -> Vec<String> {
+        self.document().entries.keys().cloned().collect()
     }
 }
 

@@ -183,3 +183,17 @@ fn names_that_could_forge_a_log_line_are_refused() {
         assert!(matches!(keystore.put_secret(name, &Secret::draw().unwrap()), Err(Error::Name)));
     }
 }
+
+#[test]
+fn what_is_remembered_is_there_after_a_restart() {
+    let place = place();
+    let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
+    let texts = ["sealed-topic-a".to_owned(), "sealed-topic-b".to_owned()];
+    ready(keystore.remember(&texts[..1])).unwrap();
+    ready(keystore.remember(&texts)).unwrap();
+    drop(keystore);
+    let keystore = LocalKeystore::open(&place.path, &place.unlock).unwrap();
+    assert!(texts.iter().all(|text| keystore.remembered().contains(text)));
+    assert_eq!(keystore.remembered().len(), 2);
+    assert!(ready(keystore.remember(&["line\nfeed".to_owned()])).is_err());
+}

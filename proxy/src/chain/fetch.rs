@@ -16,9 +16,9 @@ use tokio::time::{Instant, timeout_at};
 use super::open::{Access, Content, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
-use super::rewrite::share_fetch::ShareFetchResponse;
+use super::rewrite::share_fetch::{RefusedShare, ShareFetchResponse};
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
-use super::topic_ids::{TopicId, TopicIds};
+use super::topic_ids::TopicIds;
 use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
@@ -86,7 +86,7 @@ pub struct FetchNote(Vec<(Arc<str>, i32, i64)>);
 
 impl FetchNote {
     /// Takes the positions out of a request.
-    pub fn of(request: &FetchRequest, frame: &[u8], ids: &TopicIds) -> Result<Self, RewriteError> {
+    pub fn of(request: &FetchRequest, frame: &[u8]) -> Result<Self, RewriteError> {
         let mut positions = Vec::with_capacity(request.partitions.len());
         let mut last: Option<(usize, Arc<str>)> = None;
         for partition in &request.partitions {
@@ -94,21 +94,14 @@ impl FetchNote {
                 Some((topic, name)) if *topic == partition.topic => name.clone(),
                 _ => match request.topic(frame, partition)? {
                     TopicRef::Name(name) => Arc::from(name),
-                    TopicRef::Id(id) => match ids.name(&id) {
-                        Some(name) => name,
-                        None => continue,
-                    },
+                    // No version that is served names topics by id; see `topic_ids`.
+                    TopicRef::Id(_) => continue,
                 },
             };
             last = Some((partition.topic, name.clone()));
             positions.push((name, partition.index, partition.fetch_offset));
         }
         Ok(Self(positions))
-    }
-
-    /// The topic ids of a request whose names are not known yet.
-    pub fn unknown_ids(request: &FetchRequest, ids: &TopicIds) -> Vec<TopicId> {
-        super::unknown_ids(request.topics.iter(), ids)
     }
 }
 
@@ -186,11 +179,13 @@ impl FetchChain {
 
     /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
     /// more than once, so nothing is said about their order across answers; a partition is given whole or refused,
-    /// and what is refused stays with the broker until its lock expires.
+    /// and what is refused here stays with the broker until its lock expires. What was `refused` at the request was
+    /// never taken from the group.
     pub async fn open_shared(
         &mut self,
         mut frame: BytesMut,
         header: &ResponseHeader,
+        refused: &[RefusedShare],
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
@@ -209,7 +204,7 @@ impl FetchChain {
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
             }
         }
-        response.rebuild(frame.freeze(), edits, book)
+        response.rebuild(frame.freeze(), edits, refused, book)
     }
 
     /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client

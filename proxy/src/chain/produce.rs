@@ -17,7 +17,6 @@ use super::refusal::Reason;
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
-use super::topic_ids::{TopicId, TopicIds};
 use crate::frame::{Call, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, WriteAccess};
@@ -27,7 +26,6 @@ use crate::metrics::Metrics;
 pub struct ProduceChain {
     principal: Principal,
     keys: Arc<Keys>,
-    topic_ids: Arc<TopicIds>,
     metrics: Arc<Metrics>,
     topics: HashMap<Arc<str>, WriteTopic>,
     generation: u64,
@@ -82,18 +80,11 @@ impl RefusedPartition {
 
 impl ProduceChain {
     /// A chain for one connection of `principal`.
-    pub fn new(
-        principal: Principal,
-        keys: Arc<Keys>,
-        topic_ids: Arc<TopicIds>,
-        metrics: Arc<Metrics>,
-        max_inflated: usize,
-    ) -> Self {
+    pub fn new(principal: Principal, keys: Arc<Keys>, metrics: Arc<Metrics>, max_inflated: usize) -> Self {
         let generation = keys.generation();
         Self {
             principal,
             keys,
-            topic_ids,
             metrics,
             topics: HashMap::new(),
             generation,
@@ -107,11 +98,6 @@ impl ProduceChain {
     /// The keyring's topic, when there is one.
     pub fn keyring_topic(&self) -> Option<&str> {
         self.keys.keyring_topic()
-    }
-
-    /// The topic ids of a request whose names are not known yet: to be asked for before [`Self::clear`].
-    pub fn unknown_ids(&self, request: &ProduceRequest) -> Vec<TopicId> {
-        super::unknown_ids(request.topics.iter().map(|topic| &topic.name), &self.topic_ids)
     }
 
     /// Decides about every partition of a request.
@@ -213,7 +199,9 @@ impl ProduceChain {
             TopicRef::Name(name) => {
                 Ok(self.topics.get_key_value(name).map_or_else(|| Arc::from(name), |(known, _)| known.clone()))
             }
-            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId),
+            // Versions that name topics by id are not served: which name an id has, the broker alone says, and by a
+            // false one it could lead plain records past the policy.
+            TopicRef::Id(_) => Err(Reason::UnknownTopicId),
         }
     }
 

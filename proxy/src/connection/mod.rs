@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::chain::fetch::FetchChain;
 use crate::chain::produce::ProduceChain;
 use crate::chain::rewrite::{AddressBook, RewriteError};
+use crate::chain::share::ShareChain;
 use crate::chain::topic_ids::{TopicIdConflict, TopicIds};
 use crate::config::Limits;
 use crate::frame::Call;
@@ -126,18 +127,21 @@ where
 {
     let limits = &shared.limits;
     let (tell, due) = in_flight::queue(limits.max_in_flight_requests);
-    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.topic_ids.clone(), shared.metrics.clone());
-    let (who, keys, ids, metrics) = chain_parts();
+    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.metrics.clone());
+    let (who, keys, metrics) = chain_parts();
+    let share = ShareChain::new(who.clone(), keys.clone(), shared.topic_ids.clone(), metrics.clone());
     let mut requests = requests::Requests {
         client: FrameReader::new(client_read, limits.max_frame_bytes),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        produce: ProduceChain::new(who, keys, metrics, limits.max_inflated_bytes),
+        share,
         topic_ids: shared.topic_ids.clone(),
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
     };
-    let (who, keys, ids, metrics) = chain_parts();
+    let (who, keys, metrics) = chain_parts();
+    let ids = shared.topic_ids.clone();
     let mut responses = responses::Responses {
         broker: FrameReader::new(broker_read, limits.max_frame_bytes),
         client: client_write,

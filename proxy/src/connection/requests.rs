@@ -21,7 +21,9 @@ use crate::chain::refusal::POLICY_VIOLATION;
 use crate::chain::rewrite::fetch::FetchRequest;
 use crate::chain::rewrite::produce::ProduceRequest;
 use crate::chain::rewrite::refusal::{self, Refusal};
+use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
+use crate::chain::share::{ShareChain, Shared};
 use crate::chain::topic_ids::{TopicId, TopicIds};
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
@@ -36,6 +38,8 @@ pub struct Requests<R, W> {
     pub in_flight: Option<mpsc::Sender<Entry>>,
     /// Policy and sealing.
     pub produce: ProduceChain,
+    /// What share groups may ask for.
+    pub share: ShareChain,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// True once the gateway is to end.
@@ -83,6 +87,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         match (call.api_key, call.api().map(|api| api.treatment)) {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
+            (api::SHARE_FETCH, _) => self.share_fetch(frame, call, since).await,
             (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => {
                 self.refuse_meddling(&frame, since).await
             }
@@ -120,8 +125,6 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     async fn produce(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
         let request = ProduceRequest::walk(&frame, &header)?;
-        let unknown = self.produce.unknown_ids(&request);
-        self.ask_for_names(unknown, since).await?;
         let acks = request.acks;
         match self.produce.clear(&request, call, frame).await? {
             Produced::Forward(cleared, refused) => {
@@ -141,11 +144,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     async fn fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
         let request = FetchRequest::walk(&frame, &header)?;
-        let unknown = FetchNote::unknown_ids(&request, &self.topic_ids);
-        self.ask_for_names(unknown, since).await?;
-        let note = FetchNote::of(&request, &frame, &self.topic_ids)?;
+        let note = FetchNote::of(&request, &frame)?;
         let cleared = Cleared::fetch(frame);
         self.forward(cleared, Some((call, Note::Fetch(note))), since).await?;
+        Ok(None)
+    }
+
+    /// The topics of a share group are named by id in every version, and the answer has records to be opened.
+    async fn share_fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+        let request = ShareFetchRequest::walk(&frame, &header)?;
+        self.ask_for_names(self.share.unknown_ids(&request), since).await?;
+        match self.share.clear(&request, call, frame).await? {
+            Shared::Forward(cleared, refused) => {
+                self.forward(cleared, Some((call, Note::Share(refused))), since).await?;
+            }
+            Shared::Answer(answer) => self.push(Due::Own(answer), since).await?,
+        }
         Ok(None)
     }
 

@@ -96,7 +96,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
         match (call.api_key, note) {
             (api::FETCH, Note::Fetch(note)) => Ok(self.fetch.open(frame, &header, note, book).await?),
-            (api::SHARE_FETCH, _) => Ok(self.fetch.open_shared(frame, &header, book).await?),
+            (api::SHARE_FETCH, Note::Share(refused)) => {
+                Ok(self.fetch.open_shared(frame, &header, &refused, book).await?)
+            }
             (_, note) => self.rewritten(frame.freeze(), &header, note, book),
         }
     }
@@ -112,7 +114,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let call = header.call;
         let segments = match (call.api_key, note) {
             // Records and the answers about them never pass unlooked at, whatever went wrong before.
-            (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_)) => {
+            (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_) | Note::Share(_)) => {
                 return Err(super::Error::Refused(call));
             }
             (api::PRODUCE, Note::Produce(refused)) => produced(frame, header, &refused, book)?,

@@ -28,7 +28,7 @@ use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, Write
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
-use crate::steward::{Asker, PublishError, Steward, answer_requests};
+use crate::steward::{Asker, PublishError, Reminder, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
 
 /// Why a gateway does not start or a command cannot work.
@@ -192,7 +192,9 @@ impl Gateway {
         }
         let keyring_read = self.keyring.is_some().then(|| self.readiness.condition("keyring"));
         let serving = self.readiness.condition("serving");
-        background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read));
+        // The first head is this gateway's own; who waits for another steward's would never be ready without one.
+        let with_head = self.delegate.is_some();
+        background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read, with_head));
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
             if let Some(keyring) = &self.keyring {
@@ -244,6 +246,9 @@ impl KeyParts {
         let keystore_open = tokio::task::spawn_blocking(move || open_keystore(&settings)).await;
         let kms = keystore_open.map_err(|_| Error::Stopped)??;
         let keyring = OpenKeyring::open(config, metrics.clone()).await?;
+        // What a broker could withhold from a gateway that has just started.
+        let reminder = Reminder::new(kms.clone());
+        reminder.topics().into_iter().for_each(|topic| keyring.live.remember_sealed(topic));
         let delegate = match config.steward.run {
             StewardRun::Embedded => {
                 keyring.caught_up(CATCH_UP_LIMIT).await?;
@@ -276,17 +281,25 @@ impl KeyParts {
 }
 
 /// What is due every second: sessions that end, gauges, readiness.
-async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, keyring_read: Option<Condition>) {
+async fn tick(
+    live: Arc<LiveKeyring>,
+    keys: Arc<Keys>,
+    metrics: Arc<Metrics>,
+    keyring_read: Option<Condition>,
+    with_head: bool,
+) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
         keys.tick();
         keys.repair().await;
         if let Some(condition) = &keyring_read {
-            if live.is_caught_up() {
-                condition.met();
-            } else {
+            if !live.is_caught_up() {
                 condition.failed("the keyring topic is still being read");
+            } else if with_head && !keys.is_vouched() {
+                condition.failed("no recent signed head vouches for the keyring");
+            } else {
+                condition.met();
             }
         }
         let (objects, head) =

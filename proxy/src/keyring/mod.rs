@@ -6,6 +6,7 @@
 mod topic;
 mod producer;
 mod requests;
+mod sealed_topics;
 mod live;
 mod custody;
 mod client_sealed;

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, Notify};
 use super::mandate;
 use super::plan::{GrantRange, Plan, PlanError, StreamTerms};
 use super::publish::{ExclusivePublisher, PublishError};
+use super::reminder::Reminder;
 use super::{Answer, Need, Steward};
 use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
@@ -116,6 +117,7 @@ pub struct Delegate {
     settings: DelegateSettings,
     live: Arc<LiveKeyring>,
     kms: Arc<dyn Custody>,
+    reminder: Reminder,
     key: SigningKey,
     policy: ArcSwap<Policy>,
     publisher: Mutex<ExclusivePublisher>,
@@ -145,6 +147,7 @@ impl Delegate {
         Self {
             settings,
             live,
+            reminder: Reminder::new(kms.clone()),
             kms,
             key,
             policy: ArcSwap::from_pointee(policy),
@@ -187,7 +190,9 @@ impl Delegate {
         for object in &objects {
             tracing::debug!(event = "keyring_object_signed", key = object.record_key());
         }
-        Ok(publisher.publish(&objects).await?)
+        publisher.publish(&objects).await?;
+        self.reminder.keep(&objects).await;
+        Ok(())
     }
 
     async fn decide(&self, plan: &mut Plan<'_>, change: &Change) -> Result<(), PlanError> {
@@ -285,9 +290,12 @@ impl Delegate {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The policy may have changed while no delegate ran.
         let mut unsettled = true;
+        let mut complete = false;
         loop {
             tokio::select! {
-                _ = ticks.tick() => if let Err(error) = self.make(&Change::Routine).await {
+                _ = ticks.tick() => if !self.is_complete(&mut complete).await {
+                    tracing::warn!(event = "steward_head_withheld");
+                } else if let Err(error) = self.make(&Change::Routine).await {
                     tracing::warn!(event = "steward_routine_failed", %error);
                 },
                 () = self.policy_replaced.notified() => unsettled = true,
@@ -299,6 +307,32 @@ impl Delegate {
                 }
             }
         }
+    }
+
+    /// No head before: it would vouch for a keyring that streams were taken out of.
+    async fn is_complete(&self, complete: &mut bool) -> bool {
+        if !*complete {
+            match self.complete().await {
+                Ok(()) => *complete = true,
+                Err(error) => tracing::error!(event = "steward_streams_missing", %error, "tried again soon"),
+            }
+        }
+        *complete
+    }
+
+    /// Seals again what the keystore knows to have been sealed and the keyring does not name: the topic was lost, or a
+    /// broker shows an old one. Without this a keyring that was cut would be vouched for as whole.
+    async fn complete(&self) -> Result<(), ChangeError> {
+        for topic in self.reminder.missing(&self.live, self.key.public()) {
+            tracing::error!(
+                event = "steward_sealed_again",
+                topic,
+                "the keyring does not have its stream; import an export"
+            );
+            self.make(&Change::Seal { topic }).await?;
+        }
+        self.reminder.keep_all(&self.live).await;
+        Ok(())
     }
 
     /// Ends the grants that a policy gave and the one in force does not give.
@@ -398,6 +432,7 @@ impl Delegate {
         }
         let objects = plan.finish();
         publisher.publish(&objects).await?;
+        self.reminder.keep(&objects).await;
         for (need, _) in decided.iter().filter(|(_, answer)| answer.is_ok()) {
             tracing::info!(event = "steward_granted", ?need);
         }

@@ -8,6 +8,7 @@
 mod mandate;
 mod plan;
 mod publish;
+mod reminder;
 mod delegate;
 mod request;
 
@@ -22,6 +23,7 @@ use crate::identity::Principal;
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
+pub use reminder::Reminder;
 pub use request::{Asker, answer_requests};
 
 /// Something that the data path cannot go on without.

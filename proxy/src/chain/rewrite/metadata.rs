@@ -1,8 +1,8 @@
 //! Metadata, versions 0 to 13: where the brokers are, and which topic has which id.
 //!
 //! Arrives: the broker's answer to a client. Leaves: the same with every broker's address
-//! rewritten; on the way the pairs of topic name and id are shown to the caller, since Produce v13
-//! and Fetch v13 name topics by id alone. What must never happen here: a broker's own address
+//! rewritten; on the way the pairs of topic name and id are shown to the caller, since ShareFetch
+//! names topics by id alone. What must never happen here: a broker's own address
 //! reaching a client.
 //!
 //! Source: message schemas of Kafka 4.2; KIP-516 (topic ids, v10).
