@@ -3,6 +3,7 @@
 //! was looked up before: no lock and no label look-up on the data path; nothing at all is counted for each record.
 
 mod latency;
+mod memory;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::latency::Latency;
+pub use self::memory::MemoryMetrics;
 use crate::frame::{Call, api};
 
 /// All metrics of one gateway process.
@@ -27,6 +29,8 @@ pub struct Metrics {
     response_added: PerClass,
     request_duration: PerClass,
     records: Records,
+    /// What large frames hold.
+    pub memory: MemoryMetrics,
     /// The cache of opened and own sessions.
     pub sessions: CacheMetrics,
     /// The cache of unwrapped custody keys.
@@ -134,6 +138,7 @@ impl Default for Metrics {
             response_added,
             request_duration,
             records: Records::register(&mut registry),
+            memory: MemoryMetrics::register(&mut registry),
             sessions: CacheMetrics::register(&mut registry, "sessions"),
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
@@ -155,6 +160,10 @@ pub enum ConnectionRefusal {
     Protocol,
     /// A certificate that was accepted and is so no longer.
     Revoked,
+    /// A broker that did not answer within `limits.answer_timeout`.
+    Silent,
+    /// `limits.max_memory_bytes`, `limits.max_connection_bytes`.
+    Memory,
 }
 
 impl ConnectionRefusal {
@@ -165,6 +174,8 @@ impl ConnectionRefusal {
             Self::Upstream => "upstream",
             Self::Protocol => "protocol",
             Self::Revoked => "revoked",
+            Self::Silent => "silent",
+            Self::Memory => "memory",
         }
     }
 }

@@ -39,6 +39,12 @@ impl Cleared {
         Self(Segments::whole(frame))
     }
 
+    /// Bytes in all.
+    #[expect(clippy::len_without_is_empty, reason = "a request is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes, for the upstream connection.
     pub fn into_segments(self) -> Segments {
         self.0

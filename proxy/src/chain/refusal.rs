@@ -146,6 +146,8 @@ impl From<SealError> for Reason {
 }
 
 /// Kafka's `Errors` enum, the codes that the chain gives.
+/// Producers split the batch where it has several records, and give up where it has one.
+pub const MESSAGE_TOO_LARGE: i16 = 10;
 /// Retried by every producer, and says that nothing was written.
 pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// For that topic only; clients show it at once.

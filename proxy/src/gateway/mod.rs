@@ -24,6 +24,7 @@ pub use reload::Reloader;
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
+use crate::connection::memory::Memory;
 use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
@@ -107,6 +108,7 @@ impl Gateway {
         let parts = KeyParts::open(&config, metrics.clone()).await?;
         let permits = Arc::new(Semaphore::new(config.limits.max_connections));
         let limits = Arc::new(config.limits);
+        let memory = Arc::new(Memory::new(limits.max_memory_bytes, metrics.clone()));
         let mut clusters = BTreeMap::new();
         let mut upstream_tls = BTreeMap::new();
         for cluster in &config.clusters {
@@ -125,6 +127,7 @@ impl Gateway {
                 topic_ids: cluster.topic_ids.clone(),
                 book: Arc::new(ListenerBook::new(listener.clone(), cluster.clone())),
                 limits: limits.clone(),
+                memory: memory.clone(),
                 metrics: metrics.clone(),
                 draining: draining.subscribe(),
             };
