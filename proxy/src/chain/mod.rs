@@ -10,6 +10,7 @@ pub mod rewrite;
 pub mod seal;
 pub mod open;
 pub mod topic_ids;
+pub mod partitions;
 pub mod produce;
 pub mod fetch;
 

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::chain::fetch::FetchChain;
+use crate::chain::partitions::Partitions;
 use crate::chain::produce::ProduceChain;
 use crate::chain::rewrite::{AddressBook, RewriteError};
 use crate::chain::topic_ids::{TopicIdConflict, TopicIds};
@@ -140,6 +141,8 @@ pub struct Shared {
     pub keys: Arc<Keys>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
+    /// Which topics the cluster has.
+    pub partitions: Arc<Partitions>,
     /// Where brokers are reached through this listener.
     pub book: Arc<dyn AddressBook>,
     /// Bounds.
@@ -177,7 +180,7 @@ where
         client: frames_of_client.within(shared.memory.clone(), Way::Request),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        produce: ProduceChain::new(who, keys, (ids, shared.partitions.clone()), metrics, limits.max_inflated_bytes),
         topic_ids: shared.topic_ids.clone(),
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
@@ -192,6 +195,7 @@ where
         fetch: FetchChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
         book: shared.book.clone(),
         topic_ids: shared.topic_ids.clone(),
+        partitions: shared.partitions.clone(),
         metrics: shared.metrics.clone(),
         memory: shared.memory.clone(),
         most_bytes: limits.max_connection_bytes,

@@ -24,7 +24,7 @@ use crate::chain::rewrite::produce::{ProduceRequest, error_response};
 use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::topic_ids::{TopicId, TopicIds};
-use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
+use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, ResponseHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
 /// The request side of one connection.
@@ -129,6 +129,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         let request = ProduceRequest::walk(&frame, &header)?;
         let unknown = self.produce.unknown_ids(&request);
         self.ask_for_names(unknown, since).await?;
+        let unknown = self.produce.unknown_topics(&request, &frame)?;
+        self.ask_for_topics(&unknown, since).await?;
         let acks = request.acks;
         match self.produce.clear(&request, call, frame.clone()).await? {
             Produced::Forward(cleared, refused) => {
@@ -195,14 +197,35 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
         let call = topology::call(CorrelationId(OWN_CORRELATION_ID));
         let topics: Vec<TopicRef<'_>> = ids.into_iter().map(TopicRef::Id).collect();
-        let request = topology::request(call, OWN_CLIENT_ID, Some(&topics))?;
+        // The response side has learned the names by the time it tells; an id without a name is refused later,
+        // for its partition only.
+        self.ask(call, &topics, since).await?;
+        Ok(())
+    }
+
+    /// Asks whether topics exist; they are not created by that.
+    async fn ask_for_topics(&mut self, names: &[Arc<str>], since: Instant) -> Result<(), super::Error> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let call = topology::call_for_brokers(CorrelationId(OWN_CORRELATION_ID));
+        let topics: Vec<TopicRef<'_>> = names.iter().map(|name| TopicRef::Name(name)).collect();
+        let answer = self.ask(call, &topics, since).await?;
+        let header = ResponseHeader::parse(&answer, call).map_err(RewriteError::from)?;
+        for topic in topology::decode(&answer, &header)?.topics {
+            if let (Some(name), true) = (topic.name, topic.error_code != 0) {
+                self.produce.is_absent(&name, topic.error_code);
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, call: Call, topics: &[TopicRef<'_>], since: Instant) -> Result<Bytes, super::Error> {
+        let request = topology::request(call, OWN_CLIENT_ID, Some(topics))?;
         let (tell, told) = oneshot::channel();
         self.push(Due::Asked(call, tell), since).await?;
         self.send(Segments::whole(request)).await?;
-        // The response side has learned the names by the time it tells; an id without a name is refused later,
-        // for its partition only.
-        told.await.map_err(|_| super::Error::Closed)?;
-        Ok(())
+        told.await.map_err(|_| super::Error::Closed)
     }
 
     /// An API or version that the table does not know never passes. ApiVersions is answered as the protocol asks,

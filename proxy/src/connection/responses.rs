@@ -20,6 +20,7 @@ use super::in_flight::{Due, Entry, Note};
 use super::memory::{Hold, Memory, Way};
 use super::read::FrameReader;
 use crate::chain::fetch::FetchChain;
+use crate::chain::partitions::Partitions;
 use crate::chain::produce::RefusedPartition;
 use crate::chain::rewrite::produce::{ProduceResponse, Refused};
 use crate::chain::rewrite::{
@@ -44,6 +45,8 @@ pub struct Responses<R, W> {
     pub book: Arc<dyn AddressBook>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
+    /// Which topics the cluster has.
+    pub partitions: Arc<Partitions>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Room for answers that grow.
@@ -166,7 +169,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
             (api::API_VERSIONS, _) => api_versions::rewrite(frame, &header)?,
             (api::METADATA, _) => {
                 let mut learned = Learned::default();
-                let answer = metadata::rewrite(frame, &header, book, |name, id| {
+                let answer = metadata::rewrite(frame, &header, book, |name, id, count| {
+                    self.partitions.learn(name, count);
                     learned.take(&self.topic_ids, name, id);
                 })?;
                 learned.done()?;
@@ -188,12 +192,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         Ok(segments)
     }
 
-    /// Takes topic ids out of the answer to a Metadata request of the gateway's own.
+    /// Takes topics out of the answer to a Metadata request of the gateway's own.
     fn learn(&self, frame: &Bytes, call: Call) -> Result<(), super::Error> {
         let header = ResponseHeader::parse(frame, call).map_err(RewriteError::from)?;
         let mut learned = Learned::default();
         for topic in topology::decode(frame, &header)?.topics {
-            if let Some(name) = topic.name {
+            if let (Some(name), 0) = (topic.name, topic.error_code) {
+                self.partitions.learn(&name, topic.partitions);
                 learned.take(&self.topic_ids, &name, topic.id);
             }
         }

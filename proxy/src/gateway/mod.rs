@@ -25,7 +25,7 @@ use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
 use crate::connection::memory::Memory;
-use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
+use crate::keyring::{CustodyStore, Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
@@ -125,6 +125,7 @@ impl Gateway {
             let shared = Shared {
                 keys: parts.keys.clone(),
                 topic_ids: cluster.topic_ids.clone(),
+                partitions: cluster.partitions.clone(),
                 book: Arc::new(ListenerBook::new(listener.clone(), cluster.clone())),
                 limits: limits.clone(),
                 memory: memory.clone(),
@@ -264,6 +265,7 @@ impl KeyParts {
             custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
+            pace: Pace::default(),
             steward,
             max_session_age: age,
             max_head_age: config.keyring.max_head_age,

@@ -62,6 +62,14 @@ impl Keys {
         self.keyring_topic() == Some(topic)
     }
 
+    /// Whether keys may be made for a topic when it is written to.
+    pub fn may_seal(&self, topic: &str) -> bool {
+        let by_policy = matches!(self.policy.load().stream(topic), StreamRule::Seal(_));
+        let by_keyring =
+            || self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        !self.is_keyring(topic) && (by_policy || by_keyring())
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
         if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
@@ -243,6 +251,9 @@ impl Keys {
         let known = self.live.read(|keyring| keyring.stream_of_topic(topic).is_some());
         if !allowed && !known {
             return Err(Reason::NotWriter);
+        }
+        if !known && !sealing.pace.allows(who.as_str(), topic, std::time::Instant::now()) {
+            return Err(Reason::Unavailable("too many new streams for this principal"));
         }
         sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))

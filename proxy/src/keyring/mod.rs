@@ -10,12 +10,14 @@ mod custody;
 mod client_sealed;
 mod access;
 mod sealing;
+mod pace;
 mod keys;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
 pub use keys::Keys;
 pub use live::{LiveKeyring, now};
+pub use pace::Pace;
 pub use requests::REQUEST_PREFIX;
 pub use sealing::{Sealing, WriterSessions};
 pub use topic::{

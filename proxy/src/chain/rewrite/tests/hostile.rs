@@ -65,7 +65,7 @@ fn walk_response(frame: &Bytes, call: Call) {
         }
     };
     again(&|frame, header| share_acknowledge::rewrite(frame, header, &Book));
-    again(&|frame, header| metadata::rewrite(frame, header, &Book, |_, _| {}));
+    again(&|frame, header| metadata::rewrite(frame, header, &Book, |_, _, _| {}));
     again(&|frame, header| find_coordinator::rewrite(frame, header, &Book));
     again(&|frame, header| describe_cluster::rewrite(frame, header, &Book));
     again(&|frame, header| api_versions::rewrite(frame, header));
