@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
-use bytes::Bytes;
+use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
 
-use super::open::{Access, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
+use super::open::{Access, Content, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::ShareFetchResponse;
@@ -138,7 +138,7 @@ impl FetchChain {
     /// Opens a response. `note` holds the positions of its request.
     pub async fn open(
         &mut self,
-        frame: Bytes,
+        mut frame: BytesMut,
         header: &ResponseHeader,
         note: FetchNote,
         book: &dyn AddressBook,
@@ -154,28 +154,24 @@ impl FetchChain {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
-            let topic = response.topic(&frame, partition)?;
-            let records = content.of(&frame)?;
-            match self.partition(topic, partition.index, records, Delivery::InOrder).await {
+            let name = self.name(response.topic(&frame, partition)?);
+            let records = content.of_mut(&mut frame)?;
+            match self.partition(name.as_ref(), partition.index, records, Delivery::InOrder).await {
                 Ok(None) => {}
-                Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
+                Ok(Some(plain)) => edits.push((entry, plain.into())),
                 Err(reason) => {
-                    let code = self.final_code(topic, partition.index, reason);
+                    let code = self.final_code(name.as_ref(), partition.index, reason);
                     edits.push((entry, FetchEdit::Refuse(code)));
                 }
             }
         }
-        response.rebuild(frame, edits, book)
+        response.rebuild(frame.freeze(), edits, book)
     }
 
     /// What the client hears. Consumers retry a lack of keys silently; when it lasts, that would be an empty topic to
     /// them, so after [`SILENCE_LIMIT`] they are told.
-    fn final_code(&mut self, topic: TopicRef<'_>, index: i32, reason: Reason) -> i16 {
-        let name: Option<Arc<str>> = match topic {
-            TopicRef::Name(name) => Some(Arc::from(name)),
-            TopicRef::Id(id) => self.topic_ids.name(&id),
-        };
-        let topic = name.and_then(|name| self.topics.get_mut(&name));
+    fn final_code(&mut self, name: Option<&Arc<str>>, index: i32, reason: Reason) -> i16 {
+        let topic = name.and_then(|name| self.topics.get_mut(name));
         let Some(partition) = topic.map(|topic| topic.partitions.entry(index).or_insert_with(ReadPartition::new))
         else {
             return reason.error_code();
@@ -193,7 +189,7 @@ impl FetchChain {
     /// and what is refused stays with the broker until its lock expires.
     pub async fn open_shared(
         &mut self,
-        frame: Bytes,
+        mut frame: BytesMut,
         header: &ResponseHeader,
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
@@ -205,15 +201,15 @@ impl FetchChain {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
-            let records = content.of(&frame)?;
-            let topic = TopicRef::Id(partition.topic);
-            match self.partition(topic, partition.index, records, Delivery::Shared).await {
+            let records = content.of_mut(&mut frame)?;
+            let name = self.name(TopicRef::Id(partition.topic));
+            match self.partition(name.as_ref(), partition.index, records, Delivery::Shared).await {
                 Ok(None) => {}
-                Ok(Some(plain)) => edits.push((entry, FetchEdit::Replace(plain))),
+                Ok(Some(plain)) => edits.push((entry, plain.into())),
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
             }
         }
-        response.rebuild(frame, edits, book)
+        response.rebuild(frame.freeze(), edits, book)
     }
 
     /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client
@@ -229,61 +225,63 @@ impl FetchChain {
         topic.partitions.entry(index).or_insert_with(ReadPartition::new).fetch_offset = fetch_offset;
     }
 
+    /// A topic's name; `None` for an id that nobody has named.
+    fn name(&self, topic: TopicRef<'_>) -> Option<Arc<str>> {
+        match topic {
+            TopicRef::Name(name) => Some(Arc::from(name)),
+            TopicRef::Id(id) => self.topic_ids.name(&id),
+        }
+    }
+
     /// The opened records of a partition; `None` when they go as they came.
     async fn partition(
         &mut self,
-        topic: TopicRef<'_>,
+        name: Option<&Arc<str>>,
         index: i32,
-        records: &[u8],
+        records: &mut [u8],
         delivery: Delivery,
-    ) -> Result<Option<Bytes>, Reason> {
-        let name: Arc<str> = match topic {
-            TopicRef::Name(name) => Arc::from(name),
-            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId)?,
-        };
-        let access = match &self.topic(&name).await.access {
+    ) -> Result<Option<Content>, Reason> {
+        let name = name.ok_or(Reason::UnknownTopicId)?;
+        let access = match &self.topic(name).await.access {
             Ok(ReadAccess::Pass) => return Ok(None),
             Ok(access) => Ok(access.clone()),
             Err(reason) => Err(*reason),
         };
-        // Opened records are shorter than sealed ones; only a compressed batch grows.
-        let mut out = Vec::with_capacity(records.len());
         let shared_budget = self.scratch.has_begun();
-        let opened = match access {
+        let (opened, content) = match access {
             Err(reason) => refused_before_start(reason),
-            Ok(access) => self.open_partition(&name, index, records, delivery, &access, &mut out).await,
+            Ok(access) => self.open_partition(name, index, records, delivery, &access).await,
         };
         self.metrics.opened(opened.records, opened.bytes);
-        if let Some(partition) = self.topics.get_mut(&name).and_then(|topic| topic.partitions.get_mut(&index))
-            && !out.is_empty()
+        if let Some(partition) = self.topics.get_mut(name).and_then(|topic| topic.partitions.get_mut(&index))
+            && !content.is_empty()
         {
             partition.unavailable = None;
         }
         let Some(refusal) = opened.refusal else {
-            return Ok(Some(Bytes::from(out)));
+            return Ok(Some(content));
         };
         let too_large = Reason::Batch(BatchError::Inflate(InflateError::TooLarge));
         if refusal.reason == too_large && shared_budget && delivery == Delivery::InOrder {
             // Other partitions have used up what one response may inflate: nothing is wrong with the record, and the
             // client asks for it again. What is too large alone is refused when it comes first.
-            return Ok(Some(Bytes::from(out)));
+            return Ok(Some(content));
         }
-        self.report(&name, index, refusal);
-        if out.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
+        self.report(name, index, refusal);
+        if content.is_empty() || (delivery == Delivery::Shared && opened.stopped) {
             return Err(refusal.reason);
         }
-        Ok(Some(Bytes::from(out)))
+        Ok(Some(content))
     }
 
     async fn open_partition(
         &mut self,
         name: &Arc<str>,
         index: i32,
-        records: &[u8],
+        records: &mut [u8],
         delivery: Delivery,
         access: &ReadAccess,
-        out: &mut Vec<u8>,
-    ) -> Opened {
+    ) -> (Opened, Content) {
         let Self { topics, scratch, keys, principal, max_inflated, patience, .. } = self;
         let Some(topic) = topics.get_mut(name) else {
             return refused_before_start(Reason::Unavailable("topic was forgotten"));
@@ -294,7 +292,7 @@ impl FetchChain {
             Delivery::InOrder => (partition.fetch_offset, &mut partition.order),
             Delivery::Shared => (i64::MIN, &mut unordered),
         };
-        let mut opening = Opening::new(records, order, scratch, out);
+        let mut opening = Opening::new(records, order, scratch);
         // Each round looks up one session; a response cannot name more of them than it has records.
         loop {
             let (opener, on_unreadable, stream) = match access {
@@ -399,8 +397,17 @@ impl KnownSessions {
     }
 }
 
-fn refused_before_start(reason: Reason) -> Opened {
-    Opened { refusal: Some(Refusal { offset: -1, reason }), ..Opened::default() }
+fn refused_before_start(reason: Reason) -> (Opened, Content) {
+    (Opened { refusal: Some(Refusal { offset: -1, reason }), ..Opened::default() }, Content::Front(0))
+}
+
+impl From<Content> for FetchEdit {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Front(length) => Self::Shrink(length),
+            Content::Apart(bytes) => Self::Replace(bytes),
+        }
+    }
 }
 
 /// As long as Kafka's own default request timeout: what has not come back by then is an outage, not a hiccup.

@@ -12,7 +12,7 @@ use barnabas_crypto::{
 };
 use proptest::prelude::*;
 
-use super::open::{self, Access, Opened, Opener, Opening, Sessions, Source, Step};
+use super::open::{self, Access, Content, Opened, Opener, Opening, Sessions, Source, Step};
 use super::refusal::Reason;
 use super::seal::{self, SealTerms, seal_records};
 use crate::config::{Compress, OnUnreadable};
@@ -156,11 +156,18 @@ fn source<'a>(sessions: &'a One, on_unreadable: OnUnreadable, fetch_offset: i64)
 }
 
 fn opened(records: &[u8], source: &Source<'_>, order: &mut OrderCheck) -> (Vec<u8>, Opened) {
-    let (mut scratch, mut out) = (open::Scratch::default(), Vec::new());
-    let mut opening = Opening::new(records, order, &mut scratch, &mut out);
+    let (mut scratch, mut page) = (open::Scratch::default(), records.to_vec());
+    let mut opening = Opening::new(&mut page, order, &mut scratch);
     assert!(matches!(opening.run(source), Step::Done));
-    let opened = opening.finish();
-    (out, opened)
+    let (opened, content) = opening.finish();
+    (written(&page, content), opened)
+}
+
+fn written(page: &[u8], content: Content) -> Vec<u8> {
+    match content {
+        Content::Front(length) => page[..length].to_vec(),
+        Content::Apart(bytes) => bytes.to_vec(),
+    }
 }
 
 fn any_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -411,12 +418,13 @@ fn a_batch_that_waits_for_a_session_goes_on_where_it_stopped() {
         max_inflated: 1 << 24,
         opener: Opener::Gateway(&sessions),
     };
-    let (mut order, mut scratch, mut out) = (OrderCheck::default(), open::Scratch::default(), Vec::new());
-    let mut opening = Opening::new(&stored, &mut order, &mut scratch, &mut out);
+    let (mut order, mut scratch, mut page) = (OrderCheck::default(), open::Scratch::default(), stored);
+    let mut opening = Opening::new(&mut page, &mut order, &mut scratch);
     assert!(matches!(opening.run(&source), Step::NeedSession(_)));
     sessions.2.store(true, Ordering::Relaxed);
     assert!(matches!(opening.run(&source), Step::Done));
-    let opened = opening.finish();
+    let (opened, content) = opening.finish();
+    let out = written(&page, content);
     // The replay stays out, and nothing is counted twice.
     assert_eq!((opened.records, opened.skipped), (2, 2));
     assert_eq!(opened.refusal.unwrap().reason, Reason::Replayed);
@@ -485,4 +493,27 @@ fn many_small_bombs_in_one_message_cost_no_more_than_one() {
     let (_, outcome) = opened(&both, &source, &mut OrderCheck::default());
     assert!(outcome.stopped);
     assert_eq!(outcome.skipped, 1);
+}
+
+#[test]
+fn plain_values_are_opened_where_they_lie_and_the_rest_apart_with_the_same_outcome() {
+    let (mut lane, sessions) = pair(9);
+    let deletion = Plain { value: None, ..record(b"") };
+    let plain = sealed(&mut lane, &batch(0, &[record(b"one"), record(b"")], 0));
+    let mixed = sealed(&mut lane, &batch(2, &[record(b"three"), deletion, record(b"five")], 0));
+    let stored = [plain.clone(), mixed].concat();
+    let content = |records: &[u8], on_unreadable| {
+        let (mut order, mut scratch, mut page) = (OrderCheck::default(), open::Scratch::default(), records.to_vec());
+        let mut opening = Opening::new(&mut page, &mut order, &mut scratch);
+        assert!(matches!(opening.run(&source(&sessions, on_unreadable, 0)), Step::Done));
+        let (opened, content) = opening.finish();
+        assert_eq!(opened.refusal, None);
+        (written(&page, content.clone()), content)
+    };
+    assert!(matches!(content(&plain, OnUnreadable::Fail).1, Content::Front(_)));
+    // What cannot be opened may have to be handed on as it was.
+    assert!(matches!(content(&plain, OnUnreadable::Opaque).1, Content::Apart(_)));
+    assert_eq!(content(&plain, OnUnreadable::Fail).0, content(&plain, OnUnreadable::Opaque).0);
+    assert!(matches!(content(&stored, OnUnreadable::Fail).1, Content::Apart(_)));
+    assert_eq!(content(&stored, OnUnreadable::Fail).0, content(&stored, OnUnreadable::Opaque).0);
 }

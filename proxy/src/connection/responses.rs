@@ -116,7 +116,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
             match entry.due {
                 Due::Own(answer) => self.send(Segments::whole(answer), &Hold::default()).await?,
                 Due::Asked(call, tell) => {
-                    let (frame, _, _hold) = self.broker_answer(call).await?;
+                    let frame = self.broker_answer(call).await?.0.freeze();
                     self.learn(&frame, call)?;
                     tell.send(frame).ok();
                 }
@@ -134,7 +134,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     }
 
     /// The broker's next frame, which must be the answer to `call`, when it had been read, and its room.
-    async fn broker_answer(&mut self, call: Call) -> Result<(Bytes, Instant, Hold), super::Error> {
+    async fn broker_answer(&mut self, call: Call) -> Result<(BytesMut, Instant, Hold), super::Error> {
         let answered = self.patience.bound(call, self.broker.next()).await?;
         let frame: BytesMut = answered.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
         let hold = self.broker.take_hold();
@@ -143,7 +143,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         if correlation_id != Some(call.correlation_id.0) {
             return Err(super::Error::Unpaired { call, answered: correlation_id });
         }
-        Ok((frame.freeze(), read, hold))
+        Ok((frame, read, hold))
     }
 
     /// Room for what an answer has become longer by.
@@ -154,39 +154,53 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         self.memory.grow(Way::Answer, before, after).ok_or(super::Error::NoMemory { length: after })
     }
 
-    async fn answer(&mut self, frame: Bytes, call: Call, note: Note) -> Result<Segments, super::Error> {
+    async fn answer(&mut self, frame: BytesMut, call: Call, note: Note) -> Result<Segments, super::Error> {
         let book = self.book.clone();
         let book: &dyn AddressBook = &*book;
         let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
+        match (call.api_key, note) {
+            (api::FETCH, Note::Fetch(note)) => Ok(self.fetch.open(frame, &header, note, book).await?),
+            (api::SHARE_FETCH, _) => Ok(self.fetch.open_shared(frame, &header, book).await?),
+            (_, note) => self.rewritten(frame.freeze(), &header, note, book),
+        }
+    }
+
+    /// An answer without records that could be opened.
+    fn rewritten(
+        &self,
+        frame: Bytes,
+        header: &ResponseHeader,
+        note: Note,
+        book: &dyn AddressBook,
+    ) -> Result<Segments, super::Error> {
+        let call = header.call;
         let segments = match (call.api_key, note) {
             // Records and the answers about them never pass unlooked at, whatever went wrong before.
-            (api::FETCH, Note::Plain | Note::Produce(_)) | (api::PRODUCE, Note::Plain | Note::Fetch(_)) => {
+            (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_)) => {
                 return Err(super::Error::Refused(call));
             }
-            (api::FETCH, Note::Fetch(note)) => self.fetch.open(frame, &header, note, book).await?,
-            (api::SHARE_FETCH, _) => self.fetch.open_shared(frame, &header, book).await?,
-            (api::PRODUCE, Note::Produce(refused)) => produced(frame, &header, &refused, book)?,
-            (api::API_VERSIONS, _) => api_versions::rewrite(frame, &header)?,
+            (api::PRODUCE, Note::Produce(refused)) => produced(frame, header, &refused, book)?,
+            (api::API_VERSIONS, _) => api_versions::rewrite(frame, header)?,
             (api::METADATA, _) => {
                 let mut learned = Learned::default();
-                let answer = metadata::rewrite(frame, &header, book, |name, id, count| {
+                let answer = metadata::rewrite(frame, header, book, |name, id, count| {
                     self.partitions.learn(name, count);
                     learned.take(&self.topic_ids, name, id);
                 })?;
                 learned.done()?;
                 answer
             }
-            (api::FIND_COORDINATOR, _) => find_coordinator::rewrite(frame, &header, book)?,
-            (api::DESCRIBE_CLUSTER, _) => describe_cluster::rewrite(frame, &header, book)?,
+            (api::FIND_COORDINATOR, _) => find_coordinator::rewrite(frame, header, book)?,
+            (api::DESCRIBE_CLUSTER, _) => describe_cluster::rewrite(frame, header, book)?,
             (api::DESCRIBE_TOPIC_PARTITIONS, _) => {
                 let mut learned = Learned::default();
-                describe_topic_partitions::walk(&frame, &header, |name, id| {
+                describe_topic_partitions::walk(&frame, header, |name, id| {
                     learned.take(&self.topic_ids, name, id);
                 })?;
                 learned.done()?;
                 Segments::whole(frame)
             }
-            (api::SHARE_ACKNOWLEDGE, _) => share_acknowledge::rewrite(frame, &header, book)?,
+            (api::SHARE_ACKNOWLEDGE, _) => share_acknowledge::rewrite(frame, header, book)?,
             _ => Segments::whole(frame),
         };
         Ok(segments)

@@ -14,4 +14,4 @@ pub use codec::{Codec, InflateError, inflate};
 pub use header::{
     Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, Entry, cut_batch, entries, finish_batch, start_batch,
 };
-pub use record::{RecordView, Records, put_varint, varint_len};
+pub use record::{RecordView, Records, encode_varint, put_varint, varint_len};

@@ -133,12 +133,25 @@ fn varlong(body: &[u8], at: &mut usize, limit: usize) -> Result<i64, BatchError>
 
 /// Appends a zig-zag varint.
 pub fn put_varint(out: &mut Vec<u8>, value: i32) {
+    let (digits, length) = encode_varint(value);
+    out.extend_from_slice(digits.get(..length).unwrap_or_default());
+}
+
+/// The bytes of a zigzag varint, and how many of them count.
+pub fn encode_varint(value: i32) -> ([u8; 5], usize) {
+    let mut digits = [0; 5];
     let mut raw = ((value << 1) ^ (value >> 31)) as u32;
-    while raw >= 0x80 {
-        out.push(raw as u8 | 0x80);
+    let mut length = 0;
+    for digit in &mut digits {
+        length += 1;
+        *digit = raw as u8 | 0x80;
         raw >>= 7;
+        if raw == 0 {
+            *digit &= 0x7f;
+            break;
+        }
     }
-    out.push(raw as u8);
+    (digits, length)
 }
 
 /// How many bytes [`put_varint`] writes.
