@@ -6,7 +6,7 @@
 //! error nothing of the partition leaves.
 
 use barnabas_crypto::parcel::{self, ParcelPlan};
-use barnabas_crypto::{Header, Lane, Place, RECORD_OVERHEAD};
+use barnabas_crypto::{Header, KeyId, Lane, Place, RECORD_OVERHEAD};
 
 use super::refusal::Reason;
 use crate::config::Compress;
@@ -136,7 +136,8 @@ pub fn seal_records(
 
 /// What the records of a client that seals them itself must satisfy.
 pub trait ClientSealed: Send + Sync {
-    /// Whether a session was announced by this client, for this stream and an epoch that is open.
+    /// Whether a session was announced by this client, for this stream and an epoch that is open. Asked once for each
+    /// session of a batch, not for each record.
     fn check(&self, header: &Header) -> Result<(), Reason>;
 }
 
@@ -161,8 +162,14 @@ pub fn check_sealed(
         }
         let body = scratch.budget.plain_body(batch, &header, max_inflated, &mut scratch.inflated)?;
         let mut walk = Records::new(0, header.record_count);
+        // A writer has one session for a stream, and changes it now and then: the last one is the one to remember.
+        let mut checked: Option<KeyId> = None;
         while let Some(record) = walk.next(body)? {
-            rules.check(&Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?)?;
+            let header = Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?;
+            if checked != Some(header.key_id()) {
+                rules.check(&header)?;
+                checked = Some(header.key_id());
+            }
         }
     }
     Ok(())
