@@ -252,7 +252,7 @@ impl FetchChain {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(name, index, records, delivery, &access).await,
         };
-        self.metrics.opened(opened.records, opened.bytes);
+        self.metrics.opened(opened.records, opened.bytes, opened.holes);
         if let Some(partition) = self.topics.get_mut(name).and_then(|topic| topic.partitions.get_mut(&index))
             && !content.is_empty()
         {

@@ -25,7 +25,7 @@ use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
 use crate::connection::memory::Memory;
-use crate::keyring::{CustodyStore, Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions};
+use crate::keyring::{CustodyStore, Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
@@ -197,6 +197,10 @@ impl Gateway {
         let keyring_read = self.keyring.is_some().then(|| self.readiness.condition("keyring"));
         let serving = self.readiness.condition("serving");
         background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read));
+        if let Some(keyring) = &self.keyring {
+            let metrics = self.metrics.clone();
+            background.spawn(measure_lag(keyring.topic.clone(), keyring.live.clone(), metrics));
+        }
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
             if let Some(keyring) = &self.keyring {
@@ -283,12 +287,22 @@ impl KeyParts {
 /// What is due every second: sessions that end, gauges, readiness.
 async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, keyring_read: Option<Condition>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut troubled = false;
     loop {
         ticks.tick().await;
         keys.tick();
         keys.repair().await;
+        let trouble = keys.head_trouble().filter(|_| live.is_caught_up());
+        metrics.keyring.head_trouble.set(i64::from(trouble.is_some()));
+        if let (Some(reason), false) = (&trouble, troubled) {
+            tracing::warn!(event = "keyring_head_trouble", %reason, remedy = "is a steward running, and can it write?");
+        }
+        troubled = trouble.is_some();
         if let Some(condition) = &keyring_read {
-            if live.is_caught_up() {
+            if let Some(reason) = &trouble {
+                // Readers go on: whoever sends them elsewhere helps nobody, since all gateways follow the same keyring.
+                condition.met_with(format!("writers are refused: {reason}"));
+            } else if live.is_caught_up() {
                 condition.met();
             } else {
                 condition.failed("the keyring topic is still being read");

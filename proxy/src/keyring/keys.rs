@@ -379,6 +379,11 @@ impl Keys {
         Ok(())
     }
 
+    /// Why writers have to stop and readers should know: the keyring's head is old, or says something else.
+    pub fn head_trouble(&self) -> Option<Reason> {
+        self.sealing.as_ref().and_then(|sealing| self.check_head(sealing).err())
+    }
+
     fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {
         if reader.stream() == stream { Ok(reader) } else { Err(Reason::WrongStream) }
     }

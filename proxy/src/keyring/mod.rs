@@ -12,10 +12,12 @@ mod access;
 mod sealing;
 mod pace;
 mod keys;
+mod lag;
 
 pub use access::{ReadAccess, WriteAccess};
 pub use custody::CustodyStore;
 pub use keys::Keys;
+pub use lag::measure_lag;
 pub use live::{LiveKeyring, now};
 pub use pace::Pace;
 pub use requests::REQUEST_PREFIX;
