@@ -7,6 +7,7 @@
 
 pub mod refusal;
 pub mod rewrite;
+pub mod heavy;
 pub mod seal;
 pub mod open;
 pub mod topic_ids;

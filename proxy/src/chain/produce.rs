@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::Cleared;
+use super::heavy::{self, Turn};
 use super::partitions::Partitions;
 use super::refusal::{Reason, UNKNOWN_TOPIC_OR_PARTITION};
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
@@ -154,7 +155,9 @@ impl ProduceChain {
         self.logged = 0;
         let mut edits = Vec::new();
         let mut refused = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in request.partitions.iter().enumerate() {
+            turn.after(partition.records.content.map_or(0, |content| content.len())).await;
             let topic = request.topic(&frame, partition)?;
             match self.partition(topic, partition, &frame, request.transactional_id.is_some()).await {
                 Ok(None) => {}
@@ -214,14 +217,18 @@ impl ProduceChain {
                 Err(reason) => return Err(*reason),
                 Ok(WriteAccess::Pass) => return Ok(None),
                 Ok(WriteAccess::SealedByClient(rules)) => {
-                    check_sealed(records, &**rules, self.max_inflated, &mut self.scratch)?;
+                    let scratch = &mut self.scratch;
+                    let check = || check_sealed(records, &**rules, self.max_inflated, scratch);
+                    heavy::work_on(heavy::is_heavy(records), check)?;
                     return Ok(None);
                 }
                 Ok(WriteAccess::Seal(session, compress)) => (session.clone(), *compress),
             };
             let lanes = &mut written.lanes;
             let terms = SealTerms { partition: partition.index, compress, max_inflated: self.max_inflated };
-            let sealed = seal_with(&session, lanes, records, &terms, &mut self.scratch);
+            let scratch = &mut self.scratch;
+            let seal = || seal_with(&session, lanes, records, &terms, scratch);
+            let sealed = heavy::work_on(heavy::is_heavy(records), seal);
             match sealed {
                 Ok((out, sealed)) => {
                     self.metrics.sealed(sealed.records, sealed.bytes);

@@ -8,6 +8,7 @@
 use barnabas_crypto::parcel::{self, ParcelPlan};
 use barnabas_crypto::{Header, KeyId, Lane, Place, RECORD_OVERHEAD};
 
+use super::heavy;
 use super::refusal::Reason;
 use crate::config::Compress;
 use crate::frame::batch::{
@@ -208,18 +209,22 @@ fn seal_batch(
     budget.pay(count * GROWTH_PER_RECORD, terms.max_inflated)?;
     out.reserve(batch.len().max(body.len()) + count * GROWTH_PER_RECORD);
     let start = start_batch(batch, out)?;
-    let mut sealed = Sealed::default();
-    let mut last_delta = -1;
-    while let Some(record) = walk.next(body)? {
-        // Readers refuse a batch in which offsets do not rise; so does a broker, of most clients.
-        if record.offset_delta <= last_delta {
-            return Err(BatchError::Malformed("order of offsets").into());
+    // What a compressed batch becomes is known only now.
+    let sealed = heavy::work_on(heavy::is_long(body), || -> Result<Sealed, SealError> {
+        let mut sealed = Sealed::default();
+        let mut last_delta = -1;
+        while let Some(record) = walk.next(body)? {
+            // Readers refuse a batch in which offsets do not rise; so does a broker, of most clients.
+            if record.offset_delta <= last_delta {
+                return Err(BatchError::Malformed("order of offsets").into());
+            }
+            last_delta = record.offset_delta;
+            sealed.records += 1;
+            sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
+            seal_record(body, &record, lane, terms, proof, out)?;
         }
-        last_delta = record.offset_delta;
-        sealed.records += 1;
-        sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
-        seal_record(body, &record, lane, terms, proof, out)?;
-    }
+        Ok(sealed)
+    })?;
     finish_batch(out.get_mut(start..).ok_or(BatchError::Truncated)?)?;
     Ok(sealed)
 }
