@@ -174,21 +174,34 @@ fn a_decompression_bomb_is_refused() {
 }
 
 #[test]
-fn hundreds_of_idle_connections_cost_little_and_harm_nobody() {
+fn a_thousand_clients_that_come_at_once_are_all_served_and_cost_little() {
     let mut site = Site::new();
     let mallory = site.authority.client("mallory");
     let before = site.gateway.resident_bytes();
-    let idle: Vec<Connection> =
-        (0..400).map(|_| Connection::open_tls(&site.gateway.bootstrap(), &mallory).expect("open")).collect();
+    let bootstrap = site.gateway.bootstrap();
+    let started = std::time::Instant::now();
+    // Every handshake is whole, none is resumed: the storm after a gateway was started anew.
+    let open = || {
+        let mut connection = Connection::open_tls(&bootstrap, &mallory).expect("open");
+        connection.call(0, &ApiVersionsRequest::default()).expect("an answer");
+        connection
+    };
+    let clients: Vec<Connection> = std::thread::scope(|scope| {
+        let storms: Vec<_> = (0..50).map(|_| scope.spawn(|| (0..20).map(|_| open()).collect::<Vec<_>>())).collect();
+        storms.into_iter().flat_map(|storm| storm.join().expect("every client is served")).collect()
+    });
     let grown = site.gateway.resident_bytes().saturating_sub(before);
-    assert!(grown / 400 < 256 << 10, "{} KiB for an idle connection", grown / 400 / 1024);
+    println!("1000 TLS clients in {:?}, {} KiB each", started.elapsed(), grown / 1000 / 1024);
+    assert_eq!(clients.len(), 1000);
+    assert!(grown / 1000 < 256 << 10, "{} KiB for a connection", grown / 1000 / 1024);
+    assert!(site.gateway.metric("barnabas_downstream_connections_open") >= 1000.0);
     let topic = site.open_topic(1);
     let records = [numbered("still here", 0, 0)];
     rd::produce(&site.client("alice"), &topic, &records, &[]);
     assert_same(&records, &rd::read_all(&Endpoint::direct(site.broker()), &topic));
-    drop(idle);
+    drop(clients);
     barnabas_tests::wait::until("the connections are given back", Duration::from_secs(60), || {
-        (site.gateway.metric("barnabas_connections_open") < 50.0).then_some(())
+        (site.gateway.metric("barnabas_downstream_connections_open") < 50.0).then_some(())
     });
 }
 
