@@ -21,6 +21,16 @@ pub trait Custody: Send + Sync {
     /// Makes sure that the named key exists. A key that exists already is left as it is.
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()>;
 
+    /// Makes sure that all of the named keys exist. One by one, unless the KMS can do better.
+    fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move {
+            for key in keys {
+                self.ensure_key(key).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Hides a secret under the named key, bound to the context.
     fn wrap<'a>(
         &'a self,

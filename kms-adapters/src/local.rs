@@ -160,22 +160,24 @@ impl LocalKeystore {
         if is_known { Ok(()) } else { self.reload() }
     }
 
-    fn ensure_keks<S: AsRef<str>>(&self, names: &[S]) -> Result<(), Error> {
-        names.iter().try_for_each(|name| check_name(name.as_ref()))?;
-        let Some(first) = names.iter().find(|name| !self.document().entries.contains_key(name.as_ref())) else {
+    /// All that are missing in one change: the file is written once, however many they are.
+    fn ensure_keks(&self, names: &[&str]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| check_name(name))?;
+        let is_missing = |document: &Document, name: &str| !document.entries.contains_key(name);
+        let Some(first) = names.iter().find(|name| is_missing(&self.document(), name)) else {
             return Ok(());
         };
         self.change(
             |keystore, document| {
-                for name in names.iter().map(AsRef::as_ref) {
-                    if !document.entries.contains_key(name) {
+                for name in names {
+                    if is_missing(document, name) {
                         let key = Secret::draw().map_err(|_| Error::Entropy)?;
-                        document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                        document.entries.insert((*name).to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
                     }
                 }
                 Ok(())
             },
-            first.as_ref(),
+            first,
         )
     }
 
@@ -234,6 +236,13 @@ impl Custody for LocalKeystore {
         Box::pin(async move { Ok(self.ensure_keks(&[key])?) })
     }
 
+    fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move {
+            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+            Ok(self.ensure_keks(&names)?)
+        })
+    }
+
     fn wrap<'a>(
         &'a self,
         key: &'a str,
@@ -264,7 +273,7 @@ impl Custody for LocalKeystore {
 
     /// Entries whose names are the texts; their keys are never used.
     fn remember<'a>(&'a self, texts: &'a [String]) -> CustodyFuture<'a, ()> {
-        Box::pin(async move { Ok(self.ensure_keks(texts)?) })
+        self.ensure_keys(texts)
     }
 
     fn remembered(&self) -> Vec<String> {

@@ -96,6 +96,32 @@ fn custody_wraps_are_bound_to_key_and_context() {
 }
 
 #[test]
+fn many_keys_are_made_in_one_change_of_the_file_and_none_twice() {
+    let place = place();
+    let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
+    let context = CustodyContext::IdentitySeed(IdentityId::from_bytes([1; 16]));
+    let secret = Secret::draw().unwrap();
+    ready(keystore.ensure_key("client/7")).unwrap();
+    let wrapped = ready(keystore.wrap("client/7", &secret, &context)).unwrap();
+    let names: Vec<String> = (0..100).map(|n| format!("client/{n}")).collect();
+    ready(keystore.ensure_keys(&names)).unwrap();
+    let written = std::fs::read(&place.path).unwrap();
+    // Every change draws a new nonce or key: a file that is the same was not written again.
+    ready(keystore.ensure_keys(&names)).unwrap();
+    assert_eq!(std::fs::read(&place.path).unwrap(), written);
+    assert!(
+        ready(keystore.unwrap("client/7", &wrapped, &context)).unwrap().matches(&secret),
+        "an old key was replaced"
+    );
+    for name in &names {
+        ready(keystore.wrap(name, &secret, &context)).unwrap();
+    }
+    let bad = ["client/new".to_owned(), "\n".to_owned()];
+    assert!(ready(keystore.ensure_keys(&bad)).is_err());
+    assert_eq!(std::fs::read(&place.path).unwrap(), written, "all or none");
+}
+
+#[test]
 fn files_open_to_others_are_refused_with_the_remedy() {
     let place = place();
     LocalKeystore::create(&place.path, &place.unlock).unwrap();

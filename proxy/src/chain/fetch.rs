@@ -13,6 +13,7 @@ use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
 
+use super::heavy::{self, Turn};
 use super::open::{Access, Content, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
@@ -143,11 +144,13 @@ impl FetchChain {
         }
         let response = FetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in response.partitions.iter().enumerate() {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
             let name = self.name(response.topic(&frame, partition)?);
+            turn.after(content.len()).await;
             let records = content.of_mut(&mut frame)?;
             match self.partition(name.as_ref(), partition.index, records, Delivery::InOrder).await {
                 Ok(None) => {}
@@ -192,10 +195,12 @@ impl FetchChain {
         self.scratch.begin();
         let response = ShareFetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in response.partitions.iter().enumerate() {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
+            turn.after(content.len()).await;
             let records = content.of_mut(&mut frame)?;
             let name = self.name(TopicRef::Id(partition.topic));
             match self.partition(name.as_ref(), partition.index, records, Delivery::Shared).await {
@@ -247,7 +252,7 @@ impl FetchChain {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(name, index, records, delivery, &access).await,
         };
-        self.metrics.opened(opened.records, opened.bytes);
+        self.metrics.opened(opened.records, opened.bytes, opened.holes);
         if let Some(partition) = self.topics.get_mut(name).and_then(|topic| topic.partitions.get_mut(&index))
             && !content.is_empty()
         {
@@ -287,6 +292,7 @@ impl FetchChain {
             Delivery::InOrder => (partition.fetch_offset, &mut partition.order),
             Delivery::Shared => (i64::MIN, &mut unordered),
         };
+        let is_heavy = heavy::is_heavy(records);
         let mut opening = Opening::new(records, order, scratch);
         // Each round looks up one session; a response cannot name more of them than it has records.
         loop {
@@ -298,7 +304,7 @@ impl FetchChain {
                 ReadAccess::Pass => return refused_before_start(Reason::Unavailable("stream changed")),
             };
             let source = Source { partition: index, fetch_offset, on_unreadable, max_inflated: *max_inflated, opener };
-            match opening.run(&source) {
+            match heavy::work_on(is_heavy, || opening.run(&source)) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
                     let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;

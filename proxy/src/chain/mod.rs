@@ -7,9 +7,11 @@
 
 pub mod refusal;
 pub mod rewrite;
+pub mod heavy;
 pub mod seal;
 pub mod open;
 pub mod topic_ids;
+pub mod partitions;
 pub mod produce;
 pub mod share;
 pub mod fetch;
@@ -36,6 +38,12 @@ impl Cleared {
     /// A Fetch request: it carries no records, and what comes back is opened or refused there.
     pub(crate) fn fetch(frame: bytes::Bytes) -> Self {
         Self(Segments::whole(frame))
+    }
+
+    /// Bytes in all.
+    #[expect(clippy::len_without_is_empty, reason = "a request is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The bytes, for the upstream connection.

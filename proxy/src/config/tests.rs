@@ -53,10 +53,14 @@ clients: { enroll: [{ principal: "User:svc-.*", custody: gateway }, { principal:
 admin: { bind: "127.0.0.1:9644" }
 limits:
   max_frame_bytes: 50 MiB
+  max_first_frame_bytes: 64 KiB
+  max_memory_bytes: 400 MiB
+  max_connection_bytes: 100 MiB
   max_inflated_bytes: 32MiB
   max_in_flight_requests: 32
   max_connections: 500
   connect_timeout: 3s
+  answer_timeout: 90s
   drain_timeout: 0s
   max_cached_sessions: 1000
   max_session_age: 30m
@@ -101,6 +105,8 @@ fn every_key_is_read_into_its_type() {
     assert_eq!(config.steward.root_public_key, Some([1; 32]));
     assert_eq!(config.steward.epoch_lifetime, Duration::from_secs(7 * 86_400));
     assert_eq!(config.limits.max_frame_bytes, 50 << 20);
+    assert_eq!((config.limits.max_memory_bytes, config.limits.max_connection_bytes), (400 << 20, 100 << 20));
+    assert_eq!(config.limits.answer_timeout, Duration::from_secs(90));
     assert_eq!(config.limits.drain_timeout, Duration::ZERO);
     assert_eq!(config.log.level, LogLevel::Debug);
     let Keystore { backend: KeystoreBackend::Local { unlock, .. }, .. } = config.keystore.unwrap();

@@ -24,7 +24,8 @@ pub use reload::Reloader;
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
-use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
+use crate::connection::memory::Memory;
+use crate::keyring::{CustodyStore, Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
@@ -107,6 +108,7 @@ impl Gateway {
         let parts = KeyParts::open(&config, metrics.clone()).await?;
         let permits = Arc::new(Semaphore::new(config.limits.max_connections));
         let limits = Arc::new(config.limits);
+        let memory = Arc::new(Memory::new(limits.max_memory_bytes, metrics.clone()));
         let mut clusters = BTreeMap::new();
         let mut upstream_tls = BTreeMap::new();
         for cluster in &config.clusters {
@@ -123,8 +125,10 @@ impl Gateway {
             let shared = Shared {
                 keys: parts.keys.clone(),
                 topic_ids: cluster.topic_ids.clone(),
+                partitions: cluster.partitions.clone(),
                 book: Arc::new(ListenerBook::new(listener.clone(), cluster.clone())),
                 limits: limits.clone(),
+                memory: memory.clone(),
                 metrics: metrics.clone(),
                 draining: draining.subscribe(),
             };
@@ -195,6 +199,10 @@ impl Gateway {
         // The first head is this gateway's own; who waits for another steward's would never be ready without one.
         let with_head = self.delegate.is_some();
         background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read, with_head));
+        if let Some(keyring) = &self.keyring {
+            let metrics = self.metrics.clone();
+            background.spawn(measure_lag(keyring.topic.clone(), keyring.live.clone(), metrics));
+        }
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
             if let Some(keyring) = &self.keyring {
@@ -266,6 +274,7 @@ impl KeyParts {
             custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
+            pace: Pace::default(),
             steward,
             max_session_age: age,
             max_head_age: config.keyring.max_head_age,
@@ -289,12 +298,22 @@ async fn tick(
     with_head: bool,
 ) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut troubled = false;
     loop {
         ticks.tick().await;
         keys.tick();
         keys.repair().await;
+        let trouble = keys.head_trouble().filter(|_| live.is_caught_up());
+        metrics.keyring.head_trouble.set(i64::from(trouble.is_some()));
+        if let (Some(reason), false) = (&trouble, troubled) {
+            tracing::warn!(event = "keyring_head_trouble", %reason, remedy = "is a steward running, and can it write?");
+        }
+        troubled = trouble.is_some();
         if let Some(condition) = &keyring_read {
-            if !live.is_caught_up() {
+            if let Some(reason) = &trouble {
+                // Readers go on: whoever sends them elsewhere helps nobody, since all gateways follow the same keyring.
+                condition.met_with(format!("writers are refused: {reason}"));
+            } else if !live.is_caught_up() {
                 condition.failed("the keyring topic is still being read");
             } else if with_head && !keys.is_vouched() {
                 condition.failed("no recent signed head vouches for the keyring");

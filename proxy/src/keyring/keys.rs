@@ -65,6 +65,14 @@ impl Keys {
         self.keyring_topic() == Some(topic)
     }
 
+    /// Whether keys may be made for a topic when it is written to.
+    pub fn may_seal(&self, topic: &str) -> bool {
+        let by_policy = matches!(self.policy.load().stream(topic), StreamRule::Seal(_));
+        let by_keyring =
+            || self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        !self.is_keyring(topic) && (by_policy || by_keyring())
+    }
+
     /// What becomes of records that `who` writes to `topic`.
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
         if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
@@ -273,6 +281,9 @@ impl Keys {
         if !allowed && !known {
             return Err(Reason::NotWriter);
         }
+        if !known && !sealing.pace.allows(who.as_str(), topic, std::time::Instant::now()) {
+            return Err(Reason::Unavailable("too many new streams for this principal"));
+        }
         sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
     }
@@ -393,6 +404,11 @@ impl Keys {
             return Err(Reason::Unavailable(OLD_HEAD));
         }
         Ok(())
+    }
+
+    /// Why writers have to stop and readers should know: the keyring's head is old, or says something else.
+    pub fn head_trouble(&self) -> Option<Reason> {
+        self.sealing.as_ref().and_then(|sealing| self.check_head(sealing).err())
     }
 
     fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {

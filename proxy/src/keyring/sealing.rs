@@ -12,6 +12,7 @@ use barnabas_crypto::{ExpiringCache, IdentityId, KeyId, Session, SessionReader, 
 
 use super::custody::CustodyStore;
 use super::live::now;
+use super::pace::Pace;
 use super::producer::KeyringProducer;
 use crate::chain::refusal::Reason;
 use crate::steward::{Need, Steward};
@@ -24,6 +25,8 @@ pub struct Sealing {
     pub publisher: KeyringProducer,
     /// The keyring topic.
     pub topic: String,
+    /// How fast clients may have streams made.
+    pub pace: Pace,
     /// Who makes identities, streams and grants.
     pub steward: Arc<dyn Steward>,
     /// The longest use of one session key.

@@ -4,7 +4,7 @@
 //! another delegate was faster, the keyring is read again and the change decided again. What must never happen here:
 //! a change that was decided from an old keyring being written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -424,6 +424,7 @@ impl Delegate {
         publisher.take().await?;
         let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
         let mut decided: HashMap<&Need, Result<(), Reason>> = HashMap::new();
+        self.draw_for(&mut plan, batch).await;
         for Asked { need, .. } in batch {
             if !decided.contains_key(need) {
                 let decision = self.decide_need(&mut plan, need).await;
@@ -442,6 +443,23 @@ impl Delegate {
 }
 
 impl Delegate {
+    /// Clients that come together get their keys from the KMS together. Where that fails each is tried by itself.
+    async fn draw_for(&self, plan: &mut Plan<'_>, batch: &[Asked]) {
+        let new: HashSet<&Need> =
+            batch.iter().map(|asked| &asked.need).filter(|need| self.is_enrolment(need)).collect();
+        if new.len() > 1
+            && let Err(error) = plan.draw_identities(new.len(), KemSuite::XWing).await
+        {
+            tracing::debug!(event = "steward_keys_not_drawn", count = new.len(), %error);
+        }
+    }
+
+    /// Whether a need will be met by a new identity in custody.
+    fn is_enrolment(&self, need: &Need) -> bool {
+        let change = || self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), need));
+        !self.is_met(need) && matches!(change(), Ok(Change::Enroll { .. }))
+    }
+
     /// Decided from everything that was written until now: while a need waited its turn it may have been met, or the
     /// right that it asks for may have been taken away.
     async fn decide_need(&self, plan: &mut Plan<'_>, need: &Need) -> Result<(), Reason> {
