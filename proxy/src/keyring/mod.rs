@@ -8,14 +8,12 @@ mod producer;
 mod requests;
 mod sealed_topics;
 mod live;
-mod custody;
 mod client_sealed;
 mod access;
 mod sealing;
 mod keys;
 
 pub use access::{ReadAccess, WriteAccess};
-pub use custody::CustodyStore;
 pub use keys::Keys;
 pub use live::{LiveKeyring, now};
 pub use producer::{KeyValue, KeyringProducer};
