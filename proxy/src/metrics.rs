@@ -4,6 +4,7 @@
 
 mod latency;
 mod memory;
+mod systems;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
+use self::systems::SystemMetrics;
 use crate::frame::{Call, api};
 
 /// All metrics of one gateway process.
@@ -37,6 +39,7 @@ pub struct Metrics {
     pub keys: CacheMetrics,
     /// The keyring.
     pub keyring: KeyringMetrics,
+    systems: SystemMetrics,
 }
 
 impl Metrics {
@@ -87,6 +90,11 @@ impl Metrics {
     /// Counts a refused record or batch. `reason` must come from a closed set. Refusals are rare: this looks up a label.
     pub fn refused_record(&self, reason: &'static str) {
         self.records.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Whether a key management system answers. `name` is one of the configuration.
+    pub fn key_system(&self, name: &str, answers: bool) {
+        self.systems.set(name, answers);
     }
 
     /// Counts a connection that was ended, or never begun, for a reason of its own.
@@ -144,6 +152,7 @@ impl Default for Metrics {
             sessions: CacheMetrics::register(&mut registry, "sessions"),
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
+            systems: SystemMetrics::register(&mut registry),
             registry,
         }
     }

@@ -5,6 +5,8 @@
 
 mod keys;
 mod reload;
+mod systems;
+mod kms;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,14 +20,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
 pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
 use crate::connection::memory::Memory;
-use crate::keyring::{CustodyStore, Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
+use crate::custody::CustodyStore;
+use crate::keyring::{Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
@@ -68,6 +71,9 @@ pub enum Error {
     /// Nothing is configured to trust.
     #[error("steward.root_public_key is not configured; `barnabas init` prints it")]
     NoRootKey,
+    /// A command or a gateway needs keys, and the configuration has none.
+    #[error("keystore: is not configured; `barnabas init` makes one")]
+    NoKeystore,
     /// The keystore's passphrase cannot be read.
     #[error("keystore.unlock.passphrase: {0}")]
     Passphrase(#[source] io::Error),
@@ -94,6 +100,7 @@ pub struct Gateway {
     keys: Arc<Keys>,
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
+    custody: Option<Arc<CustodyStore>>,
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
@@ -155,8 +162,8 @@ impl Gateway {
             })?),
             None => None,
         };
-        let KeyParts { live, keys, keyring, delegate } = parts;
-        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, listeners, admin, draining })
+        let KeyParts { live, keys, keyring, delegate, custody } = parts;
+        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, custody, listeners, admin, draining })
     }
 
     /// One line for each address that clients can use.
@@ -203,6 +210,17 @@ impl Gateway {
             let metrics = self.metrics.clone();
             background.spawn(measure_lag(keyring.topic.clone(), keyring.live.clone(), metrics));
         }
+        if let Some(custody) = &self.custody {
+            background.spawn(systems::renew_custody(self.keys.clone()));
+            if !self.config.kms.is_empty() {
+                let watch = systems::Watch {
+                    systems: custody.systems().clone(),
+                    metrics: self.metrics.clone(),
+                    outage_grace: self.config.custody.outage_grace,
+                };
+                background.spawn(watch.run(self.readiness.condition("kms")));
+            }
+        }
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
             if let Some(keyring) = &self.keyring {
@@ -240,27 +258,29 @@ struct KeyParts {
     keys: Arc<Keys>,
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
+    custody: Option<Arc<CustodyStore>>,
 }
 
 impl KeyParts {
     async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
         // Without a keystore nothing can be sealed, and the configuration has said that nothing is to be.
-        let Some(keystore) = &config.keystore else {
+        if config.keystore.is_none() {
             let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
             let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), None, metrics));
-            return Ok(Self { live, keys, keyring: None, delegate: None });
-        };
-        let settings = keystore.clone();
-        let keystore_open = tokio::task::spawn_blocking(move || open_keystore(&settings)).await;
-        let kms = keystore_open.map_err(|_| Error::Stopped)??;
+            return Ok(Self { live, keys, keyring: None, delegate: None, custody: None });
+        }
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open_custody(&settings)).await;
+        let systems = opened.map_err(|_| Error::Stopped)??;
+        let custody = Arc::new(CustodyStore::new(systems.clone(), config.custody.terms(), metrics.keys.clone()));
         let keyring = OpenKeyring::open(config, metrics.clone()).await?;
         // What a broker could withhold from a gateway that has just started.
-        let reminder = Reminder::new(kms.clone());
+        let reminder = Reminder::new(systems.local().clone());
         reminder.topics().into_iter().for_each(|topic| keyring.live.remember_sealed(topic));
         let delegate = match config.steward.run {
             StewardRun::Embedded => {
                 keyring.caught_up(CATCH_UP_LIMIT).await?;
-                Some(keyring.delegate(config, &kms).await?)
+                Some(keyring.delegate(config, &systems).await?)
             }
             StewardRun::Off => None,
         };
@@ -271,7 +291,7 @@ impl KeyParts {
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let sealing = Sealing {
-            custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
+            custody: custody.clone(),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
             pace: Pace::default(),
@@ -285,7 +305,7 @@ impl KeyParts {
         };
         let live = keyring.live.clone();
         let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), Some(sealing), metrics));
-        Ok(Self { live, keys, keyring: Some(keyring), delegate })
+        Ok(Self { live, keys, keyring: Some(keyring), delegate, custody: Some(custody) })
     }
 }
 

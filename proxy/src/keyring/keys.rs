@@ -381,6 +381,8 @@ impl Keys {
         if self.live.wait_for(ANNOUNCEMENT_WAIT, accepted).await.is_none() {
             return Err(Reason::Unavailable("the announcement of the session was not accepted"));
         }
+        // The KMS may have said no meanwhile, and what it says ends the sessions that there are.
+        sealing.custody.secret(identity).await?;
         let session = pending.acknowledged();
         tracing::info!(
             event = "session_announced",
@@ -443,6 +445,22 @@ impl Keys {
             self.live.bump();
         }
         self.tell_time(at);
+    }
+
+    /// Has the KMS asked again about the clients in custody, and ends what those have that it says no about. Called every
+    /// second; takes as long as the KMS does.
+    pub async fn renew_custody(&self) {
+        let Some(sealing) = &self.sealing else { return };
+        let find = |id| self.live.read(|keyring| keyring.identity(id).cloned());
+        let gone = sealing.custody.refresh(find).await;
+        if gone.is_empty() {
+            return;
+        }
+        let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|(identity, _), _| !gone.contains(identity));
+        drop(readers);
+        sealing.sessions.retire(&gone);
+        self.live.bump();
     }
 
     /// Grants begin and end by the clock, which no record of the keyring announces: connections decide anew then too.

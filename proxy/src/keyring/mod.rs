@@ -8,7 +8,6 @@ mod producer;
 mod requests;
 mod sealed_topics;
 mod live;
-mod custody;
 mod client_sealed;
 mod access;
 mod sealing;
@@ -17,7 +16,6 @@ mod keys;
 mod lag;
 
 pub use access::{ReadAccess, WriteAccess};
-pub use custody::CustodyStore;
 pub use keys::Keys;
 pub use lag::measure_lag;
 pub use live::{LiveKeyring, now};

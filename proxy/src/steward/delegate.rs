@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use barnabas_crypto::{Custody, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite};
+use barnabas_crypto::{EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Mutex, Notify};
 
@@ -20,6 +20,7 @@ use super::reminder::Reminder;
 use super::{Answer, Need, Steward};
 use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
+use crate::custody::KeySystems;
 use crate::keyring::{KeyringTopic, LiveKeyring, now};
 
 /// How a delegate works.
@@ -80,6 +81,13 @@ pub enum Change {
         /// Of whom.
         identities: Vec<IdentityId>,
     },
+    /// Seeds in custody are hidden anew: by the newest version of their key, or by another system.
+    Rewrap {
+        /// Which.
+        seeds: Vec<Seed>,
+        /// The system that hides them from now on.
+        system: String,
+    },
     /// The end of grants that the policy does not give any more.
     Withdraw {
         /// Their places, by stream.
@@ -101,6 +109,15 @@ pub enum Change {
     Routine,
 }
 
+/// A seed in custody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// Of a client's identity.
+    Identity(IdentityId),
+    /// Of an epoch.
+    Epoch(StreamId, EpochNumber),
+}
+
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -116,7 +133,7 @@ pub enum ChangeError {
 pub struct Delegate {
     settings: DelegateSettings,
     live: Arc<LiveKeyring>,
-    kms: Arc<dyn Custody>,
+    kms: Arc<KeySystems>,
     reminder: Reminder,
     key: SigningKey,
     policy: ArcSwap<Policy>,
@@ -139,7 +156,7 @@ impl Delegate {
         settings: DelegateSettings,
         live: Arc<LiveKeyring>,
         topic: Arc<KeyringTopic>,
-        kms: Arc<dyn Custody>,
+        kms: Arc<KeySystems>,
         key: SigningKey,
         policy: Policy,
     ) -> Self {
@@ -147,7 +164,7 @@ impl Delegate {
         Self {
             settings,
             live,
-            reminder: Reminder::new(kms.clone()),
+            reminder: Reminder::new(kms.local().clone()),
             kms,
             key,
             policy: ArcSwap::from_pointee(policy),
@@ -216,6 +233,7 @@ impl Delegate {
                 }
             }
             Change::RevokeAll { identities } => self.revoke_all(plan, identities).await,
+            Change::Rewrap { seeds, system } => plan.rewrap(seeds, system).await,
             Change::Withdraw { grants } => {
                 for (stream, grants) in grants {
                     plan.withdraw(*stream, grants, &self.terms_of(*stream)).await?;

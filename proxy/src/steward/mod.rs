@@ -7,6 +7,7 @@
 
 mod mandate;
 mod plan;
+mod rewrap;
 mod publish;
 mod reminder;
 mod delegate;
@@ -20,7 +21,7 @@ use barnabas_crypto::{IdentityId, Right, StreamId};
 use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
-pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
+pub use delegate::{Change, ChangeError, Delegate, DelegateSettings, Seed};
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
 pub use reminder::Reminder;

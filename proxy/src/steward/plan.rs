@@ -12,6 +12,7 @@ use barnabas_crypto::{
     SigningKey, Slot, Stream, StreamFloor, StreamId, UnixMillis, WrappedSeed,
 };
 
+use crate::custody::KeySystems;
 use crate::keyring::{LiveKeyring, now};
 
 /// Why something cannot be planned.
@@ -41,8 +42,8 @@ pub struct GrantRange {
 
 /// Makes objects for one change. What it has made already counts for what it makes next.
 pub struct Plan<'a> {
-    live: &'a LiveKeyring,
-    kms: &'a dyn Custody,
+    pub(super) live: &'a LiveKeyring,
+    pub(super) kms: &'a KeySystems,
     key: &'a SigningKey,
     made: Vec<SignedObject>,
     /// Epochs that were unwrapped for this plan: a thousand readers of one stream ask the KMS once.
@@ -53,7 +54,7 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// An empty plan.
-    pub fn new(live: &'a LiveKeyring, kms: &'a dyn Custody, key: &'a SigningKey) -> Self {
+    pub fn new(live: &'a LiveKeyring, kms: &'a KeySystems, key: &'a SigningKey) -> Self {
         Self { live, kms, key, made: Vec::new(), opened: HashMap::new(), drawn: Vec::new() }
     }
 
@@ -163,7 +164,7 @@ impl<'a> Plan<'a> {
     ) -> Result<EpochNumber, PlanError> {
         let (number, readers) = self.live.read(|keyring| next_epoch(keyring, stream, ended, &self.made))?;
         let secret = EpochSecret::draw(terms.kem)?;
-        let key = format!("stream-{stream}");
+        let key = self.kms.new_key(&format!("stream-{stream}"));
         self.kms.ensure_key(&key).await?;
         let blob = self.kms.wrap(&key, secret.seed(), &CustodyContext::EpochSeed(stream, number)).await?;
         let at = now();
@@ -357,7 +358,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn sign(&mut self, body: Body) -> Result<(), PlanError> {
+    pub(super) fn sign(&mut self, body: Body) -> Result<(), PlanError> {
         let slot = body.slot();
         let known = self.live.read(|keyring| keyring.next_version(slot));
         let made =
