@@ -69,7 +69,7 @@ impl Desk {
             Ok((keyring, delegate))
         });
         let (keyring, delegate) = opened.map_err(serve::failure)?;
-        let custody = CustodyStore::new(kms, keystore.max_custody_age, Metrics::default().keys);
+        let custody = CustodyStore::new(kms, config.custody.max_age, Metrics::default().keys);
         let keyring = Some(keyring);
         Ok(Self { config, delegate: Some(delegate), custody: Some(custody), keyring, runtime: Some(runtime) })
     }
@@ -79,7 +79,7 @@ impl Desk {
         let keystore = config.keystore.clone().ok_or_else(no_keystore)?;
         let kms = open_keystore(&keystore).map_err(serve::failure)?;
         let mut desk = Self::to_read(config)?;
-        desk.custody = Some(CustodyStore::new(kms, keystore.max_custody_age, Metrics::default().keys));
+        desk.custody = Some(CustodyStore::new(kms, desk.config.custody.max_age, Metrics::default().keys));
         Ok(desk)
     }
 

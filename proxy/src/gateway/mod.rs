@@ -4,6 +4,7 @@
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
 mod keys;
+mod kms;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+pub use kms::adapter;
 pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
@@ -58,6 +60,14 @@ pub enum Error {
     /// The keystore.
     #[error("keystore: {0}")]
     Keystore(#[from] barnabas_kms::Error),
+    /// The adapter to a KMS.
+    #[error("kms {name}: {source}")]
+    Kms {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        source: barnabas_kms::Error,
+    },
     /// The history of the keyring was not read in time.
     #[error("the keyring topic was not read to its end within {0:?}; is the cluster reachable?")]
     KeyringUnread(Duration),
@@ -258,7 +268,7 @@ impl KeyParts {
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let sealing = Sealing {
-            custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
+            custody: CustodyStore::new(kms, config.custody.max_age, metrics.keys.clone()),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
             steward,

@@ -1,7 +1,7 @@
 //! The secrets of clients whose identity is in the gateway's custody.
 //!
 //! Arrives: an identity object with its seed wrapped by the KMS. Leaves: the identity's secret half, shared while it
-//! is used. Secrets expire (`keystore.max_custody_age`) and are then unwrapped anew, so that a key which the KMS has
+//! is used. Secrets expire (`custody.max_age`) and are then unwrapped anew, so that a key which the KMS has
 //! disabled stops its client; a KMS that does not answer is survived for [`OUTAGE_GRACE`]. What must never happen
 //! here: one client's secret given to another.
 
