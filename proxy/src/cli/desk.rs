@@ -69,17 +69,16 @@ impl Desk {
             Ok((keyring, delegate))
         });
         let (keyring, delegate) = opened.map_err(serve::failure)?;
-        let custody = CustodyStore::new(systems, config.custody.terms(), Metrics::default().keys);
+        let custody = CustodyStore::new(systems, (&config.custody).into(), Metrics::default().keys);
         let keyring = Some(keyring);
         Ok(Self { config, delegate: Some(delegate), custody: Some(custody), keyring, runtime: Some(runtime) })
     }
 
     /// Opens the keyring to look at it, and the keystore to open records with clients' keys.
     pub(super) fn with_custody(config: Config) -> Result<Self, Failure> {
-        let terms = config.custody.terms();
         let mut desk = Self::to_read(config)?;
         let systems = desk.wait(async { open_custody(&desk.config) })?.map_err(serve::failure)?;
-        desk.custody = Some(CustodyStore::new(systems, terms, Metrics::default().keys));
+        desk.custody = Some(CustodyStore::new(systems, (&desk.config.custody).into(), Metrics::default().keys));
         Ok(desk)
     }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::KeySystems;
 use crate::chain::refusal::Reason;
+use crate::config::CustodySettings;
 use crate::metrics::CacheMetrics;
 
 /// How long a secret is used.
@@ -26,6 +27,12 @@ pub struct Terms {
     pub max_age: Duration,
     /// How much longer a KMS that does not answer is survived.
     pub outage_grace: Duration,
+}
+
+impl From<&CustodySettings> for Terms {
+    fn from(settings: &CustodySettings) -> Self {
+        Self { max_age: settings.max_age, outage_grace: settings.outage_grace }
+    }
 }
 
 /// Unwrapped identities, bounded and expiring.

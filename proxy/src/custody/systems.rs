@@ -112,6 +112,23 @@ impl Custody for KeySystems {
         })
     }
 
+    fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move {
+            let mut by_system: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for full in keys {
+                let (name, key) = self.parts(full);
+                self.at(full)?;
+                by_system.entry(name).or_default().push(key.to_owned());
+            }
+            for (name, keys) in by_system {
+                if let Some(system) = self.system(name) {
+                    system.ensure_keys(&keys).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn wrap<'a>(
         &'a self,
         key: &'a str,

@@ -91,7 +91,7 @@ impl OpenKeyring {
 /// Opens the keystore of a configuration and prepares its key management systems, none of which is asked yet. Blocks.
 pub fn open_custody(config: &Config) -> Result<Arc<KeySystems>, Error> {
     let keystore = open_keystore(config.keystore.as_ref().ok_or(Error::NoKeystore)?)?;
-    let adapter = |system: &config::KmsSystem| Ok((system.name.clone(), super::kms::adapter(system)?));
+    let adapter = |system: &config::KmsSystem| Ok((system.name.clone(), super::adapter(system)?));
     let others = config.kms.iter().map(adapter).collect::<Result<Vec<_>, Error>>()?;
     Ok(Arc::new(KeySystems::new(keystore, others, config.custody.kms.clone())))
 }

@@ -4,9 +4,9 @@
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
 mod keys;
+mod kms;
 mod reload;
 mod systems;
-mod kms;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
+pub use kms::adapter;
 pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
@@ -62,6 +63,14 @@ pub enum Error {
     /// The keystore.
     #[error("keystore: {0}")]
     Keystore(#[from] barnabas_kms::Error),
+    /// The adapter to a KMS.
+    #[error("kms {name}: {source}")]
+    Kms {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        source: barnabas_kms::Error,
+    },
     /// The history of the keyring was not read in time.
     #[error("the keyring topic was not read to its end within {0:?}; is the cluster reachable?")]
     KeyringUnread(Duration),
@@ -272,7 +281,7 @@ impl KeyParts {
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_custody(&settings)).await;
         let systems = opened.map_err(|_| Error::Stopped)??;
-        let custody = Arc::new(CustodyStore::new(systems.clone(), config.custody.terms(), metrics.keys.clone()));
+        let custody = Arc::new(CustodyStore::new(systems.clone(), (&config.custody).into(), metrics.keys.clone()));
         let keyring = OpenKeyring::open(config, metrics.clone()).await?;
         // What a broker could withhold from a gateway that has just started.
         let reminder = Reminder::new(systems.local().clone());

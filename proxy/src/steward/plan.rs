@@ -78,7 +78,7 @@ impl<'a> Plan<'a> {
     pub async fn draw_identities(&mut self, count: usize, kem: KemSuite) -> Result<(), PlanError> {
         let draw = |_| {
             let secret = IdentitySecret::draw(kem)?;
-            let key = key_of_client(&secret);
+            let key = self.kms.new_key(&key_of_client(&secret));
             Ok((kem, secret, key))
         };
         let drawn: Vec<(KemSuite, IdentitySecret, String)> =
@@ -98,7 +98,7 @@ impl<'a> Plan<'a> {
             Some((suite, secret, key)) if suite == kem => (secret, key),
             _ => {
                 let secret = IdentitySecret::draw(kem)?;
-                let key = key_of_client(&secret);
+                let key = self.kms.new_key(&key_of_client(&secret));
                 self.kms.ensure_key(&key).await?;
                 (secret, key)
             }

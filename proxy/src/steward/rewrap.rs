@@ -4,7 +4,9 @@
 //! halves, ids and times are what they were: clients notice nothing. What must never happen here: a seed hidden for
 //! something else than it is the seed of, or lost: the new object is published only when both calls have succeeded.
 
-use barnabas_crypto::{Body, Custodian, Custody, CustodyContext, Epoch, EpochNumber, Identity, IdentityId, StreamId, WrappedSeed};
+use barnabas_crypto::{
+    Body, Custodian, Custody, CustodyContext, Epoch, EpochNumber, Identity, IdentityId, StreamId, WrappedSeed,
+};
 
 use super::delegate::Seed;
 use super::plan::{Plan, PlanError};

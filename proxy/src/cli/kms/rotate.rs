@@ -42,7 +42,8 @@ pub(super) fn run(args: RotateArgs) -> Result<(), Failure> {
         let chosen = systems.chosen();
         desk::warn(&format!("new secrets still go to `{chosen}`: write `custody: {{ kms: {to} }}`"));
     }
-    let due = desk.wait(due(&desk.read(hidden)?, &systems, &to, args.all))??;
+    let all = desk.read(hidden)?;
+    let due = desk.wait(due(&all, &systems, &to, args.all))??;
     if args.dry_run {
         for hidden in &due {
             println!("{} {} is under {}", hidden.kind, hidden.of, hidden.wrapped.key);
@@ -55,7 +56,8 @@ pub(super) fn run(args: RotateArgs) -> Result<(), Failure> {
     for (done, some) in due.chunks(AT_ONCE).enumerate() {
         progress.at(format!("{} of {}", done * AT_ONCE, due.len()));
         let seeds = some.iter().map(|hidden| hidden.seed).collect();
-        desk.make(&Change::Rewrap { seeds, system: to.clone() }).map_err(|failure| resumable(failure, done * AT_ONCE))?;
+        desk.make(&Change::Rewrap { seeds, system: to.clone() })
+            .map_err(|failure| resumable(failure, done * AT_ONCE))?;
     }
     drop(progress);
     println!("{} hidden anew in `{to}`", due.len());
