@@ -131,6 +131,16 @@ impl Keyring {
         body_at!(self, Announcement, ObjectId::from_bytes(*key_id.as_bytes()))
     }
 
+    /// Why an announcement was taken out, in the steward's words: none for one that counts, or that never came.
+    #[must_use]
+    pub fn removed_announcement(&self, key_id: KeyId) -> Option<&str> {
+        let slot = Slot { kind: Kind::Announcement, id: ObjectId::from_bytes(*key_id.as_bytes()) };
+        match self.entry(slot)?.body() {
+            Body::Removal(removal) => Some(&removal.reason),
+            _ => None,
+        }
+    }
+
     /// All announcements.
     pub fn announcements(&self) -> impl Iterator<Item = &Announcement> {
         bodies_of!(self, Announcement)

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use barnabas_crypto::{Custody, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite};
+use barnabas_crypto::{
+    Custody, EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite,
+};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Mutex, Notify};
 
@@ -88,6 +90,13 @@ pub enum Change {
     Rotate {
         /// Of which stream.
         stream: StreamId,
+    },
+    /// The end of an epoch's seed.
+    Destroy {
+        /// Of which stream.
+        stream: StreamId,
+        /// Which epoch.
+        epoch: EpochNumber,
     },
     /// An object counts no more.
     Remove {
@@ -218,6 +227,7 @@ impl Delegate {
                 Ok(())
             }
             Change::Rotate { stream } => plan.epoch(*stream, &self.terms_of(*stream)).await.map(|_| ()),
+            Change::Destroy { stream, epoch } => plan.destroy(*stream, *epoch).await,
             Change::Remove { target, reason } => plan.remove(*target, reason),
             Change::Routine => self.routine(plan).await,
         }

@@ -7,6 +7,7 @@
 
 mod mandate;
 mod plan;
+mod destroy;
 mod publish;
 mod delegate;
 mod request;
@@ -20,6 +21,7 @@ use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
+pub use destroy::Destruction;
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
 pub use request::{Asker, answer_requests};

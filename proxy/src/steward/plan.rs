@@ -41,7 +41,7 @@ pub struct GrantRange {
 
 /// Makes objects for one change. What it has made already counts for what it makes next.
 pub struct Plan<'a> {
-    live: &'a LiveKeyring,
+    pub(super) live: &'a LiveKeyring,
     kms: &'a dyn Custody,
     key: &'a SigningKey,
     made: Vec<SignedObject>,
@@ -313,7 +313,7 @@ impl<'a> Plan<'a> {
         self.sign(Body::Removal(barnabas_crypto::Removal { target, reason: reason.to_owned() }))
     }
 
-    async fn epoch_secret(&mut self, epoch: &Epoch) -> Result<Option<Arc<EpochSecret>>, PlanError> {
+    pub(super) async fn epoch_secret(&mut self, epoch: &Epoch) -> Result<Option<Arc<EpochSecret>>, PlanError> {
         let Some(wrapped) = &epoch.custody else { return Ok(None) };
         if let Some(known) = self.opened.get(&(epoch.stream, epoch.number)) {
             return Ok(Some(known.clone()));
@@ -333,7 +333,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn sign(&mut self, body: Body) -> Result<(), PlanError> {
+    pub(super) fn sign(&mut self, body: Body) -> Result<(), PlanError> {
         let slot = body.slot();
         let known = self.live.read(|keyring| keyring.next_version(slot));
         let made =
