@@ -21,6 +21,16 @@ pub trait Custody: Send + Sync {
     /// Makes sure that the named key exists. A key that exists already is left as it is.
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()>;
 
+    /// Makes sure that all of the named keys exist. One by one, unless the KMS can do better.
+    fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move {
+            for key in keys {
+                self.ensure_key(key).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Hides a secret under the named key, bound to the context.
     fn wrap<'a>(
         &'a self,
@@ -53,6 +63,17 @@ pub trait Custody: Send + Sync {
     fn current_version<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, Option<String>> {
         let _ = key;
         Box::pin(async { Ok(None) })
+    }
+
+    /// Keeps short texts that are no secrets, where no broker can take them away: which topics were sealed. What is kept
+    /// already stays as it is. A backend that can keep nothing does nothing.
+    fn remember<'a>(&'a self, _texts: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What `remember` has kept; the backend's other names may be among it.
+    fn remembered(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -6,6 +6,7 @@
 //! body, signature 64. Nothing may follow.
 
 use core::fmt;
+use std::sync::OnceLock;
 
 use crate::announcement::Announcement;
 use crate::epoch::Epoch;
@@ -15,7 +16,7 @@ use crate::identity::Identity;
 use crate::signing::{SigningKey, VerifyingKey};
 use crate::steward::Delegate;
 use crate::stream::{Stream, StreamFloor};
-use crate::wire::{Put, Take, short_digest};
+use crate::wire::{Put, Take, sha256, short_digest};
 use crate::{EpochNumber, Error, ObjectId, SignerId, StreamId, UnixMillis};
 
 /// A keyring object without its signature.
@@ -67,6 +68,8 @@ pub struct SignedObject {
     object: Object,
     signer: SignerId,
     wire: Vec<u8>,
+    /// See [`Self::digest`].
+    digest: OnceLock<[u8; 32]>,
 }
 
 impl SignedObject {
@@ -100,7 +103,12 @@ impl SignedObject {
         if body.object_id() != id {
             return Err(Error::Malformed("the object's id does not follow from its body"));
         }
-        Ok(Self { object: Object { version, issued_at, not_after, body }, signer, wire: wire.to_vec() })
+        Ok(Self {
+            object: Object { version, issued_at, not_after, body },
+            signer,
+            wire: wire.to_vec(),
+            digest: OnceLock::new(),
+        })
     }
 
     /// Checks the signature.
@@ -113,6 +121,11 @@ impl SignedObject {
         }
         let (message, signature) = self.wire.split_last_chunk::<SIGNATURE_LEN>().ok_or(Error::Signature)?;
         key.verify(SIGNATURE_LABEL, message, signature)
+    }
+
+    /// SHA-256 of the object's bytes, made once: every head is about all of them.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        self.digest.get_or_init(|| sha256(&[&self.wire]))
     }
 
     /// The object.

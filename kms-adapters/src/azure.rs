@@ -245,7 +245,8 @@ impl Azure {
     }
 
     async fn read(&self, key: &str) -> Result<KeyBundle, Error> {
-        let path = format!("/keys/{}?{API}", self.name(key)?);
+        // The slash before no version is how Microsoft's own clients ask for the current one.
+        let path = format!("/keys/{}/?{API}", self.name(key)?);
         let response = self.call(key, Method::GET, &path, b"").await?;
         if response.status != 200 {
             return Err(refused(&response, key, None).into());

@@ -36,7 +36,8 @@ pub struct GuardSettings {
 impl Default for GuardSettings {
     fn default() -> Self {
         Self {
-            attempt_timeout: Duration::from_secs(10),
+            // Above an adapter's own limit for a request (10 s): its error says more than ours.
+            attempt_timeout: Duration::from_secs(12),
             // Below the 30 s after which Kafka's clients give a request up.
             total_timeout: Duration::from_secs(20),
             concurrency: 16,

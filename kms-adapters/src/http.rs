@@ -2,8 +2,9 @@
 //!
 //! Arrives: a request with a bounded body. Leaves: the status, the headers and the bounded body of the answer, or an
 //! [`HttpError`] that knows its cause. It follows no redirect, speaks plaintext only where the settings say so and the
-//! address really is on this machine or link, never waits without a bound, and wipes bodies. It does not judge a status
-//! and does not retry, save for one case: a kept connection that the server had closed in the meantime.
+//! address really is on this machine or link, never waits without a bound, and wipes bodies (what HTTP and TLS keep
+//! in their own buffers is out of its reach). It does not judge a status and does not retry, save for one case: a kept
+//! connection that the server had closed in the meantime.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -188,17 +189,19 @@ impl Client {
 
     async fn open(&self) -> Result<Sender, HttpError> {
         let unreachable = |e: io::Error| self.failed(Failure::of_connecting(&e));
-        let addresses = lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await.map_err(unreachable)?;
-        let mut last = Failure::Connect("the name has no address".into());
+        let found = lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await.map_err(unreachable)?;
+        let (addresses, barred): (Vec<_>, Vec<_>) =
+            found.take(MOST_ADDRESSES).partition(|address| self.may_speak_to(*address));
+        let none = Failure::Connect("the name has no address".into());
+        let mut last = if barred.is_empty() { none } else { Failure::Plaintext };
+        // An address that swallows packets must leave time for the others.
+        let share = self.settings.connect_timeout / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         for address in addresses {
-            if !self.may_speak_to(address) {
-                last = Failure::Plaintext;
-                continue;
-            }
-            match self.open_to(address).await {
-                Ok(sender) => return Ok(sender),
-                Err(failure) => last = failure,
-            }
+            last = match timeout(share, self.open_to(address)).await {
+                Ok(Ok(sender)) => return Ok(sender),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Slow(share),
+            };
         }
         Err(self.failed(last))
     }
@@ -453,6 +456,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE: usize = 1024 * 1024;
 const USUAL_RESPONSE: usize = 4096;
 const MOST_HEADERS: usize = 100;
+/// Of those that a name has.
+const MOST_ADDRESSES: usize = 4;
 /// Calls are few and short.
 const MOST_IDLE: usize = 8;
 /// Below what services and load balancers close at (60 s and more).

@@ -5,6 +5,7 @@
 //! what leaves is what was wrapped by it before. `X::new(settings)` never touches the network; a call does.
 
 mod error;
+#[allow(dead_code, reason = "each vendor uses another part of it")]
 mod secret;
 
 // what stands before every adapter

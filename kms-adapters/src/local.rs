@@ -160,20 +160,24 @@ impl LocalKeystore {
         if is_known { Ok(()) } else { self.reload() }
     }
 
-    fn ensure_kek(&self, name: &str) -> Result<(), Error> {
-        check_name(name)?;
-        if self.document().entries.contains_key(name) {
+    /// All that are missing in one change: the file is written once, however many they are.
+    fn ensure_keks(&self, names: &[&str]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| check_name(name))?;
+        let is_missing = |document: &Document, name: &str| !document.entries.contains_key(name);
+        let Some(first) = names.iter().find(|name| is_missing(&self.document(), name)) else {
             return Ok(());
-        }
+        };
         self.change(
             |keystore, document| {
-                if !document.entries.contains_key(name) {
-                    let key = Secret::draw().map_err(|_| Error::Entropy)?;
-                    document.entries.insert(name.to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                for name in names {
+                    if is_missing(document, name) {
+                        let key = Secret::draw().map_err(|_| Error::Entropy)?;
+                        document.entries.insert((*name).to_owned(), keystore.seal_entry(name, EntryKind::Kek, &key)?);
+                    }
                 }
                 Ok(())
             },
-            name,
+            first,
         )
     }
 
@@ -229,7 +233,14 @@ impl Custody for LocalKeystore {
     }
 
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
-        Box::pin(async move { Ok(self.ensure_kek(key)?) })
+        Box::pin(async move { Ok(self.ensure_keks(&[key])?) })
+    }
+
+    fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
+        Box::pin(async move {
+            let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+            Ok(self.ensure_keks(&names)?)
+        })
     }
 
     fn wrap<'a>(
@@ -258,6 +269,15 @@ impl Custody for LocalKeystore {
             let secret = sealed.and_then(|sealed| open(&kek, &context.associated_data(), sealed));
             Ok(secret.ok_or_else(|| Error::Wrapped(key.to_owned()))?)
         })
+    }
+
+    /// Entries whose names are the texts; their keys are never used.
+    fn remember<'a>(&'a self, texts: &'a [String]) -> CustodyFuture<'a, ()> {
+        self.ensure_keys(texts)
+    }
+
+    fn remembered(&self) -> Vec<String> {
+        self.document().entries.keys().cloned().collect()
     }
 }
 

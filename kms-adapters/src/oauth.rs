@@ -21,11 +21,11 @@ use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use crate::http::{Client, HttpSettings, Request, Response};
-use crate::{Error, SecretText, VendorError};
+use crate::{Error, SecretSource, SecretText, VendorError};
 
 /// The token that all calls of an adapter share.
 #[derive(Default)]
@@ -36,6 +36,26 @@ struct Kept {
     token: Option<Arc<Token>>,
     /// A renewal failed: the next is not tried before.
     pause_until: Option<Instant>,
+    /// When and how the last request failed, for those who waited for it.
+    failure: Option<(Instant, VendorError)>,
+}
+
+impl Kept {
+    fn replaced(&mut self, fetched: Result<Token, Error>) -> Result<Arc<Token>, Error> {
+        match fetched {
+            Ok(token) => {
+                let token = Arc::new(token);
+                *self = Self { token: Some(Arc::clone(&token)), ..Self::default() };
+                Ok(token)
+            }
+            Err(error) => {
+                if let Error::Vendor(failure) = &error {
+                    self.failure = Some((Instant::now(), VendorError::clone(failure)));
+                }
+                Err(error)
+            }
+        }
+    }
 }
 
 impl TokenCache {
@@ -44,6 +64,7 @@ impl TokenCache {
     /// # Errors
     /// Those of `fetch`, when no token is good any more.
     pub(crate) async fn current(&self, fetch: impl Future<Output = Result<Token, Error>>) -> Result<Arc<Token>, Error> {
+        let began = Instant::now();
         let mut kept = self.0.lock().await;
         let now = Instant::now();
         let good = kept.token.clone().filter(|token| now < token.ends);
@@ -52,17 +73,22 @@ impl TokenCache {
         {
             return Ok(Arc::clone(token));
         }
-        match (fetch.await, good) {
-            (Ok(token), _) => {
-                let token = Arc::new(token);
-                *kept = Kept { token: Some(Arc::clone(&token)), pause_until: None };
-                Ok(token)
-            }
-            (Err(_), Some(token)) => {
+        if let (Some((failed, failure)), None) = (&kept.failure, &good)
+            && began < *failed
+        {
+            // It failed while we waited for it: asking again at once would only make a queue of failures.
+            return Err(failure.clone().into());
+        }
+        let Some(token) = good else {
+            return kept.replaced(fetch.await);
+        };
+        // Nobody waits long for what is not needed yet.
+        match timeout(RENEWAL_PATIENCE, fetch).await {
+            Ok(Ok(fresh)) => kept.replaced(Ok(fresh)),
+            Ok(Err(_)) | Err(_) => {
                 kept.pause_until = Some(Instant::now() + RENEWAL_PAUSE);
                 Ok(token)
             }
-            (Err(error), None) => Err(error),
         }
     }
 
@@ -125,7 +151,16 @@ pub(crate) fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
     .ok_or_else(|| de::Error::custom("not a number"))
 }
 
-/// A client for a whole URL that a credential names, under the same rules as the service itself; and the URL's path.
+/// [`client_of`] for a URL that a credential names: that it cannot be spoken to is the credential's fault.
+///
+/// # Errors
+/// `Credential`.
+pub(crate) fn client_named_in(place: &SecretSource, url: &str, http: &HttpSettings) -> Result<(Client, String), Error> {
+    let what = "names an address that may not be spoken to";
+    client_of(url, http).map_err(|_| Error::Credential { place: place.place(), what })
+}
+
+/// A client for a whole URL, under the same rules as the service itself; and the URL's path.
 ///
 /// # Errors
 /// `Setting`, when the URL may not be spoken to.
@@ -281,6 +316,8 @@ const TOKEN_REMEDY: &str = "see that the gateway's credential is current and tha
 const STALE_BEFORE_END: Duration = Duration::from_secs(300);
 /// While a good token is left, a token endpoint that failed is asked no sooner.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(15);
+/// Token endpoints answer in a fraction of it, or later.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Beyond what any vendor gives; bounds what a strange answer can make us believe.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 const JWT_LENGTH: usize = 2048;

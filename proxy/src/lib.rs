@@ -12,6 +12,7 @@ pub mod router;
 pub mod chain;
 pub mod upstream;
 pub mod keyring;
+pub mod custody;
 pub mod steward;
 pub mod metrics;
 pub mod admin;

@@ -150,7 +150,7 @@ async fn connection(
             tracing::debug!(event = "connection_ended", %peer, %principal, %error);
         }
         Err(error) => {
-            metrics.connection_refused(ConnectionRefusal::Protocol);
+            metrics.connection_refused(error.refusal());
             tracing::warn!(event = "connection_refused", %peer, %principal, %error);
         }
     }

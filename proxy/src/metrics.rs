@@ -3,6 +3,8 @@
 //! was looked up before: no lock and no label look-up on the data path; nothing at all is counted for each record.
 
 mod latency;
+mod memory;
+mod systems;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::latency::Latency;
+pub use self::memory::MemoryMetrics;
+use self::systems::SystemMetrics;
 use crate::frame::{Call, api};
 
 /// All metrics of one gateway process.
@@ -27,12 +31,15 @@ pub struct Metrics {
     response_added: PerClass,
     request_duration: PerClass,
     records: Records,
+    /// What large frames hold.
+    pub memory: MemoryMetrics,
     /// The cache of opened and own sessions.
     pub sessions: CacheMetrics,
     /// The cache of unwrapped custody keys.
     pub keys: CacheMetrics,
     /// The keyring.
     pub keyring: KeyringMetrics,
+    systems: SystemMetrics,
 }
 
 impl Metrics {
@@ -72,8 +79,10 @@ impl Metrics {
         self.records.sealed_bytes.inc_by(bytes);
     }
 
-    /// Counts the records of a batch that were opened, and the bytes of their values after.
-    pub fn opened(&self, records: u64, bytes: u64) {
+    /// Counts the records of a batch that were opened, the bytes of their values after, and the numbers that were missing
+    /// before them in the order of their writers.
+    pub fn opened(&self, records: u64, bytes: u64, holes: u64) {
+        self.records.holes.inc_by(holes);
         self.records.opened.inc_by(records);
         self.records.opened_bytes.inc_by(bytes);
     }
@@ -81,6 +90,11 @@ impl Metrics {
     /// Counts a refused record or batch. `reason` must come from a closed set. Refusals are rare: this looks up a label.
     pub fn refused_record(&self, reason: &'static str) {
         self.records.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Whether a key management system answers. `name` is one of the configuration.
+    pub fn key_system(&self, name: &str, answers: bool) {
+        self.systems.set(name, answers);
     }
 
     /// Counts a connection that was ended, or never begun, for a reason of its own.
@@ -134,9 +148,11 @@ impl Default for Metrics {
             response_added,
             request_duration,
             records: Records::register(&mut registry),
+            memory: MemoryMetrics::register(&mut registry),
             sessions: CacheMetrics::register(&mut registry, "sessions"),
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
+            systems: SystemMetrics::register(&mut registry),
             registry,
         }
     }
@@ -155,6 +171,10 @@ pub enum ConnectionRefusal {
     Protocol,
     /// A certificate that was accepted and is so no longer.
     Revoked,
+    /// A broker that did not answer within `limits.answer_timeout`.
+    Silent,
+    /// `limits.max_memory_bytes`, `limits.max_connection_bytes`.
+    Memory,
 }
 
 impl ConnectionRefusal {
@@ -165,6 +185,8 @@ impl ConnectionRefusal {
             Self::Upstream => "upstream",
             Self::Protocol => "protocol",
             Self::Revoked => "revoked",
+            Self::Silent => "silent",
+            Self::Memory => "memory",
         }
     }
 }
@@ -211,6 +233,8 @@ pub struct KeyringMetrics {
     pub lag: Gauge,
     /// When the newest head was signed, seconds since 1970: its age is `time() - this`, also when nothing updates it.
     pub head_signed_at: Gauge,
+    /// 1 while the newest head is older than `keyring.max_head_age`, or says something else than what was read.
+    pub head_trouble: Gauge,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -225,6 +249,7 @@ impl KeyringMetrics {
             objects: Gauge::default(),
             lag: Gauge::default(),
             head_signed_at: Gauge::default(),
+            head_trouble: Gauge::default(),
             refused: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("keyring");
@@ -232,6 +257,8 @@ impl KeyringMetrics {
         registry.register("lag_offsets", "Offsets of the keyring topic that are not read yet", keyring.lag.clone());
         let help = "When the newest head was signed, since 1970";
         registry.register_with_unit("head_timestamp", help, Unit::Seconds, keyring.head_signed_at.clone());
+        let help = "1 while the newest head is too old, or differs from what was read: writers stop";
+        registry.register("head_trouble", help, keyring.head_trouble.clone());
         registry.register("refused_objects", "Objects that were refused, by reason", keyring.refused.clone());
         keyring
     }
@@ -260,6 +287,7 @@ struct Records {
     sealed_bytes: Counter,
     opened: Counter,
     opened_bytes: Counter,
+    holes: Counter,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -270,6 +298,7 @@ impl Records {
             sealed_bytes: Counter::default(),
             opened: Counter::default(),
             opened_bytes: Counter::default(),
+            holes: Counter::default(),
             refused: Family::default(),
         };
         registry.register("records_sealed", "Records sealed", all.sealed.clone());
@@ -286,6 +315,9 @@ impl Records {
             Unit::Bytes,
             all.opened_bytes.clone(),
         );
+        let help =
+            "Records missing before others of the same writer: compaction, retention, failed batches, or removal";
+        registry.register("records_missing", help, all.holes.clone());
         let help = "Partitions refused on the way in or out, by the reason of the first bad record";
         registry.register("records_refused", help, all.refused.clone());
         all
@@ -361,7 +393,7 @@ mod tests {
         metrics.request_added(Duration::from_micros(30));
         metrics.response_added(call(1), Duration::from_micros(7), Duration::from_millis(400));
         metrics.sealed(500, 512_000);
-        metrics.opened(20, 20_480);
+        metrics.opened(20, 20_480, 3);
         metrics.refused_record("forged");
         metrics.connection_refused(ConnectionRefusal::Limit);
         metrics.sessions.hits.inc();
@@ -380,6 +412,7 @@ mod tests {
             "barnabas_records_sealed_total 500",
             "barnabas_sealed_value_bytes_total 512000",
             "barnabas_opened_value_bytes_total 20480",
+            "barnabas_records_missing_total 3",
             "barnabas_records_refused_total{reason=\"forged\"} 1",
             "barnabas_downstream_connections_refused_total{reason=\"limit\"} 1",
             "barnabas_downstream_connections_open 1",

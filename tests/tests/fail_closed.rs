@@ -1,8 +1,13 @@
 //! Promise: when something is missing (a key, a rule, the keyring, the broker) the client hears an error within a bounded time; it never
 //! gets plaintext stored, an empty topic or silence.
 
+use bytes::BytesMut;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use rdkafka::error::RDKafkaErrorCode;
 
+use barnabas_tests::batch::{Batch, Body, Record};
 use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
@@ -10,6 +15,7 @@ use barnabas_tests::evil::Evil;
 use barnabas_tests::gateway::{Rule, Settings};
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::wait;
+use barnabas_tests::wire::Connection;
 
 #[test]
 fn plaintext_that_was_in_the_topic_before_is_refused_and_not_delivered() {
@@ -119,3 +125,162 @@ fn readiness_says_no_while_the_keyring_cannot_be_reached_and_liveness_stays() {
     evil.mend();
     wait::until_true("ready again", || site.gateway.admin("/readyz").0 == 200);
 }
+
+/// The broker calls a sealed topic's id by the name of one that passes. Whoever names the topic by that id, in the first request that
+/// the gateway ever sees, must neither have a record stored in the clear nor be given one that was never sealed.
+#[test]
+fn a_false_name_for_a_topic_id_leaks_nothing() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let mut site = Site::behind(&evil);
+    site.gateway.expect_in_log("api key");
+    let (sealed, open, secret) = (site.sealed_topic(1), broker.topic("opened", 1), secret());
+    rd::produce(&Endpoint::direct(broker), &sealed, &[numbered("never sealed", 0, 0)], &[]);
+    let id = broker.wire().metadata(Some(&[&sealed])).expect("metadata").topics[0].topic_id;
+    let (true_name, false_name) = (sealed.clone(), open.clone());
+    evil.on_answer(METADATA, move |frame| renamed(frame, &true_name, &false_name));
+    let alice = site.authority.client("alice");
+    let connect = || Connection::open_tls(&site.gateway.bootstrap(), &alice).expect("alice may connect");
+
+    let data = PartitionProduceData::default().with_records(Some(plain_batch(&secret)));
+    let topic = TopicProduceData::default().with_topic_id(id).with_partition_data(vec![data]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
+    let answer = connect().call(13, &request);
+    assert!(answer.is_err(), "a produce by id was taken: {answer:?}");
+    assert!(!evil.has_passed(secret.as_bytes()), "plaintext of a sealed topic went to the broker");
+    assert!(!broker.disk_holds(secret.as_bytes()));
+
+    let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default().with_topic_id(id).with_partitions(vec![partition]);
+    let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1).with_max_bytes(1 << 20);
+    let answer = connect().call(13, &request.with_topics(vec![topic]));
+    assert!(answer.is_err(), "a fetch by id was answered: {answer:?}");
+
+    // Stock clients are never told that they could.
+    let offered = connect().call(2, &ApiVersionsRequest::default()).expect("an answer").api_keys;
+    let newest = |key: i16| offered.iter().find(|api| api.api_key == key).map(|api| api.max_version);
+    assert_eq!((newest(PRODUCE), newest(FETCH)), (Some(12), Some(12)));
+    evil.be_honest();
+    rd::produce(&site.endpoint(&alice), &open, &[numbered("open", 0, 0)], &[]);
+}
+
+/// A stream that stands in the keyring alone: no rule names its topic any more. The broker withholds its object from a gateway that
+/// starts. What the keystore remembers is sealed all the same, and the loss is told.
+#[test]
+fn a_stream_that_the_broker_withholds_does_not_let_its_topic_pass() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let mut site = Site::behind(&evil);
+    site.gateway.expect_in_log("steward_sealed_again");
+    site.gateway.expect_in_log("may not write");
+    site.gateway.expect_in_log("keys are not available");
+    let (topic, open, secret) = (site.sealed_topic(1), site.open_topic(1), secret());
+    let alice = site.client("alice");
+    let records = [numbered(&secret, 0, 0)];
+    rd::produce(&alice, &topic, &records, &[]);
+    site.gateway.reload(|settings| settings.rules.clear());
+    site.gateway.wait_for_log("configuration_reloaded");
+    site.gateway.terminate();
+    withhold_streams(&evil, &site);
+    site.gateway.restart();
+    let outcome = rd::try_produce(&alice, &topic, &numbered(&secret, 1, 0));
+    assert!(outcome.is_err(), "plaintext was taken: {outcome:?}");
+    assert!(evil.told() > 0, "nothing was withheld");
+    site.gateway.wait_for_log("steward_sealed_again");
+    site.assert_sealed(&topic, 1, &secret);
+    rd::produce(&alice, &open, &[numbered("open", 0, 0)], &[]);
+}
+
+/// Nobody vouches for the keyring, or what the head says is not what the broker shows: no topic passes, and what is refused is asked again
+/// until a head is there.
+#[test]
+fn nothing_passes_before_a_signed_head_vouches_for_the_keyring() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let upstream = evil.address();
+    let alone = |settings| Settings { steward_embedded: false, upstream: upstream.clone(), ..settings };
+    let mut site = Site::with(broker, alone);
+    site.gateway.expect_in_log("keys are not available");
+    let (topic, open, secret) = (site.sealed_topic(1), site.open_topic(1), secret());
+    let alice = site.client("alice");
+    let outcome = quickly(&alice, &open, &secret);
+    assert!(outcome.is_err(), "no steward has ever run: {outcome:?}");
+    let mut steward = site.second_gateway();
+    let files = site.authority.client("alice");
+    let at_steward = Endpoint::tls(&steward.bootstrap(), &files);
+    rd::produce(&at_steward, &topic, &[numbered(&secret, 0, 0)], &[]);
+    rd::produce(&alice, &open, &[numbered("open", 0, 0)], &[]);
+    // A steward that begins signs a head: it says that the stream is there.
+    steward.terminate();
+    steward.restart();
+
+    site.gateway.terminate();
+    withhold_streams(&evil, &site);
+    site.gateway.restart();
+    let outcome = quickly(&alice, &open, &secret);
+    assert!(outcome.is_err(), "the keyring was not whole: {outcome:?}");
+    assert!(!evil.has_passed(secret.as_bytes()) && !broker.disk_holds(secret.as_bytes()));
+    site.gateway.wait_for_log("not what its signed head says");
+    evil.be_honest();
+    site.gateway.terminate();
+    site.gateway.restart();
+    rd::produce(&alice, &open, &[numbered("open", 1, 0)], &[]);
+    steward.terminate();
+}
+
+/// From now on the broker leaves out the streams that the keyring has now.
+fn withhold_streams(evil: &Evil<'_>, site: &Site) {
+    let keyring = site.home.keyring_topic().to_owned();
+    let stored = rd::read_all(&Endpoint::direct(site.broker()), &keyring);
+    let keys = stored.into_iter().filter_map(|got| Some(got.record.key?.0));
+    let streams: Vec<Vec<u8>> = keys.filter(|key| key.starts_with(b"stream/")).collect();
+    assert!(!streams.is_empty(), "the keyring has no stream");
+    evil.on_fetch(move |fetched| {
+        if fetched.topic == keyring {
+            for batch in fetched.batches.iter_mut().filter(|batch| !batch.is_control()) {
+                let is_shown =
+                    |record: &Record| !record.key.as_ref().is_some_and(|key| streams.iter().any(|s| s == key));
+                batch.records_mut().retain(is_shown);
+            }
+        }
+    });
+}
+
+/// One record, given up after seconds.
+fn quickly(client: &Endpoint, topic: &str, text: &str) -> rd::Outcome {
+    let mut producer = rd::Producer::new(client, &[("message.timeout.ms", "5000")]);
+    producer.send(topic, &numbered(text, 0, 0));
+    producer.outcomes().remove(0)
+}
+
+fn plain_batch(value: &str) -> bytes::Bytes {
+    let value = Some(value.to_owned().into());
+    let record = Record { timestamp_delta: 0, offset_delta: 0, key: None, value, headers: vec![] };
+    let batch = Batch {
+        base_offset: 0,
+        leader_epoch: -1,
+        attributes: 0,
+        last_offset_delta: 0,
+        base_timestamp: 1_700_000_000_000,
+        max_timestamp: 1_700_000_000_000,
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        body: Body::Records(vec![record]),
+    };
+    let mut out = BytesMut::new();
+    batch.write(&mut out);
+    out.freeze()
+}
+
+/// The frame with one name in the place of another one of the same length.
+fn renamed(mut frame: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let places: Vec<usize> = memchr::memmem::find_iter(&frame, from.as_bytes()).collect();
+    places.into_iter().for_each(|at| frame[at..at + to.len()].copy_from_slice(to.as_bytes()));
+    frame
+}
+
+const PRODUCE: i16 = 0;
+const FETCH: i16 = 1;
+const METADATA: i16 = 3;

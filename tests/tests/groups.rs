@@ -9,6 +9,7 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use barnabas_tests::clients::rd;
 use barnabas_tests::clients::record::{Sent, assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, java::Java};
+use barnabas_tests::process::Finished;
 use barnabas_tests::scratch::unique;
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::wait;
@@ -64,6 +65,39 @@ fn a_share_group_delivers_every_sealed_record_opened() {
     let mut site = Site::new();
     let (topic, secret) = (site.sealed_topic(2), secret());
     let alice = site.client("alice");
+    let group = share_group(&site);
+    let records: Vec<Sent> = (0..40).map(|n| numbered(&secret, n, n as i32 % 2)).collect();
+    rd::produce(&alice, &topic, &records, &[]);
+    let consumed = share(&alice, &topic, &group, 40).ok();
+    let got: BTreeSet<&str> = consumed.stdout.lines().collect();
+    let values: Vec<String> =
+        records.iter().filter_map(|record| String::from_utf8(record.value.clone()?.0).ok()).collect();
+    assert_eq!(got, values.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    site.assert_sealed(&topic, 40, &secret);
+}
+
+/// A broker counts deliveries and gives a record up after five. Who may not read must not use them up.
+#[test]
+fn a_member_without_a_grant_takes_no_record_from_a_share_group() {
+    let mut site = Site::new();
+    site.gateway.expect_in_log("share_fetch_refused");
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let (alice, mallory) = (site.client("alice"), site.client("mallory"));
+    let group = share_group(&site);
+    let records: Vec<Sent> = (0..20).map(|n| numbered(&secret, n, 0)).collect();
+    rd::produce(&alice, &topic, &records, &[]);
+    for _ in 0..6 {
+        let consumed = share(&mallory, &topic, &group, 1);
+        assert!(!consumed.stdout.contains(&secret));
+        assert!(consumed.text().contains("TopicAuthorizationException"), "{}", consumed.text());
+    }
+    let consumed = share(&alice, &topic, &group, 20).ok();
+    assert_eq!(consumed.stdout.lines().collect::<BTreeSet<_>>().len(), 20, "{}", consumed.text());
+    site.gateway.wait_for_log("share_fetch_refused");
+}
+
+/// A share group that begins with the first record.
+fn share_group(site: &Site) -> String {
     let group = unique("share");
     let direct = Java::new(&Endpoint::direct(site.broker()));
     let earliest = [
@@ -78,25 +112,25 @@ fn a_share_group_delivers_every_sealed_record_opened() {
         "share.auto.offset.reset=earliest",
     ];
     direct.run("kafka.admin.ConfigCommand", &earliest, b"").ok();
-    let records: Vec<Sent> = (0..40).map(|n| numbered(&secret, n, n as i32 % 2)).collect();
-    rd::produce(&alice, &topic, &records, &[]);
-    let java = Java::new(&alice);
+    group
+}
+
+/// Consumes as one member, until `count` records have come or none for some seconds.
+fn share(client: &Endpoint, topic: &str, group: &str, count: usize) -> Finished {
+    let count = count.to_string();
     let consume = [
         "--bootstrap-server",
         "{bootstrap}",
         "--topic",
-        &topic,
+        topic,
         "--group",
-        &group,
+        group,
         "--command-config",
         "{config}",
         "--max-messages",
-        "40",
+        &count,
+        "--timeout-ms",
+        "15000",
     ];
-    let consumed = java.run("org.apache.kafka.tools.consumer.ConsoleShareConsumer", &consume, b"").ok();
-    let got: BTreeSet<&str> = consumed.stdout.lines().collect();
-    let values: Vec<String> =
-        records.iter().filter_map(|record| String::from_utf8(record.value.clone()?.0).ok()).collect();
-    assert_eq!(got, values.iter().map(String::as_str).collect::<BTreeSet<_>>());
-    site.assert_sealed(&topic, 40, &secret);
+    Java::new(client).run("org.apache.kafka.tools.consumer.ConsoleShareConsumer", &consume, b"")
 }

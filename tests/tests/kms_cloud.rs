@@ -44,13 +44,17 @@ fn google_is_logged_in_to_by_key_machine_and_federation() {
     let as_json = json!({ "type": "json", "subject_token_field_name": "token" });
     let subject = json!({ "token": bench.server.text("subject.jwt") }).to_string();
     fs::write(bench.server.file("subject.json"), subject).expect("a file can be written");
-    let source = json!({ "file": bench.server.file("subject.json"), "format": as_json });
+    let source = json!({ "file": bench.server.file("subject.json"), "format": as_json.clone() });
     federate(&bench, "from-json.json", source);
+    let url = format!("{}/agent/subject?audience=google", bench.server.address());
+    let source = json!({ "url": url, "headers": { "X-Agent": "barnabas" }, "format": as_json });
+    federate(&bench, "from-url.json", source);
     for credentials in [
         bench.credential("gateway.json"),
         bench.credential("federation.json"),
         bench.credential("impersonation.json"),
         bench.credential("from-json.json"),
+        bench.credential("from-url.json"),
         metadata,
     ] {
         let adapter = adapter(&bench, credentials.clone());
@@ -75,7 +79,15 @@ fn google_refuses_a_credential_that_is_over_and_takes_the_next_one() {
             assert_eq!(wrap_fails(&adapter, &key), CustodyCause::Unauthenticated);
         }
     }
-    for (content, what) in [("{}", "not a credential file"), (r#"{"type":"authorized_user"}"#, "another type")] {
+    let aws = json!({ "environment_id": "aws1", "url": "http://169.254.169.254/latest" });
+    federate(&bench, "aws.json", aws);
+    let elsewhere = bench.server.text("gateway.json").replace("http://127.0.0.1", "http://192.0.2.1");
+    for (content, what) in [
+        ("{}", "not a credential file"),
+        (r#"{"type":"authorized_user"}"#, "another type"),
+        (&bench.server.text("aws.json"), "neither a file nor a plain url"),
+        (&elsewhere.replace("http://", "ftp://"), "may not be spoken to"),
+    ] {
         fs::write(bench.server.file("wrong.json"), content).expect("a file can be written");
         let wrong = self::adapter(&bench, bench.credential("wrong.json"));
         let error = block_on(wrong.wrap(&key, &drawn(), &CONTEXT)).expect_err("refused");

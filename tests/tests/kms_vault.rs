@@ -1,6 +1,7 @@
 //! What the conformance suite does not ask of Vault and OpenBao: tokens that end, a sealed server, TLS, one key for all clients,
 //! keys that the gateway makes itself, and versions of keys. All on a real OpenBao, with the policies of the documentation.
 
+use std::fs;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -8,10 +9,14 @@ use std::time::Duration;
 use barnabas_crypto::custody::CustodyCause;
 use barnabas_crypto::{Custody, CustodyContext, CustodyError, IdentityId, Secret};
 use barnabas_kms::{SecretSource, Vault, VaultAuth, VaultSettings};
+use barnabas_tests::certs::Authority;
+use barnabas_tests::kms::fault::{Fault, FaultProxy, http_answer};
 use barnabas_tests::kms::openbao::{OpenBao, one_key};
 use barnabas_tests::kms::{Bench, Via, block_on, http};
-use barnabas_tests::scratch::unique;
-use serde_json::json;
+use barnabas_tests::scratch::{Scratch, unique};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use serde_json::{Value, json};
 
 #[test]
 fn a_token_is_renewed_in_the_background_before_it_ends() {
@@ -40,7 +45,7 @@ fn a_token_that_ended_is_replaced_by_a_new_login() {
 fn a_token_of_somebody_else_is_taken_from_its_file_at_each_call() {
     let mut bao = OpenBao::start();
     let key = bao.make_key();
-    let scratch = barnabas_tests::scratch::Scratch::new("token");
+    let scratch = Scratch::new("token");
     let new_token = || {
         let made =
             bao.operate("POST", "auth/token/create", &json!({ "policies": ["vault"], "no_default_policy": true }));
@@ -56,6 +61,66 @@ fn a_token_of_somebody_else_is_taken_from_its_file_at_each_call() {
     assert_eq!(error.cause, CustodyCause::Unauthenticated, "{error}");
     scratch.write("token", new_token() + "\n");
     unwrap(&adapter, &key, &wrapped).expect("the new token is found");
+}
+
+#[test]
+fn a_signed_token_of_another_issuer_logs_in() {
+    let mut bao = OpenBao::start();
+    let key = bao.make_key();
+    let issuer = rcgen::KeyPair::generate().expect("a key pair can be drawn");
+    bao.operate("POST", "sys/auth/jwt", &json!({ "type": "jwt" }));
+    bao.operate("POST", "auth/jwt/config", &json!({ "jwt_validation_pubkeys": [issuer.public_key_pem()] }));
+    let role = json!({
+        "role_type": "jwt", "user_claim": "sub", "bound_subject": "gateway", "bound_audiences": ["barnabas"],
+        "token_policies": ["vault"], "token_no_default_policy": true,
+    });
+    bao.operate("POST", "auth/jwt/role/barnabas", &role);
+    let scratch = Scratch::new("jwt");
+    let path = scratch.write("jwt", signed_token(&issuer, "somebody"));
+    let auth = VaultAuth::Jwt { mount: "jwt".into(), role: "barnabas".into(), token: SecretSource::File(path) };
+    let adapter = adapter(VaultSettings { auth, ..bao.settings(&Via::port(bao.port())) });
+    let error = wrap(&adapter, &key).expect_err("another subject");
+    assert_eq!(error.cause, CustodyCause::Unauthenticated, "{error}");
+    scratch.write("jwt", signed_token(&issuer, "gateway"));
+    let wrapped = wrap(&adapter, &key).expect("wraps");
+    unwrap(&adapter, &key, &wrapped).expect("unwraps");
+}
+
+#[test]
+fn a_pod_logs_in_with_its_service_account() {
+    let mut bao = OpenBao::start();
+    let key = bao.make_key();
+    let user =
+        json!({ "username": "system:serviceaccount:kafka:gateway", "uid": "1", "groups": ["system:serviceaccounts"] });
+    let review = json!({ "status": { "authenticated": true, "user": user, "audiences": ["barnabas"] } });
+    let cluster = FaultProxy::start(bao.port());
+    cluster.put(Fault::Answer(http_answer(
+        "201 Created",
+        &[("Content-Type", "application/json")],
+        &review.to_string(),
+    )));
+    bao.operate("POST", "sys/auth/kubernetes", &json!({ "type": "kubernetes" }));
+    let scratch = Scratch::new("pod");
+    let ca = fs::read_to_string(Authority::new(&scratch.join("certs")).ca()).expect("the harness wrote the file");
+    let config = json!({
+        "kubernetes_ca_cert": ca,
+        "kubernetes_host": format!("http://127.0.0.1:{}", cluster.port()),
+        "token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": true,
+    });
+    bao.operate("POST", "auth/kubernetes/config", &config);
+    let role = json!({
+        "bound_service_account_names": ["gateway"], "bound_service_account_namespaces": ["kafka"],
+        "token_policies": ["vault"], "token_no_default_policy": true,
+    });
+    bao.operate("POST", "auth/kubernetes/role/barnabas", &role);
+    let issuer = rcgen::KeyPair::generate().expect("a key pair can be drawn");
+    let token =
+        SecretSource::File(scratch.write("token", signed_token(&issuer, "system:serviceaccount:kafka:gateway")));
+    let auth = VaultAuth::Kubernetes { mount: "kubernetes".into(), role: "barnabas".into(), token };
+    let adapter = adapter(VaultSettings { auth, ..bao.settings(&Via::port(bao.port())) });
+    let wrapped = wrap(&adapter, &key).expect("wraps");
+    unwrap(&adapter, &key, &wrapped).expect("unwraps");
+    assert!(cluster.met() > 0, "the cluster was asked about the token");
 }
 
 #[test]
@@ -140,6 +205,22 @@ fn versions_are_told_and_old_ones_can_be_taken_away() {
     let error = unwrap(&adapter, &key, &old).err().expect("the old version is taken away");
     assert_eq!(error.cause, CustodyCause::Disabled, "{error}");
     unwrap(&adapter, &key, &new).expect("the new version opens");
+}
+
+/// A token as identity providers make it: ES256, valid for years.
+fn signed_token(issuer: &rcgen::KeyPair, subject: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let claims = json!({
+        "iss": "https://issuer.example.com", "sub": subject, "aud": ["barnabas"], "iat": 1_700_000_000u64,
+        "nbf": 1_700_000_000u64, "exp": 4_000_000_000u64,
+        "kubernetes.io": { "namespace": "kafka", "serviceaccount": { "name": "gateway", "uid": "1" } },
+    });
+    let text = format!("{}.{}", part(&json!({ "alg": "ES256", "typ": "JWT" })), part(&claims));
+    let random = ring::rand::SystemRandom::new();
+    let key = issuer.serialize_der();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key, &random).expect("a P-256 key");
+    let signature = key.sign(&random, text.as_bytes()).expect("random bytes");
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
 fn adapter(settings: VaultSettings) -> Arc<dyn Custody> {

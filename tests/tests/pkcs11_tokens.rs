@@ -95,7 +95,7 @@ fn a_token_in_trouble_is_an_outage_and_comes_back() {
         let opened = block_on(token.unwrap(&key, &wrapped, &CONTEXT));
         assert!(opened.unwrap_or_else(|e| panic!("after {fault}: {e}")).matches(&secret));
     }
-    for fault in ["lost", "restart"] {
+    for fault in ["lost", "logout", "restart"] {
         bench.put(fault);
         let opened = block_on(token.unwrap(&key, &wrapped, &CONTEXT));
         assert!(opened.unwrap_or_else(|e| panic!("during {fault}: {e}")).matches(&secret));

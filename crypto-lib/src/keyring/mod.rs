@@ -134,7 +134,7 @@ impl Keyring {
             leaves.push(slot.kind.number());
             leaves.extend_from_slice(slot.id.as_bytes());
             leaves.extend_from_slice(&entry.object().version.to_be_bytes());
-            leaves.extend_from_slice(&sha256(&[entry.wire()]));
+            leaves.extend_from_slice(entry.digest());
         }
         (count, sha256(&[&leaves]))
     }

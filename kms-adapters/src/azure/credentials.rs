@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 
 use super::VENDOR;
 use crate::http::{Client, HttpSettings, Plaintext, Request, Response};
-use crate::oauth::{JwtAlgorithm, Token, client_of, encoded, form_request, now, signed_jwt, token_of, unique_id};
+use crate::oauth::{
+    JwtAlgorithm, Token, client_named_in, client_of, encoded, form_request, now, signed_jwt, token_of, unique_id,
+};
 use crate::{ClientCertificate, Error, SecretSource};
 
 // ---- authentication
@@ -131,12 +133,14 @@ impl Source {
             }
             AzureCredentials::ManagedIdentity { address, client_id } => {
                 let url = format!("{}/metadata/identity/oauth2/token", address.trim_end_matches('/'));
-                self.of_platform(&url, "2018-02-01", client_id.as_deref(), ("metadata", "true")).await
+                let found = client_of(&url, &self.local())?;
+                self.of_platform(found, "2018-02-01", client_id.as_deref(), ("metadata", "true")).await
             }
             AzureCredentials::AppService { endpoint, header, client_id } => {
-                let (endpoint, header) = (endpoint.read()?, header.read()?);
+                let found = client_named_in(endpoint, endpoint.read()?.expose(), &self.local())?;
+                let header = header.read()?;
                 let header = ("x-identity-header", header.expose());
-                self.of_platform(endpoint.expose(), "2019-08-01", client_id.as_deref(), header).await
+                self.of_platform(found, "2019-08-01", client_id.as_deref(), header).await
             }
         }
     }
@@ -159,12 +163,11 @@ impl Source {
     /// from a browser cannot have.
     async fn of_platform(
         &self,
-        url: &str,
+        (client, path): (Client, String),
         version: &str,
         client_id: Option<&str>,
         header: (&'static str, &str),
     ) -> Result<Token, Error> {
-        let (client, path) = client_of(url, &self.local())?;
         let which = client_id.map(|id| format!("&client_id={}", encoded(id))).unwrap_or_default();
         let path = format!("{path}?api-version={version}&resource={}{which}", encoded(&self.resource));
         let request = Request::new(Method::GET, path).secret_header(HeaderName::from_static(header.0), header.1);

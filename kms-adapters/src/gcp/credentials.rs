@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::VENDOR;
 use crate::http::{Client, HttpSettings, Plaintext, Request, Response};
-use crate::oauth::{JwtAlgorithm, Token, client_of, form_request, now, refused_token, signed_jwt};
+use crate::oauth::{JwtAlgorithm, Token, client_named_in, form_request, now, refused_token, signed_jwt};
 use crate::oauth::{encoded, strange_token, token_of};
 use crate::{Error, SecretSource, SecretText, VendorError};
 
@@ -115,7 +115,7 @@ impl ServiceAccount {
         let named = ("kid", self.private_key_id.as_str());
         let assertion = signed_jwt(JwtAlgorithm::Rs256, named, &claims, self.private_key.expose(), &file.place())?;
         let grant = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &assertion)];
-        let (client, path) = client_of(&self.token_uri, http)?;
+        let (client, path) = client_named_in(file, &self.token_uri, http)?;
         token_of(VENDOR, &sent(&client, &form_request(path, &grant)).await?)
     }
 }
@@ -142,6 +142,10 @@ struct Impersonation {
 struct SubjectSource {
     file: Option<PathBuf>,
     url: Option<String>,
+    /// Present where the URL gives no token but what a signature for AWS needs.
+    environment_id: Option<String>,
+    /// Present where a program gives the token.
+    executable: Option<Value>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]
@@ -169,19 +173,25 @@ impl Federation {
             ("subject_token", subject.expose()),
             ("subject_token_type", &self.subject_token_type),
         ];
-        let (client, path) = client_of(&self.token_url, http)?;
+        let (client, path) = client_named_in(file, &self.token_url, http)?;
         let federated = token_of(VENDOR, &sent(&client, &form_request(path, &grant)).await?)?;
         match &self.service_account_impersonation_url {
-            Some(url) => self.impersonate(url, &federated, http).await,
+            Some(url) => self.impersonate(url, &federated, file, http).await,
             None => Ok(federated),
         }
     }
 
     /// `iamcredentials.projects.serviceAccounts.generateAccessToken`.
-    async fn impersonate(&self, url: &str, federated: &Token, http: &HttpSettings) -> Result<Token, Error> {
+    async fn impersonate(
+        &self,
+        url: &str,
+        federated: &Token,
+        file: &SecretSource,
+        http: &HttpSettings,
+    ) -> Result<Token, Error> {
         let seconds = self.service_account_impersonation.token_lifetime_seconds.unwrap_or(LIFETIME);
         let asked = json!({ "scope": [SCOPE], "lifetime": format!("{seconds}s") });
-        let (client, path) = client_of(url, http)?;
+        let (client, path) = client_named_in(file, url, http)?;
         let request = Request::new(Method::POST, path).secret_header(AUTHORIZATION, &federated.authorization());
         let request = request.header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
         let response = sent(&client, &request.body(Zeroizing::new(asked.to_string().into_bytes()))).await?;
@@ -202,11 +212,15 @@ impl Federation {
 }
 
 impl SubjectSource {
+    fn is_plain(&self) -> bool {
+        self.environment_id.is_none() && self.executable.is_none()
+    }
+
     async fn subject(&self, credential: &SecretSource, http: &HttpSettings) -> Result<SecretText, Error> {
         let (text, place) = match (&self.file, &self.url) {
             (Some(file), None) => (SecretSource::File(file.clone()).read()?, format!("file {}", file.display())),
-            (None, Some(url)) => (self.fetched(url, http).await?, url.clone()),
-            _ => return Err(unfit(credential, "has a credential_source that is neither a file nor a url")),
+            (None, Some(url)) if self.is_plain() => (self.fetched(url, credential, http).await?, url.clone()),
+            _ => return Err(unfit(credential, "has a credential_source that is neither a file nor a plain url")),
         };
         let strange = |what| Error::Credential { place: place.clone(), what };
         match self.format.kind.as_str() {
@@ -221,8 +235,9 @@ impl SubjectSource {
     }
 
     /// An issuer on this machine or link may speak plaintext: identity agents do.
-    async fn fetched(&self, url: &str, http: &HttpSettings) -> Result<SecretText, Error> {
-        let (client, path) = client_of(url, &HttpSettings { plaintext: Plaintext::LinkLocal, ..http.clone() })?;
+    async fn fetched(&self, url: &str, credential: &SecretSource, http: &HttpSettings) -> Result<SecretText, Error> {
+        let local = HttpSettings { plaintext: Plaintext::LinkLocal, ..http.clone() };
+        let (client, path) = client_named_in(credential, url, &local)?;
         let mut request = Request::new(Method::GET, path);
         for (name, value) in &self.headers {
             if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use barnabas_crypto::IdentityId;
+use barnabas_crypto::custody::CustodyCause;
+use barnabas_crypto::{CustodyError, IdentityId};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -17,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::message::{BATCH_COUNT, BATCH_ITEM, OPERATION, RESPONSE_HEADER, RESPONSE_MESSAGE, RESPONSE_PAYLOAD};
-use super::message::{RESULT_REASON, RESULT_STATUS};
+use super::message::{RESULT_REASON, RESULT_STATUS, Reason};
 use super::ttlv::HEADER;
 use super::*;
 use crate::tls::ClientCertificate;

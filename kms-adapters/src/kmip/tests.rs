@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use barnabas_crypto::IdentityId;
+use barnabas_crypto::custody::CustodyCause;
 
+use super::connection::ConnectionError;
+use super::message::{Answer, Reason};
 use super::*;
 use crate::tls::ClientCertificate;
 

@@ -96,6 +96,32 @@ fn custody_wraps_are_bound_to_key_and_context() {
 }
 
 #[test]
+fn many_keys_are_made_in_one_change_of_the_file_and_none_twice() {
+    let place = place();
+    let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
+    let context = CustodyContext::IdentitySeed(IdentityId::from_bytes([1; 16]));
+    let secret = Secret::draw().unwrap();
+    ready(keystore.ensure_key("client/7")).unwrap();
+    let wrapped = ready(keystore.wrap("client/7", &secret, &context)).unwrap();
+    let names: Vec<String> = (0..100).map(|n| format!("client/{n}")).collect();
+    ready(keystore.ensure_keys(&names)).unwrap();
+    let written = std::fs::read(&place.path).unwrap();
+    // Every change draws a new nonce or key: a file that is the same was not written again.
+    ready(keystore.ensure_keys(&names)).unwrap();
+    assert_eq!(std::fs::read(&place.path).unwrap(), written);
+    assert!(
+        ready(keystore.unwrap("client/7", &wrapped, &context)).unwrap().matches(&secret),
+        "an old key was replaced"
+    );
+    for name in &names {
+        ready(keystore.wrap(name, &secret, &context)).unwrap();
+    }
+    let bad = ["client/new".to_owned(), "\n".to_owned()];
+    assert!(ready(keystore.ensure_keys(&bad)).is_err());
+    assert_eq!(std::fs::read(&place.path).unwrap(), written, "all or none");
+}
+
+#[test]
 fn files_open_to_others_are_refused_with_the_remedy() {
     let place = place();
     LocalKeystore::create(&place.path, &place.unlock).unwrap();
@@ -182,4 +208,18 @@ fn names_that_could_forge_a_log_line_are_refused() {
     for name in ["", "a\nb", &"x".repeat(1025)] {
         assert!(matches!(keystore.put_secret(name, &Secret::draw().unwrap()), Err(Error::Name)));
     }
+}
+
+#[test]
+fn what_is_remembered_is_there_after_a_restart() {
+    let place = place();
+    let keystore = LocalKeystore::create(&place.path, &place.unlock).unwrap();
+    let texts = ["sealed-topic-a".to_owned(), "sealed-topic-b".to_owned()];
+    ready(keystore.remember(&texts[..1])).unwrap();
+    ready(keystore.remember(&texts)).unwrap();
+    drop(keystore);
+    let keystore = LocalKeystore::open(&place.path, &place.unlock).unwrap();
+    assert!(texts.iter().all(|text| keystore.remembered().contains(text)));
+    assert_eq!(keystore.remembered().len(), 2);
+    assert!(ready(keystore.remember(&["line\nfeed".to_owned()])).is_err());
 }

@@ -46,6 +46,17 @@ async fn a_token_is_renewed_before_it_ends_and_survives_a_silent_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_renewal_that_is_not_needed_yet() {
+    let cache = TokenCache::default();
+    assert_eq!(shown(&cache, Ok(token("one", 3600))).await, "Bearer one");
+    tokio::time::advance(Duration::from_secs(3400)).await;
+    let asked = Instant::now();
+    let hanging = std::future::pending::<Result<Token, Error>>();
+    assert_eq!(cache.current(hanging).await.unwrap().authorization().as_str(), "Bearer one");
+    assert_eq!(asked.elapsed(), RENEWAL_PATIENCE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_calls_ask_for_one_token() {
     let (cache, asked) = (TokenCache::default(), AtomicUsize::new(0));
     let fetch = || async {
@@ -57,6 +68,20 @@ async fn many_calls_ask_for_one_token() {
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let (a, b) = (a.unwrap(), b.unwrap());
     assert!(Arc::ptr_eq(&a, &b) && Arc::ptr_eq(&a, &c.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_a_request_that_failed_does_not_queue_behind_it() {
+    let (cache, asked) = (TokenCache::default(), AtomicUsize::new(0));
+    let fetch = || async {
+        asked.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        silent()
+    };
+    let (a, b, c) = tokio::join!(cache.current(fetch()), cache.current(fetch()), cache.current(fetch()));
+    assert!(a.is_err() && b.is_err() && c.is_err());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(shown(&cache, Ok(token("later", 60))).await, "Bearer later");
 }
 
 #[tokio::test]

@@ -27,9 +27,12 @@ impl Readiness {
     }
 
     fn set(&self, name: &'static str, reason: Option<String>) {
+        self.put(State { name, ok: reason.is_none(), reason });
+    }
+
+    fn put(&self, next: State) {
         let mut conditions = self.lock();
-        let next = State { name, ok: reason.is_none(), reason };
-        match conditions.iter_mut().find(|condition| condition.name == name) {
+        match conditions.iter_mut().find(|condition| condition.name == next.name) {
             Some(condition) => *condition = next,
             None => conditions.push(next),
         }
@@ -51,6 +54,11 @@ impl Condition {
     /// The condition is met.
     pub fn met(&self) {
         self.readiness.set(self.name, None);
+    }
+
+    /// The condition is met, but an operator should know something; shown without authentication.
+    pub fn met_with(&self, remark: impl Into<String>) {
+        self.readiness.put(State { name: self.name, ok: true, reason: Some(remark.into()) });
     }
 
     /// The condition is not met, and why; the reason is shown without authentication.
@@ -102,7 +110,12 @@ mod tests {
             report.conditions.first(),
             Some(&State { name: "keyring", ok: false, reason: Some("head is older than 1h".to_owned()) })
         );
+        keyring.met_with("head is old");
+        let report = readiness.report();
+        assert!(report.ready);
+        let remark = State { name: "keyring", ok: true, reason: Some("head is old".to_owned()) };
+        assert_eq!(report.conditions.first(), Some(&remark));
         keyring.met();
-        assert!(readiness.report().ready);
+        assert_eq!(readiness.report().conditions.first().and_then(|first| first.reason.clone()), None);
     }
 }

@@ -13,12 +13,13 @@ use barnabas_crypto::{KeyId, OrderCheck, SessionReader};
 use bytes::BytesMut;
 use tokio::time::{Instant, timeout_at};
 
+use super::heavy::{self, Turn};
 use super::open::{Access, Content, Opened, Opener, Opening, Scratch, Sessions, Source, Step};
 use super::refusal::{Reason, Refusal, TOPIC_AUTHORIZATION_FAILED};
 use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
-use super::rewrite::share_fetch::ShareFetchResponse;
+use super::rewrite::share_fetch::{RefusedShare, ShareFetchResponse};
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
-use super::topic_ids::{TopicId, TopicIds};
+use super::topic_ids::TopicIds;
 use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
@@ -86,7 +87,7 @@ pub struct FetchNote(Vec<(Arc<str>, i32, i64)>);
 
 impl FetchNote {
     /// Takes the positions out of a request.
-    pub fn of(request: &FetchRequest, frame: &[u8], ids: &TopicIds) -> Result<Self, RewriteError> {
+    pub fn of(request: &FetchRequest, frame: &[u8]) -> Result<Self, RewriteError> {
         let mut positions = Vec::with_capacity(request.partitions.len());
         let mut last: Option<(usize, Arc<str>)> = None;
         for partition in &request.partitions {
@@ -94,21 +95,14 @@ impl FetchNote {
                 Some((topic, name)) if *topic == partition.topic => name.clone(),
                 _ => match request.topic(frame, partition)? {
                     TopicRef::Name(name) => Arc::from(name),
-                    TopicRef::Id(id) => match ids.name(&id) {
-                        Some(name) => name,
-                        None => continue,
-                    },
+                    // No version that is served names topics by id; see `topic_ids`.
+                    TopicRef::Id(_) => continue,
                 },
             };
             last = Some((partition.topic, name.clone()));
             positions.push((name, partition.index, partition.fetch_offset));
         }
         Ok(Self(positions))
-    }
-
-    /// The topic ids of a request whose names are not known yet.
-    pub fn unknown_ids(request: &FetchRequest, ids: &TopicIds) -> Vec<TopicId> {
-        super::unknown_ids(request.topics.iter(), ids)
     }
 }
 
@@ -150,11 +144,13 @@ impl FetchChain {
         }
         let response = FetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in response.partitions.iter().enumerate() {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
             let name = self.name(response.topic(&frame, partition)?);
+            turn.after(content.len()).await;
             let records = content.of_mut(&mut frame)?;
             match self.partition(name.as_ref(), partition.index, records, Delivery::InOrder).await {
                 Ok(None) => {}
@@ -186,21 +182,25 @@ impl FetchChain {
 
     /// Opens a ShareFetch response (KIP-932). Records of a share group come back to whoever is free, in any order and
     /// more than once, so nothing is said about their order across answers; a partition is given whole or refused,
-    /// and what is refused stays with the broker until its lock expires.
+    /// and what is refused here stays with the broker until its lock expires. What was `refused` at the request was
+    /// never taken from the group.
     pub async fn open_shared(
         &mut self,
         mut frame: BytesMut,
         header: &ResponseHeader,
+        refused: &[RefusedShare],
         book: &dyn AddressBook,
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
         self.scratch.begin();
         let response = ShareFetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in response.partitions.iter().enumerate() {
             let Some(content) = partition.records.content.filter(|content| !content.is_empty()) else {
                 continue;
             };
+            turn.after(content.len()).await;
             let records = content.of_mut(&mut frame)?;
             let name = self.name(TopicRef::Id(partition.topic));
             match self.partition(name.as_ref(), partition.index, records, Delivery::Shared).await {
@@ -209,7 +209,7 @@ impl FetchChain {
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
             }
         }
-        response.rebuild(frame.freeze(), edits, book)
+        response.rebuild(frame.freeze(), edits, refused, book)
     }
 
     /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client
@@ -252,7 +252,7 @@ impl FetchChain {
             Err(reason) => refused_before_start(reason),
             Ok(access) => self.open_partition(name, index, records, delivery, &access).await,
         };
-        self.metrics.opened(opened.records, opened.bytes);
+        self.metrics.opened(opened.records, opened.bytes, opened.holes);
         if let Some(partition) = self.topics.get_mut(name).and_then(|topic| topic.partitions.get_mut(&index))
             && !content.is_empty()
         {
@@ -292,6 +292,7 @@ impl FetchChain {
             Delivery::InOrder => (partition.fetch_offset, &mut partition.order),
             Delivery::Shared => (i64::MIN, &mut unordered),
         };
+        let is_heavy = heavy::is_heavy(records);
         let mut opening = Opening::new(records, order, scratch);
         // Each round looks up one session; a response cannot name more of them than it has records.
         loop {
@@ -303,7 +304,7 @@ impl FetchChain {
                 ReadAccess::Pass => return refused_before_start(Reason::Unavailable("stream changed")),
             };
             let source = Source { partition: index, fetch_offset, on_unreadable, max_inflated: *max_inflated, opener };
-            match opening.run(&source) {
+            match heavy::work_on(is_heavy, || opening.run(&source)) {
                 Step::Done => return opening.finish(),
                 Step::NeedSession(key_id) => {
                     let found = timeout_at(*patience, keys.session(principal, stream, key_id)).await;

@@ -7,18 +7,19 @@
 
 pub mod refusal;
 pub mod rewrite;
+pub mod heavy;
 pub mod seal;
 pub mod open;
 pub mod topic_ids;
+pub mod partitions;
 pub mod produce;
+pub mod share;
 pub mod fetch;
 
 #[cfg(test)]
 mod tests;
 
 use crate::frame::{Call, Segments, Treatment, WireError};
-use rewrite::TopicSpan;
-use topic_ids::{TopicId, TopicIds};
 
 /// A request on which policy has decided. Only the chain makes one.
 #[derive(Debug)]
@@ -39,20 +40,16 @@ impl Cleared {
         Self(Segments::whole(frame))
     }
 
+    /// Bytes in all.
+    #[expect(clippy::len_without_is_empty, reason = "a request is never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes, for the upstream connection.
     pub fn into_segments(self) -> Segments {
         self.0
     }
-}
-
-/// The ids among `topics` that have no name yet.
-fn unknown_ids<'a>(topics: impl Iterator<Item = &'a TopicSpan>, ids: &TopicIds) -> Vec<TopicId> {
-    topics
-        .filter_map(|topic| match topic {
-            TopicSpan::Id(id) if ids.name(id).is_none() => Some(*id),
-            _ => None,
-        })
-        .collect()
 }
 
 /// Topics that one connection keeps decisions about; a client that uses more of them pays a look-up again.

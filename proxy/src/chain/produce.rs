@@ -13,11 +13,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::Cleared;
-use super::refusal::Reason;
+use super::heavy::{self, Turn};
+use super::partitions::Partitions;
+use super::refusal::{Reason, UNKNOWN_TOPIC_OR_PARTITION};
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
-use super::topic_ids::{TopicId, TopicIds};
 use crate::frame::{Call, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, WriteAccess};
@@ -27,9 +28,11 @@ use crate::metrics::Metrics;
 pub struct ProduceChain {
     principal: Principal,
     keys: Arc<Keys>,
-    topic_ids: Arc<TopicIds>,
+    counts: Arc<Partitions>,
     metrics: Arc<Metrics>,
     topics: HashMap<Arc<str>, WriteTopic>,
+    /// What the broker has said of topics of the request at hand that it does not name.
+    absent: HashMap<Arc<str>, i16>,
     generation: u64,
     max_inflated: usize,
     scratch: Scratch,
@@ -43,6 +46,8 @@ pub struct ProduceChain {
 struct WriteTopic {
     access: Result<WriteAccess, Reason>,
     lanes: HashMap<i32, Lane>,
+    /// Partitions below this number exist.
+    partitions: i32,
     /// The generation in which access was decided.
     generation: u64,
 }
@@ -85,7 +90,7 @@ impl ProduceChain {
     pub fn new(
         principal: Principal,
         keys: Arc<Keys>,
-        topic_ids: Arc<TopicIds>,
+        counts: Arc<Partitions>,
         metrics: Arc<Metrics>,
         max_inflated: usize,
     ) -> Self {
@@ -93,9 +98,10 @@ impl ProduceChain {
         Self {
             principal,
             keys,
-            topic_ids,
+            counts,
             metrics,
             topics: HashMap::new(),
+            absent: HashMap::new(),
             generation,
             max_inflated,
             scratch: Scratch::default(),
@@ -109,9 +115,23 @@ impl ProduceChain {
         self.keys.keyring_topic()
     }
 
-    /// The topic ids of a request whose names are not known yet: to be asked for before [`Self::clear`].
-    pub fn unknown_ids(&self, request: &ProduceRequest) -> Vec<TopicId> {
-        super::unknown_ids(request.topics.iter().map(|topic| &topic.name), &self.topic_ids)
+    /// The names of sealed topics of a request of which no broker has named a partition yet: to be asked about before
+    /// [`Self::clear`], since no key is made for what does not exist.
+    pub fn unknown_topics(&mut self, request: &ProduceRequest, frame: &[u8]) -> Result<Vec<Arc<str>>, RewriteError> {
+        self.absent.clear();
+        let mut unknown: Vec<Arc<str>> = Vec::new();
+        for partition in &request.partitions {
+            let Ok(name) = self.name(request.topic(frame, partition)?) else { continue };
+            if !self.exists(&name, partition.index) && !unknown.contains(&name) && unknown.len() < MOST_ASKED {
+                unknown.push(name);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// What the broker says of a topic that it does not name.
+    pub fn is_absent(&mut self, topic: &str, error_code: i16) {
+        self.absent.insert(topic.into(), error_code);
     }
 
     /// Decides about every partition of a request.
@@ -127,7 +147,9 @@ impl ProduceChain {
         self.logged = 0;
         let mut edits = Vec::new();
         let mut refused = Vec::new();
+        let mut turn = Turn::default();
         for (entry, partition) in request.partitions.iter().enumerate() {
+            turn.after(partition.records.content.map_or(0, |content| content.len())).await;
             let topic = request.topic(&frame, partition)?;
             match self.partition(topic, partition, &frame, request.transactional_id.is_some()).await {
                 Ok(None) => {}
@@ -168,6 +190,9 @@ impl ProduceChain {
         if transactional && self.keys.keyring_topic() == Some(&*name) {
             return Err(Reason::NotWriter);
         }
+        if !self.exists(&name, partition.index) {
+            return Err(Reason::Absent(self.absent.get(&name).copied().unwrap_or(UNKNOWN_TOPIC_OR_PARTITION)));
+        }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
             let access = timeout_at(self.patience, self.keys.writer(&self.principal, &name)).await;
             self.remember(name.clone(), access.unwrap_or(Err(super::NOT_IN_TIME)));
@@ -184,14 +209,18 @@ impl ProduceChain {
                 Err(reason) => return Err(*reason),
                 Ok(WriteAccess::Pass) => return Ok(None),
                 Ok(WriteAccess::SealedByClient(rules)) => {
-                    check_sealed(records, &**rules, self.max_inflated, &mut self.scratch)?;
+                    let scratch = &mut self.scratch;
+                    let check = || check_sealed(records, &**rules, self.max_inflated, scratch);
+                    heavy::work_on(heavy::is_heavy(records), check)?;
                     return Ok(None);
                 }
                 Ok(WriteAccess::Seal(session, compress)) => (session.clone(), *compress),
             };
             let lanes = &mut written.lanes;
             let terms = SealTerms { partition: partition.index, compress, max_inflated: self.max_inflated };
-            let sealed = seal_with(&session, lanes, records, &terms, &mut self.scratch);
+            let scratch = &mut self.scratch;
+            let seal = || seal_with(&session, lanes, records, &terms, scratch);
+            let sealed = heavy::work_on(heavy::is_heavy(records), seal);
             match sealed {
                 Ok((out, sealed)) => {
                     self.metrics.sealed(sealed.records, sealed.bytes);
@@ -208,12 +237,30 @@ impl ProduceChain {
         Err(Reason::Unavailable("session is used up"))
     }
 
+    /// Whether a broker has named the partition. Of topics that pass as they are nothing is asked: nothing is made for
+    /// them.
+    fn exists(&mut self, name: &Arc<str>, index: i32) -> bool {
+        if let Some(written) = self.topics.get_mut(name) {
+            let passes = matches!(written.access, Ok(WriteAccess::Pass)) && written.generation == self.generation;
+            if passes || (0..written.partitions).contains(&index) {
+                return true;
+            }
+            written.partitions = self.counts.count(name);
+            if (0..written.partitions).contains(&index) {
+                return true;
+            }
+        }
+        !self.keys.may_seal(name) || (0..self.counts.count(name)).contains(&index)
+    }
+
     fn name(&self, topic: TopicRef<'_>) -> Result<Arc<str>, Reason> {
         match topic {
             TopicRef::Name(name) => {
                 Ok(self.topics.get_key_value(name).map_or_else(|| Arc::from(name), |(known, _)| known.clone()))
             }
-            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId),
+            // Versions that name topics by id are not served: which name an id has, the broker alone says, and by a
+            // false one it could lead plain records past the policy.
+            TopicRef::Id(_) => Err(Reason::UnknownTopicId),
         }
     }
 
@@ -223,7 +270,7 @@ impl ProduceChain {
             self.topics.clear();
         }
         let generation = self.generation;
-        let fresh = || WriteTopic { access: Ok(WriteAccess::Pass), lanes: HashMap::new(), generation };
+        let fresh = || WriteTopic { access: Ok(WriteAccess::Pass), lanes: HashMap::new(), partitions: 0, generation };
         let topic = self.topics.entry(name).or_insert_with(fresh);
         let same = match (&topic.access, &access) {
             (Ok(WriteAccess::Seal(old, _)), Ok(WriteAccess::Seal(new, _))) => Arc::ptr_eq(old, new),
@@ -246,7 +293,8 @@ impl ProduceChain {
     fn report(&mut self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {
         self.metrics.refused_record(reason.label());
         self.logged += 1;
-        if self.logged > MOST_LOGGED {
+        // Topics that are still being made are ordinary.
+        if self.logged > MOST_LOGGED || matches!(reason, Reason::Absent(_)) {
             return;
         }
         let name = self.name(topic).map_or_else(|_| String::from("?"), |name| name.to_string());
@@ -276,6 +324,9 @@ fn seal_with(
     let sealed = seal_records(records, lane, terms, scratch, &mut out)?;
     Ok((Bytes::from(out), sealed))
 }
+
+/// Topics that one request asks the broker about; of others it hears that they are unknown, and asks again.
+const MOST_ASKED: usize = 1000;
 
 /// Lines that one request may write to the log: it can name more partitions than a log can bear.
 const MOST_LOGGED: usize = 8;

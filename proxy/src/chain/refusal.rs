@@ -29,6 +29,9 @@ pub enum Reason {
     /// The broker does not say which topic an id stands for.
     #[error("topic id has no name; the topic may have been deleted")]
     UnknownTopicId,
+    /// The broker does not name the partition to this client: Kafka's error code.
+    #[error("broker knows no such partition, or not for this client (error code {0})")]
+    Absent(i16),
     /// The principal may not write the stream.
     #[error("principal may not write this stream; a writers entry of its rule would allow it")]
     NotWriter,
@@ -77,6 +80,7 @@ impl Reason {
         match self {
             Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity => TOPIC_AUTHORIZATION_FAILED,
             Self::UnknownTopicId => UNKNOWN_TOPIC_ID,
+            Self::Absent(code) => *code,
             Self::StaleEpoch => POLICY_VIOLATION,
             Self::NotSealed | Self::UnknownSession | Self::Destroyed | Self::WrongStream => INVALID_RECORD,
             Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => INVALID_RECORD,
@@ -111,6 +115,7 @@ impl Reason {
             Self::Unlisted => "unlisted",
             Self::NotSealed => "not_sealed",
             Self::UnknownTopicId => "unknown_topic_id",
+            Self::Absent(_) => "absent",
             Self::NotWriter => "not_writer",
             Self::NoGrant => "no_grant",
             Self::NoIdentity => "no_identity",
@@ -150,6 +155,10 @@ impl From<SealError> for Reason {
 }
 
 /// Kafka's `Errors` enum, the codes that the chain gives.
+/// Retried by producers after a metadata refresh, until they give up.
+pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+/// Producers split the batch where it has several records, and give up where it has one.
+pub const MESSAGE_TOO_LARGE: i16 = 10;
 /// Retried by every producer, and says that nothing was written.
 pub const NOT_ENOUGH_REPLICAS: i16 = 19;
 /// For that topic only; clients show it at once.

@@ -6,8 +6,9 @@
 //! error nothing of the partition leaves.
 
 use barnabas_crypto::parcel::{self, ParcelPlan};
-use barnabas_crypto::{Header, Lane, Place, RECORD_OVERHEAD};
+use barnabas_crypto::{Header, KeyId, Lane, Place, RECORD_OVERHEAD};
 
+use super::heavy;
 use super::refusal::Reason;
 use crate::config::Compress;
 use crate::frame::batch::{
@@ -136,7 +137,8 @@ pub fn seal_records(
 
 /// What the records of a client that seals them itself must satisfy.
 pub trait ClientSealed: Send + Sync {
-    /// Whether a session was announced by this client, for this stream and an epoch that is open.
+    /// Whether a session was announced by this client, for this stream and an epoch that is open. Asked once for each
+    /// session of a batch, not for each record.
     fn check(&self, header: &Header) -> Result<(), Reason>;
 }
 
@@ -161,8 +163,14 @@ pub fn check_sealed(
         }
         let body = scratch.budget.plain_body(batch, &header, max_inflated, &mut scratch.inflated)?;
         let mut walk = Records::new(0, header.record_count);
+        // A writer has one session for a stream, and changes it now and then: the last one is the one to remember.
+        let mut checked: Option<KeyId> = None;
         while let Some(record) = walk.next(body)? {
-            rules.check(&Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?)?;
+            let header = Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?;
+            if checked != Some(header.key_id()) {
+                rules.check(&header)?;
+                checked = Some(header.key_id());
+            }
         }
     }
     Ok(())
@@ -201,18 +209,22 @@ fn seal_batch(
     budget.pay(count * GROWTH_PER_RECORD, terms.max_inflated)?;
     out.reserve(batch.len().max(body.len()) + count * GROWTH_PER_RECORD);
     let start = start_batch(batch, out)?;
-    let mut sealed = Sealed::default();
-    let mut last_delta = -1;
-    while let Some(record) = walk.next(body)? {
-        // Readers refuse a batch in which offsets do not rise; so does a broker, of most clients.
-        if record.offset_delta <= last_delta {
-            return Err(BatchError::Malformed("order of offsets").into());
+    // What a compressed batch becomes is known only now.
+    let sealed = heavy::work_on(heavy::is_long(body), || -> Result<Sealed, SealError> {
+        let mut sealed = Sealed::default();
+        let mut last_delta = -1;
+        while let Some(record) = walk.next(body)? {
+            // Readers refuse a batch in which offsets do not rise; so does a broker, of most clients.
+            if record.offset_delta <= last_delta {
+                return Err(BatchError::Malformed("order of offsets").into());
+            }
+            last_delta = record.offset_delta;
+            sealed.records += 1;
+            sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
+            seal_record(body, &record, lane, terms, proof, out)?;
         }
-        last_delta = record.offset_delta;
-        sealed.records += 1;
-        sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
-        seal_record(body, &record, lane, terms, proof, out)?;
-    }
+        Ok(sealed)
+    })?;
     finish_batch(out.get_mut(start..).ok_or(BatchError::Truncated)?)?;
     Ok(sealed)
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use barnabas_crypto::parcel::{ParcelHeader, ParcelPlan};
 use barnabas_crypto::{
-    EpochNumber, Flags, KeyId, Lane, OrderCheck, Place, Session, SessionLimits, SessionReader, SessionTerms, StreamId,
-    Suite, UnixMillis,
+    EpochNumber, Flags, Header, KeyId, Lane, OrderCheck, Place, Session, SessionLimits, SessionReader, SessionTerms,
+    StreamId, Suite, UnixMillis,
 };
 use proptest::prelude::*;
 
@@ -371,6 +371,34 @@ fn hostile_batches_to_seal_are_refused_and_nothing_leaves() {
         assert!(sealed.is_err());
         assert!(out.capacity() < 8 << 20, "took {}", out.capacity());
     }
+}
+
+/// Counts how often it is asked.
+#[derive(Default)]
+struct Asked(AtomicUsize);
+
+impl seal::ClientSealed for Asked {
+    fn check(&self, header: &Header) -> Result<(), Reason> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        if header.key_id() == KeyId::from_bytes([9; 16]) { Ok(()) } else { Err(Reason::UnknownSession) }
+    }
+}
+
+#[test]
+fn records_that_a_client_sealed_are_all_looked_at_and_each_session_is_asked_about_once() {
+    let (mut lane, _) = pair(9);
+    let (mut other, _) = pair(8);
+    let stored = sealed(&mut lane, &batch(0, &vec![record(b"value"); 50], 0));
+    let check =
+        |rules: &Asked, records: &[u8]| seal::check_sealed(records, rules, 1 << 20, &mut seal::Scratch::default());
+    let rules = Asked::default();
+    check(&rules, &stored).unwrap();
+    assert_eq!(rules.0.into_inner(), 1);
+    let foreign = sealed(&mut other, &batch(0, &[record(b"value")], 0));
+    let mixed = merged(&stored, &foreign);
+    assert_eq!(check(&Asked::default(), &mixed), Err(Reason::UnknownSession));
+    let plain = merged(&stored, &batch(0, &[record(b"plain")], 0));
+    assert_eq!(check(&Asked::default(), &plain), Err(Reason::NotSealed));
 }
 
 /// Like [`One`], but a second session is not known at first.

@@ -1,8 +1,10 @@
 //! Topic ids and the names behind them (KIP-516).
 //!
-//! Arrives: pairs from Metadata responses. Leaves: the name by which policy knows a topic. Kafka never gives
-//! an id a second name, so a pair once learned stays: a broker that says otherwise is refused, since with a
-//! false name it could lead plain records past the policy.
+//! Arrives: pairs from Metadata responses. Leaves: the name by which policy knows a topic of a share group: there alone
+//! topics are named by id. Kafka never gives an id a second name, so a pair once learned stays, and a broker that says
+//! otherwise is refused. Still, who hears an id for the first time has nothing but the broker's word for its name. What must
+//! never happen here: a record on its way to the broker decided by that word. So Produce and Fetch are offered only in the
+//! versions in which a client names the topic itself (`frame/api.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,10 +51,10 @@ impl TopicIds {
             return same(id, &known, name);
         }
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= MOST_IDS {
-            // Forgetting costs a Metadata request each; it never changes what a pair means, since a
-            // conflict with a forgotten pair is again a question to the broker alone.
-            names.clear();
+        if names.len() >= MOST_IDS && !names.contains_key(&id) {
+            // Nothing is forgotten to make room: a broker that invents topics could then give an id another name. What is
+            // not learned has no name, and is refused.
+            return Ok(());
         }
         // Another connection may have learned it meanwhile, under another name.
         let known = names.entry(id).or_insert_with(|| name.into());

@@ -79,7 +79,7 @@ fn look_into_files(config: &Config) -> Vec<Mistake> {
             }
         }
     }
-    if let Some(Keystore { backend: KeystoreBackend::Local { unlock: Unlock::Passphrase(secret), .. }, .. }) =
+    if let Some(Keystore { backend: KeystoreBackend::Local { unlock: Unlock::Passphrase(secret), .. } }) =
         &config.keystore
         && let Err(error) = secret.read()
     {

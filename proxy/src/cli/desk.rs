@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 
 use super::{Exit, Failure, serve};
 use crate::config::Config;
-use crate::gateway::{OpenKeyring, open_keystore};
+use crate::custody::CustodyStore;
+use crate::gateway::{OpenKeyring, open_custody};
 use crate::identity::Principal;
-use crate::keyring::{CustodyStore, now};
+use crate::keyring::now;
 use crate::metrics::Metrics;
 use crate::steward::{Change, ChangeError, Delegate, ExclusivePublisher, PlanError};
 
@@ -59,27 +60,25 @@ impl Desk {
 
     /// Opens keystore and keyring to act as the steward's delegate. The keyring topic is made when it is not there.
     pub(super) fn to_change(config: Config) -> Result<Self, Failure> {
-        let keystore = config.keystore.clone().ok_or_else(no_keystore)?;
         let runtime = runtime()?;
-        let kms = open_keystore(&keystore).map_err(serve::failure)?;
+        let systems = runtime.block_on(async { open_custody(&config) }).map_err(serve::failure)?;
         let opened = runtime.block_on(async {
             let keyring = OpenKeyring::open(&config, Arc::new(Metrics::default())).await?;
             caught_up(&keyring).await?;
-            let delegate = keyring.delegate(&config, &kms).await?;
+            let delegate = keyring.delegate(&config, &systems).await?;
             Ok((keyring, delegate))
         });
         let (keyring, delegate) = opened.map_err(serve::failure)?;
-        let custody = CustodyStore::new(kms, keystore.max_custody_age, Metrics::default().keys);
+        let custody = CustodyStore::new(systems, (&config.custody).into(), Metrics::default().keys);
         let keyring = Some(keyring);
         Ok(Self { config, delegate: Some(delegate), custody: Some(custody), keyring, runtime: Some(runtime) })
     }
 
     /// Opens the keyring to look at it, and the keystore to open records with clients' keys.
     pub(super) fn with_custody(config: Config) -> Result<Self, Failure> {
-        let keystore = config.keystore.clone().ok_or_else(no_keystore)?;
-        let kms = open_keystore(&keystore).map_err(serve::failure)?;
         let mut desk = Self::to_read(config)?;
-        desk.custody = Some(CustodyStore::new(kms, keystore.max_custody_age, Metrics::default().keys));
+        let systems = desk.wait(async { open_custody(&desk.config) })?.map_err(serve::failure)?;
+        desk.custody = Some(CustodyStore::new(systems, (&desk.config.custody).into(), Metrics::default().keys));
         Ok(desk)
     }
 

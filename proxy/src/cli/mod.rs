@@ -15,6 +15,7 @@ mod stream;
 mod grant;
 mod epoch;
 mod keyring;
+mod kms;
 mod steward;
 mod inspect;
 mod demo;
@@ -81,6 +82,8 @@ enum Command {
     Epoch(epoch::EpochCommand),
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
+    #[command(subcommand)]
+    Kms(kms::KmsCommand),
     Steward(steward::StewardArgs),
     Inspect(inspect::InspectArgs),
     Demo(demo::DemoArgs),
@@ -98,6 +101,7 @@ impl Command {
             Self::Grant(command) => grant::run(command),
             Self::Epoch(command) => epoch::run(command),
             Self::Keyring(command) => keyring::run(command),
+            Self::Kms(command) => kms::run(command),
             Self::Steward(args) => steward::run(args),
             Self::Inspect(args) => inspect::run(args),
             Self::Demo(args) => demo::run(args),

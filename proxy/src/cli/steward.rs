@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigArg, Exit, Failure, load_sound, serve};
 use crate::config::Config;
-use crate::gateway::{Error, OpenKeyring, open_keystore};
+use crate::gateway::{Error, OpenKeyring, open_custody};
 use crate::logging::{self, LevelHandle};
 use crate::metrics::Metrics;
 use crate::steward::{Delegate, answer_requests};
@@ -59,11 +59,11 @@ async fn work(path: &Path, config: Config, level: LevelHandle) -> Result<(), Fai
 }
 
 async fn open(config: &Config) -> Result<(OpenKeyring, Arc<Delegate>), Error> {
-    let keystore = config.keystore.clone().ok_or(Error::NoRootKey)?;
-    let kms = tokio::task::spawn_blocking(move || open_keystore(&keystore)).await.map_err(|_| Error::Stopped)??;
+    let settings = config.clone();
+    let systems = tokio::task::spawn_blocking(move || open_custody(&settings)).await.map_err(|_| Error::Stopped)??;
     let keyring = OpenKeyring::open(config, Arc::new(Metrics::default())).await?;
     keyring.caught_up(CATCH_UP_LIMIT).await?;
-    let delegate = keyring.delegate(config, &kms).await?;
+    let delegate = keyring.delegate(config, &systems).await?;
     Ok((keyring, delegate))
 }
 

@@ -23,6 +23,8 @@ impl Changes {
         changes.note(old.log.format != new.log.format, false, "log.format");
         changes.note(old.keyring != new.keyring, false, "keyring");
         changes.note(old.keystore != new.keystore, false, "keystore");
+        changes.note(old.kms != new.kms, false, "kms");
+        changes.note(old.custody != new.custody, false, "custody");
         changes.note(old.steward != new.steward, false, "steward");
         changes.note(old.admin != new.admin, false, "admin");
         changes.note(old.limits != new.limits, false, "limits");
@@ -118,6 +120,12 @@ streams: { default: pass }
         );
         for (variable, value, place) in [
             ("KEYRING__TOPIC", "k", "keyring"),
+            (
+                "KMS__A",
+                "{ type: gcp, key_ring: projects/p/locations/l/keyRings/r, credentials: { metadata: {} } }",
+                "kms",
+            ),
+            ("CUSTODY__MAX_AGE", "2h", "custody"),
             ("STEWARD__EPOCH_LIFETIME", "2d", "steward"),
             ("ADMIN__BIND", "127.0.0.1:9644", "admin"),
             ("LIMITS__MAX_CONNECTIONS", "7", "limits"),

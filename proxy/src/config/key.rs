@@ -29,6 +29,8 @@ pub enum Kind {
     Free,
     /// A list of single values.
     List,
+    /// A mapping of names that the operator chooses; `NAME` stands for each in the paths below it.
+    Named,
     /// A whole number.
     Number,
     /// A path; relative paths start at the folder of the configuration file.
@@ -53,6 +55,7 @@ impl Kind {
             Self::Entries => "list of mappings",
             Self::Free => "mapping of properties",
             Self::List => "list",
+            Self::Named => "mapping of names",
             Self::Number => "number",
             Self::Path => "path",
             Self::Section => "mapping",
@@ -64,17 +67,25 @@ impl Kind {
 
     /// Whether an environment override of this key is read as YAML rather than as one plain value.
     pub(crate) fn holds_more(self) -> bool {
-        matches!(self, Self::Entries | Self::Free | Self::List | Self::Section | Self::Secret)
+        matches!(self, Self::Entries | Self::Free | Self::List | Self::Named | Self::Section | Self::Secret)
     }
 }
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 10] = [
+    let sections: [&'static [Key]; 18] = [
         super::listeners::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,
+        super::kms::KEYS,
+        super::kms::vault::KEYS,
+        super::kms::aws::KEYS,
+        super::kms::gcp::KEYS,
+        super::kms::azure::KEYS,
+        super::kms::pkcs11::KEYS,
+        super::kms::kmip::KEYS,
+        super::custody::KEYS,
         super::steward::KEYS,
         super::streams::KEYS,
         super::clients::KEYS,

@@ -2,7 +2,6 @@
 //! A mapping arrives, a [`Keystore`] leaves. The key itself never passes through here: only the place of what unlocks it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::key::{Key, Kind, key};
 use super::mistake::Refusal;
@@ -15,8 +14,6 @@ use super::values::{self, Places};
 pub struct Keystore {
     /// Which kind.
     pub backend: KeystoreBackend,
-    /// A custody key is unwrapped anew after this time, so that a disabled key stops its client.
-    pub max_custody_age: Duration,
 }
 
 /// The kinds of keystores.
@@ -45,14 +42,9 @@ impl Keystore {
         let kind = reader.required("type", values::choice(&[("local", ())]), "write local");
         let path = reader.required("path", |text| places.existing(text), "name what `barnabas init` made");
         let unlock = parse_unlock(&reader, places);
-        let bounds = values::duration(Duration::from_secs(1), Duration::from_secs(86_400));
-        let max_custody_age = reader.or_default("max_custody_age", bounds, DEFAULT_MAX_CUSTODY_AGE);
         reader.finish();
         kind?;
-        Some(Self {
-            backend: KeystoreBackend::Local { path: path?, unlock: unlock? },
-            max_custody_age: max_custody_age?,
-        })
+        Some(Self { backend: KeystoreBackend::Local { path: path?, unlock: unlock? } })
     }
 }
 
@@ -79,9 +71,6 @@ fn parse_unlock(reader: &Reader<'_>, places: &Places<'_>) -> Option<Unlock> {
     unlock
 }
 
-/// How long a key that was disabled in the keystore can still be used; also how often a keystore is asked for each key.
-pub const DEFAULT_MAX_CUSTODY_AGE: Duration = Duration::from_secs(3600);
-
 pub(super) const KEYS: &[Key] = &[
     key(
         "keystore",
@@ -94,12 +83,4 @@ pub(super) const KEYS: &[Key] = &[
     key("keystore.unlock", Kind::Section, "required", "What opens it: `key_file` or `passphrase`."),
     key("keystore.unlock.key_file", Kind::Path, "none", "A file with 32 random bytes, readable by its owner only."),
     key("keystore.unlock.passphrase", Kind::Secret, "none", "Where the passphrase is."),
-    key("keystore.unlock.passphrase.file", Kind::Path, "none", "The passphrase is the content of this file."),
-    key("keystore.unlock.passphrase.env", Kind::Text, "none", "The passphrase is in this environment variable."),
-    key(
-        "keystore.max_custody_age",
-        Kind::Duration,
-        "`1h`",
-        "An unwrapped custody key is dropped and asked for again after this time.",
-    ),
 ];

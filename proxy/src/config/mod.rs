@@ -9,6 +9,8 @@ mod clusters;
 pub mod key;
 mod keyring;
 mod keystore;
+mod kms;
+mod custody;
 mod limits;
 mod listener_tls;
 mod listeners;
@@ -33,8 +35,10 @@ pub use brokers::{Brokers, PortRange, SniNames};
 pub use changes::Changes;
 pub use clients::{Custody, EnrolmentRule};
 pub use clusters::{ClientProperty, Cluster, UpstreamTls};
+pub use custody::CustodySettings;
 pub use keyring::Keyring;
 pub use keystore::{Keystore, KeystoreBackend, Unlock};
+pub use kms::{KmsBackend, KmsSystem};
 pub use limits::{DEFAULT_MAX_INFLATED_BYTES, Limits};
 pub use listener_tls::{CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion};
 pub use listeners::Listener;
@@ -65,6 +69,10 @@ pub struct Config {
     pub keyring: Keyring,
     /// There whenever the policy may seal.
     pub keystore: Option<Keystore>,
+    /// Names are distinct.
+    pub kms: Vec<KmsSystem>,
+    /// Its KMS, if it names one, is in `kms`.
+    pub custody: CustodySettings,
     /// Its root key is there whenever the policy may seal.
     pub steward: Steward,
     /// `streams` and `clients`, compiled.
@@ -107,6 +115,12 @@ impl Config {
         self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
+    /// The KMS that wraps what is in the gateway's custody; `None` is the local keystore.
+    pub fn custody_kms(&self) -> Option<&KmsSystem> {
+        let name = self.custody.kms.as_ref()?;
+        self.kms.iter().find(|system| system.name == *name)
+    }
+
     /// The cluster that holds the keyring.
     pub fn keyring_cluster(&self) -> Option<&Cluster> {
         match &self.keyring.cluster {
@@ -133,6 +147,8 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let keyring = top.section_or_empty("keyring", &nothing).and_then(Keyring::parse);
     let has_keystore = top.node("keystore").is_some();
     let keystore = top.section("keystore").and_then(|reader| Keystore::parse(reader, places));
+    let kms = kms::parse(&top, places);
+    let custody = top.section_or_empty("custody", &nothing).and_then(CustodySettings::parse);
     let steward = top.section_or_empty("steward", &nothing).and_then(|reader| Steward::parse(reader, places));
     let streams = top.section_or_empty("streams", &nothing).and_then(|reader| Streams::parse(reader, &nothing));
     let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
@@ -145,6 +161,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     refuse_doubles(&top, &listeners, &clusters);
     refuse_shared_addresses(&top, &listeners, admin.as_ref());
     refuse_unknown_clusters(&top, &listeners, &clusters, keyring.as_ref());
+    refuse_unknown_kms(&top, custody.as_ref());
     let seals = streams.as_ref().is_some_and(Streams::may_seal);
     if seals {
         refuse_sealing_without_keys(&top, has_keystore, steward.as_ref());
@@ -161,6 +178,8 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         keyring,
         keystore,
+        kms: kms?,
+        custody: custody?,
         steward: steward?,
         policy,
         admin,
@@ -250,6 +269,20 @@ fn refuse_unknown_clusters(
         let refusal = Refusal::new(format!("no cluster is named `{name}`"), format!("defined are {defined}"));
         top.refuse(&place, refusal);
     }
+}
+
+fn refuse_unknown_kms(top: &Reader<'_>, custody: Option<&CustodySettings>) {
+    let Some(name) = custody.and_then(|custody| custody.kms.as_deref()) else { return };
+    // By the names in the file: a system with a mistake in it is there all the same.
+    let defined: Vec<&str> = top.names("kms");
+    if defined.contains(&name) {
+        return;
+    }
+    let remedy = match defined.as_slice() {
+        [] => "define it under `kms`, or leave `kms` away for the local keystore".to_owned(),
+        names => format!("defined are {}; leave it away for the local keystore", names.join(", ")),
+    };
+    top.refuse("custody.kms", Refusal::new(format!("no KMS is named `{name}`"), remedy));
 }
 
 fn refuse_sealing_without_keys(top: &Reader<'_>, has_keystore: bool, steward: Option<&Steward>) {

@@ -20,7 +20,7 @@ pub(crate) fn apply(tree: &mut Node, env: &[(String, String)], mistakes: &Mistak
 
 fn apply_one(tree: &mut Node, path: &str, value: &str) -> Result<(), Refusal> {
     let parts: Vec<String> = path.split(SEPARATOR).map(str::to_ascii_lowercase).collect();
-    let (parts, kind) = resolve(&parts)?;
+    let (steps, kind) = resolve(&parts)?;
     let written = if kind.holds_more() || (kind == Kind::SectionOrOff && value != "off") {
         // The value may hold a secret's place but never a secret, so a syntax error may quote it.
         let mut node = Node::parse(value).map_err(|(_, refusal)| refusal)?;
@@ -29,74 +29,82 @@ fn apply_one(tree: &mut Node, path: &str, value: &str) -> Result<(), Refusal> {
     } else {
         Node { line: None, tree: Tree::Scalar(value.to_owned()) }
     };
-    place(tree, &parts, written)
+    place(tree, &steps, written)
 }
 
-/// The parts as keys of the tree, and the kind of the last one. A property of a free mapping is written with single
-/// underscores where librdkafka has dots, because a variable's name has no dots.
-fn resolve(parts: &[String]) -> Result<(Vec<String>, Kind), Refusal> {
-    let remedy =
-        "name a key of the configuration in upper case, with __ between its parts and numbers for list entries";
-    let mut name = String::new();
+/// A step down the tree.
+enum Step {
+    Entry(usize),
+    Key(String),
+}
+
+/// The parts as steps, and the kind of the value at the last one. A variable's name has neither dots nor hyphens: a property of
+/// a free mapping is written with single underscores where librdkafka has dots, a name of the operator's with single ones where
+/// it has hyphens.
+fn resolve(parts: &[String]) -> Result<(Vec<Step>, Kind), Refusal> {
+    let mut row = String::new();
+    let mut steps = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        if part.parse::<usize>().is_ok() {
-            name.push_str("[]");
+        match kind_of(&row) {
+            Some(Kind::Free) => {
+                steps.push(Step::Key(part.replace('_', ".")));
+                steps.extend(parts.iter().skip(index + 1).cloned().map(Step::Key));
+                return Ok((steps, Kind::Text));
+            }
+            Some(Kind::Secret) if PLACES_OF_SECRETS.contains(&part.as_str()) && index + 1 == parts.len() => {
+                steps.push(Step::Key(part.clone()));
+                return Ok((steps, Kind::Text));
+            }
+            Some(Kind::Named) => {
+                steps.push(Step::Key(part.replace('_', "-")));
+                row.push_str(".NAME");
+                continue;
+            }
+            _ => {}
+        }
+        if let Ok(entry) = part.parse::<usize>() {
+            steps.push(Step::Entry(entry));
+            row.push_str("[]");
             continue;
         }
-        if !name.is_empty() {
-            name.push('.');
+        if !row.is_empty() {
+            row.push('.');
         }
-        name.push_str(part);
-        let free = key::all().find(|key| key.path == name && key.kind == Kind::Free);
-        let (Some(free), Some((property, below))) = (free, parts.get(index + 1..).and_then(<[String]>::split_first))
-        else {
-            continue;
-        };
-        let mut resolved: Vec<String> = parts.iter().take(index + 1).cloned().collect();
-        resolved.push(property.replace('_', "."));
-        resolved.extend(below.iter().cloned());
-        let kind = if below.is_empty() { Kind::Text } else { free.kind };
-        return Ok((resolved, if below.is_empty() { kind } else { Kind::Text }));
+        row.push_str(part);
+        steps.push(Step::Key(part.clone()));
     }
-    let list_entry = name.strip_suffix("[]");
-    let found = key::all().find(|key| key.path == name).map(|key| key.kind);
-    let entry = list_entry.and_then(|list| key::all().find(|key| key.path == list)).and_then(|key| match key.kind {
-        Kind::Entries => Some(Kind::Section),
-        Kind::List => Some(Kind::Text),
-        _ => None,
-    });
-    match found.or(entry) {
-        Some(kind) => Ok((parts.to_vec(), kind)),
-        None => Err(Refusal::new(format!("there is no key `{}`", parts.join(".")), remedy)),
+    match kind_of(&row) {
+        Some(kind) => Ok((steps, kind)),
+        None => {
+            let remedy =
+                "name a key of the configuration in upper case, with __ between its parts and numbers for list entries";
+            Err(Refusal::new(format!("there is no key `{}`", parts.join(".")), remedy))
+        }
     }
 }
 
-fn place(node: &mut Node, parts: &[String], written: Node) -> Result<(), Refusal> {
-    let Some((part, below)) = parts.split_first() else {
+/// The kind of a row of the table, or of an entry of one.
+fn kind_of(row: &str) -> Option<Kind> {
+    let kind = |row: &str| key::all().find(|key| key.path == row).map(|key| key.kind);
+    if let Some(found) = kind(row) {
+        return Some(found);
+    }
+    match (row.strip_suffix("[]").and_then(kind), row.strip_suffix(".NAME").and_then(kind)) {
+        (Some(Kind::Entries), _) | (_, Some(Kind::Named)) => Some(Kind::Section),
+        (Some(Kind::List), _) => Some(Kind::Text),
+        _ => None,
+    }
+}
+
+fn place(node: &mut Node, steps: &[Step], written: Node) -> Result<(), Refusal> {
+    let Some((step, below)) = steps.split_first() else {
         *node = written;
         return Ok(());
     };
-    if let Ok(index) = part.parse::<usize>() {
-        if matches!(node.tree, Tree::Nothing) {
-            node.tree = Tree::List(Vec::new());
-        }
-        let kind = node.kind();
-        let Tree::List(items) = &mut node.tree else {
-            return Err(Refusal::new(
-                format!("the file has {kind} where this variable needs a list"),
-                "change one of the two",
-            ));
-        };
-        if index == items.len() {
-            items.push(Node::nothing());
-        }
-        let count = items.len();
-        let Some(item) = items.get_mut(index) else {
-            let text = format!("entry {index} is beyond the list, which has {count}");
-            return Err(Refusal::new(text, "number the entries from 0 without a gap"));
-        };
-        return place(item, below, written);
-    }
+    let part = match step {
+        Step::Entry(index) => return place_entry(node, *index, below, written),
+        Step::Key(part) => part,
+    };
     if !matches!(node.tree, Tree::Map(_)) {
         node.tree = Tree::Map(Vec::new());
     }
@@ -112,6 +120,28 @@ fn place(node: &mut Node, parts: &[String], written: Node) -> Result<(), Refusal
     }
 }
 
+fn place_entry(node: &mut Node, index: usize, below: &[Step], written: Node) -> Result<(), Refusal> {
+    if matches!(node.tree, Tree::Nothing) {
+        node.tree = Tree::List(Vec::new());
+    }
+    let kind = node.kind();
+    let Tree::List(items) = &mut node.tree else {
+        return Err(Refusal::new(
+            format!("the file has {kind} where this variable needs a list"),
+            "change one of the two",
+        ));
+    };
+    if index == items.len() {
+        items.push(Node::nothing());
+    }
+    let count = items.len();
+    let Some(item) = items.get_mut(index) else {
+        let text = format!("entry {index} is beyond the list, which has {count}");
+        return Err(Refusal::new(text, "number the entries from 0 without a gap"));
+    };
+    place(item, below, written)
+}
+
 fn forget_lines(node: &mut Node) {
     node.line = None;
     match &mut node.tree {
@@ -125,6 +155,9 @@ fn forget_lines(node: &mut Node) {
 const PREFIX: &str = "BARNABAS__";
 
 const SEPARATOR: &str = "__";
+
+/// See [`super::secret::SecretRef`].
+const PLACES_OF_SECRETS: &[&str] = &["file", "env"];
 
 #[cfg(test)]
 mod tests {
@@ -166,6 +199,10 @@ mod tests {
                 ("BARNABAS__CLUSTERS__0__CLIENT__SASL_PASSWORD__ENV", "PW"),
                 ("BARNABAS__LISTENERS__0__TLS", "off"),
                 ("BARNABAS__STREAMS__RULES__0__PATTERN", "[a-z]+"),
+                ("BARNABAS__KEYSTORE__UNLOCK__PASSPHRASE__ENV", "PW"),
+                ("BARNABAS__KMS__VAULT_EU__NAMESPACE", "team"),
+                ("BARNABAS__KMS__VAULT_EU__AUTH__TOKEN__FILE", "token"),
+                ("BARNABAS__KMS__7", "{type: kmip}"),
                 ("BARNABAS_BIN", "not ours"),
             ],
         );
@@ -174,7 +211,8 @@ mod tests {
             tree,
             "{listeners:[{name:a,bind:127.0.0.1:1,tls:off},{name:b}],\
              clusters:[{bootstrap_servers:[a:1,b:2],client:{sasl.mechanism:PLAIN,sasl.password:{env:PW}}}],\
-             log:{level:debug},streams:{rules:[{pattern:[a-z]+}]}}"
+             keystore:{unlock:{passphrase:{env:PW}}},\
+             kms:{7:{type:kmip},vault-eu:{auth:{token:{file:token}},namespace:team}},log:{level:debug},streams:{rules:[{pattern:[a-z]+}]}}"
         );
     }
 

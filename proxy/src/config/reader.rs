@@ -11,6 +11,8 @@ use super::node::{Node, Tree};
 pub(crate) struct Reader<'n> {
     mistakes: &'n Mistakes,
     path: String,
+    /// The same path in the table of keys: without indices, `NAME` for a name that the operator chose.
+    row: String,
     line: Option<u64>,
     entries: &'n [(String, Node)],
     asked: RefCell<Vec<String>>,
@@ -19,6 +21,10 @@ pub(crate) struct Reader<'n> {
 impl<'n> Reader<'n> {
     /// Opens the mapping at `path`. Anything else than a mapping is a mistake and `None`; nothing is an empty mapping.
     pub(crate) fn open(mistakes: &'n Mistakes, path: &str, node: &'n Node) -> Option<Self> {
+        Self::open_at(mistakes, path.to_owned(), without_indices(path), node)
+    }
+
+    fn open_at(mistakes: &'n Mistakes, path: String, row: String, node: &'n Node) -> Option<Self> {
         let entries: &[(String, Node)] = match &node.tree {
             Tree::Map(entries) => entries,
             Tree::Nothing => &[],
@@ -30,12 +36,12 @@ impl<'n> Reader<'n> {
         };
         // What is missing from the whole file is missing at no line.
         let line = node.line.filter(|_| !path.is_empty());
-        Some(Self { mistakes, path: path.to_owned(), line, entries, asked: RefCell::default() })
+        Some(Self { mistakes, path, row, line, entries, asked: RefCell::default() })
     }
 
     /// The path of a key of this mapping.
     pub(crate) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        below(&self.path, key)
     }
 
     /// The value of a key when it is there and not nothing.
@@ -45,7 +51,7 @@ impl<'n> Reader<'n> {
             asked.push(key.to_owned());
         }
         drop(asked);
-        self.mistakes.note_asked(without_indices(&self.path_of(key)));
+        self.mistakes.note_asked(below(&self.row, key));
         let found = self.entries.iter().find(|(name, _)| name == key)?;
         Some(&found.1).filter(|node| !matches!(node.tree, Tree::Nothing))
     }
@@ -113,13 +119,13 @@ impl<'n> Reader<'n> {
     /// The mapping below a key; `None` when absent or refused. Use [`Reader::node`] first where absence must be told apart.
     pub(crate) fn section(&self, key: &str) -> Option<Reader<'n>> {
         let node = self.node(key)?;
-        Reader::open(self.mistakes, &self.path_of(key), node)
+        Reader::open_at(self.mistakes, self.path_of(key), below(&self.row, key), node)
     }
 
     /// The mapping below a key, or an empty one, so that the defaults are read by the same code.
     pub(crate) fn section_or_empty(&self, key: &str, empty: &'n Node) -> Option<Reader<'n>> {
         let node = self.node(key).unwrap_or(empty);
-        Reader::open(self.mistakes, &self.path_of(key), node)
+        Reader::open_at(self.mistakes, self.path_of(key), below(&self.row, key), node)
     }
 
     /// The mappings of a list.
@@ -132,9 +138,31 @@ impl<'n> Reader<'n> {
             self.refuse(key, Refusal::new(text, "write each entry below it behind a dash"));
             return Vec::new();
         };
-        let path = self.path_of(key);
-        let open = |(index, item)| Reader::open(self.mistakes, &format!("{path}[{index}]"), item);
+        let (path, row) = (self.path_of(key), below(&self.row, key));
+        let open = |(index, item)| Reader::open_at(self.mistakes, format!("{path}[{index}]"), format!("{row}[]"), item);
         items.iter().enumerate().filter_map(open).collect()
+    }
+
+    /// The names of a mapping of names.
+    pub(crate) fn names(&self, key: &str) -> Vec<&'n str> {
+        match self.node(key).map(|node| &node.tree) {
+            Some(Tree::Map(entries)) => entries.iter().map(|(name, _)| name.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The mappings below names that the operator chose; an entry that is no mapping is refused and has no reader. `None` when
+    /// the names themselves are no mapping.
+    pub(crate) fn named(&self, key: &str) -> Option<Vec<(&'n str, Option<Reader<'n>>)>> {
+        let Some(node) = self.node(key) else {
+            return Some(Vec::new());
+        };
+        let names = Reader::open_at(self.mistakes, self.path_of(key), below(&self.row, key), node)?;
+        let row = below(&names.row, "NAME");
+        let open = |(name, node): &'n (String, Node)| {
+            (name.as_str(), Reader::open_at(self.mistakes, names.path_of(name), row.clone(), node))
+        };
+        Some(names.entries.iter().map(open).collect())
     }
 
     /// Reads one scalar with its place for the mistake.
@@ -165,6 +193,11 @@ impl<'n> Reader<'n> {
     }
 }
 
+/// The path of a key below a path.
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
 /// The line of the deepest value that a path reaches.
 fn line_below(entries: &[(String, Node)], path: &str) -> Option<u64> {
     let (key, rest) = path.split_once(['[', '.']).unwrap_or((path, ""));
@@ -174,6 +207,7 @@ fn line_below(entries: &[(String, Node)], path: &str) -> Option<u64> {
     let (index, below) = rest.split_once(']').unwrap_or((rest, ""));
     let entry = match &node.tree {
         Tree::List(items) => index.parse::<usize>().ok().and_then(|index| items.get(index)),
+        Tree::Map(entries) if !rest.is_empty() => return line_below(entries, rest).or(node.line),
         _ => None,
     };
     let deeper = entry.and_then(|entry| match &entry.tree {

@@ -54,9 +54,16 @@ impl SecretRef {
             return None;
         }
         let section = reader.section(key)?;
+        let reference = Self::parse_here(&section, places);
+        section.finish();
+        reference
+    }
+
+    /// Reads the reference that a mapping is.
+    pub(crate) fn parse_here(section: &Reader<'_>, places: &Places<'_>) -> Option<Self> {
         let file = section.optional("file", |text| places.file(text))?;
         let env = section.optional("env", |text| variable(text, places))?;
-        let both = match (file, env) {
+        match (file, env) {
             (Some(path), None) => Some(Self::File(path)),
             (None, Some(name)) => Some(Self::Env(name)),
             _ => {
@@ -66,9 +73,7 @@ impl SecretRef {
                 ));
                 None
             }
-        };
-        section.finish();
-        both
+        }
     }
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn number(low: i64, high: i64) -> impl Fn(&str) -> Result<i64, Refusa
 }
 
 /// A number of bytes: plain, or with KiB, MiB, GiB.
-pub(crate) fn bytes(low: u64, high: u64) -> impl Fn(&str) -> Result<usize, Refusal> {
+pub(crate) fn bytes(low: usize, high: usize) -> impl Fn(&str) -> Result<usize, Refusal> {
     move |text| {
         let remedy = format!("write {low} to {high} bytes, such as 65536, 64 KiB or 1 MiB");
         let refusal = || Refusal::new(format!("`{text}` is not a number of bytes"), remedy.clone());
@@ -159,10 +159,11 @@ pub(crate) fn bytes(low: u64, high: u64) -> impl Fn(&str) -> Result<usize, Refus
             _ => return Err(refusal()),
         };
         let value = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(refusal)?;
+        let value = usize::try_from(value).map_err(|_| refusal())?;
         if !(low..=high).contains(&value) {
             return Err(Refusal::new(format!("{value} bytes is out of bounds"), remedy.clone()));
         }
-        usize::try_from(value).map_err(|_| refusal())
+        Ok(value)
     }
 }
 

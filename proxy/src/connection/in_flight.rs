@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::chain::fetch::FetchNote;
 use crate::chain::produce::RefusedPartition;
+use crate::chain::rewrite::share_fetch::RefusedShare;
 use crate::frame::Call;
 
 /// One answer that is due.
@@ -32,6 +33,8 @@ pub enum Note {
     Fetch(FetchNote),
     /// Partitions of a Produce request that were refused.
     Produce(Vec<RefusedPartition>),
+    /// Partitions of a share session that were refused.
+    Share(Vec<RefusedShare>),
 }
 
 /// An entry, with the time at which the request was read.

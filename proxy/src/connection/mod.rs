@@ -4,6 +4,7 @@
 //! it ends. One client connection has one upstream connection, so order, quotas, producer ids and SASL
 //! pass-through stay what they are without the gateway. What must never happen here: an unbounded queue.
 
+pub mod memory;
 pub mod read;
 pub mod in_flight;
 pub mod requests;
@@ -11,20 +12,25 @@ pub mod responses;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::chain::fetch::FetchChain;
+use crate::chain::partitions::Partitions;
 use crate::chain::produce::ProduceChain;
 use crate::chain::rewrite::{AddressBook, RewriteError};
+use crate::chain::share::ShareChain;
 use crate::chain::topic_ids::{TopicIdConflict, TopicIds};
 use crate::config::Limits;
 use crate::frame::Call;
 use crate::identity::Principal;
 use crate::keyring::Keys;
-use crate::metrics::Metrics;
-use read::{FrameReader, ReadError};
+use crate::metrics::{ConnectionRefusal, Metrics};
+use memory::{Memory, Way};
+use read::{FirstFrames, FrameReader, ReadError};
 
 /// How a connection ended when nothing was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +77,31 @@ pub enum Error {
         /// What came.
         answered: Option<i32>,
     },
+    /// The broker takes requests and says nothing.
+    #[error("broker has not answered api key {} within {waited:?} (limits.answer_timeout)", .call.api_key.0)]
+    Silent {
+        /// What was due.
+        call: Call,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// An answer that is larger with what was made of it than a connection may hold.
+    #[error("answer of {length} bytes after opening, the limit is {limit} (limits.max_connection_bytes)")]
+    Grown {
+        /// Bytes in all.
+        length: usize,
+        /// The configured limit.
+        limit: usize,
+    },
+    /// An answer that grew while all memory was taken.
+    #[error("no memory for an answer that grew to {length} bytes; raise limits.max_memory_bytes")]
+    NoMemory {
+        /// Bytes in all.
+        length: usize,
+    },
+    /// The client takes next to nothing of a large answer for which others have to wait.
+    #[error("client stands still within a large answer while others wait for memory (limits.max_memory_bytes)")]
+    StandsStill,
     /// The broker gave a topic id a second name.
     #[error(transparent)]
     TopicId(#[from] TopicIdConflict),
@@ -79,6 +110,16 @@ pub enum Error {
 impl Error {
     fn from_broker(error: ReadError) -> Self {
         Self::Broker(error)
+    }
+
+    /// What is counted.
+    pub fn refusal(&self) -> ConnectionRefusal {
+        match self {
+            Self::Silent { .. } => ConnectionRefusal::Silent,
+            Self::Grown { .. } | Self::NoMemory { .. } | Self::StandsStill => ConnectionRefusal::Memory,
+            Self::Client(ReadError::StandsStill) | Self::Broker(ReadError::StandsStill) => ConnectionRefusal::Memory,
+            _ => ConnectionRefusal::Protocol,
+        }
     }
 
     /// True for what happens whenever a peer goes away: no warning is due.
@@ -101,10 +142,14 @@ pub struct Shared {
     pub keys: Arc<Keys>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
+    /// Which topics the cluster has.
+    pub partitions: Arc<Partitions>,
     /// Where brokers are reached through this listener.
     pub book: Arc<dyn AddressBook>,
     /// Bounds.
     pub limits: Arc<Limits>,
+    /// Room for large frames, all connections together.
+    pub memory: Arc<Memory>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// True once the gateway is to end.
@@ -126,26 +171,40 @@ where
 {
     let limits = &shared.limits;
     let (tell, due) = in_flight::queue(limits.max_in_flight_requests);
-    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.topic_ids.clone(), shared.metrics.clone());
-    let (who, keys, ids, metrics) = chain_parts();
+    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.metrics.clone());
+    let (who, keys, metrics) = chain_parts();
+    let share = ShareChain::new(who.clone(), keys.clone(), shared.topic_ids.clone(), metrics.clone());
+    // Who showed a certificate is known; others are when the broker has answered them for the first time.
+    let known = Arc::new(AtomicBool::new(principal != Principal::anonymous()));
+    let first = FirstFrames { limit: limits.max_first_frame_bytes, known: known.clone() };
+    let frames_of_client = FrameReader::new(client_read, limits.max_frame_bytes).until_known(first);
     let mut requests = requests::Requests {
-        client: FrameReader::new(client_read, limits.max_frame_bytes),
+        client: frames_of_client.within(shared.memory.clone(), Way::Request),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        produce: ProduceChain::new(who, keys, shared.partitions.clone(), metrics, limits.max_inflated_bytes),
+        share,
         topic_ids: shared.topic_ids.clone(),
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
+        memory: shared.memory.clone(),
+        most_bytes: limits.max_connection_bytes,
     };
-    let (who, keys, ids, metrics) = chain_parts();
+    let (who, keys, metrics) = chain_parts();
+    let ids = shared.topic_ids.clone();
     let mut responses = responses::Responses {
-        broker: FrameReader::new(broker_read, limits.max_frame_bytes),
+        broker: FrameReader::new(broker_read, limits.max_frame_bytes).within(shared.memory.clone(), Way::Answer),
         client: client_write,
         in_flight: due,
         fetch: FetchChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
         book: shared.book.clone(),
         topic_ids: shared.topic_ids.clone(),
+        partitions: shared.partitions.clone(),
         metrics: shared.metrics.clone(),
+        memory: shared.memory.clone(),
+        most_bytes: limits.max_connection_bytes,
+        patience: responses::Patience::new(limits.answer_timeout),
+        known,
     };
     both(requests.run(), responses.run()).await
 }

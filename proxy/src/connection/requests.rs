@@ -13,17 +13,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Ended;
 use super::in_flight::{Due, Entry, Note};
+use super::memory::{Hold, Memory, Way};
 use super::read::FrameReader;
 use crate::chain::Cleared;
 use crate::chain::fetch::FetchNote;
 use crate::chain::produce::{ProduceChain, Produced};
-use crate::chain::refusal::POLICY_VIOLATION;
+use crate::chain::refusal::{MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, POLICY_VIOLATION};
 use crate::chain::rewrite::fetch::FetchRequest;
-use crate::chain::rewrite::produce::ProduceRequest;
+use crate::chain::rewrite::produce::{ProduceRequest, error_response};
 use crate::chain::rewrite::refusal::{self, Refusal};
+use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
+use crate::chain::share::{ShareChain, Shared};
 use crate::chain::topic_ids::{TopicId, TopicIds};
-use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, Segments, Treatment, api};
+use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, ResponseHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
 /// The request side of one connection.
@@ -36,12 +39,18 @@ pub struct Requests<R, W> {
     pub in_flight: Option<mpsc::Sender<Entry>>,
     /// Policy and sealing.
     pub produce: ProduceChain,
+    /// What share groups may ask for.
+    pub share: ShareChain,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// True once the gateway is to end.
     pub draining: watch::Receiver<bool>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Room for requests that grow.
+    pub memory: Arc<Memory>,
+    /// What one request may hold with what is made of it.
+    pub most_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
@@ -55,6 +64,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
                 return Ok(if *self.draining.borrow() { Ended::Drained } else { Ended::ByClient });
             };
             let since = Instant::now();
+            // Given back when the broker has the request.
+            let _hold = self.client.take_hold();
             if let Some(ended) = self.serve(frame.freeze(), since).await? {
                 return Ok(ended);
             }
@@ -83,6 +94,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         match (call.api_key, call.api().map(|api| api.treatment)) {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
+            (api::SHARE_FETCH, _) => self.share_fetch(frame, call, since).await,
             (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => {
                 self.refuse_meddling(&frame, since).await
             }
@@ -120,11 +132,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     async fn produce(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
         let request = ProduceRequest::walk(&frame, &header)?;
-        let unknown = self.produce.unknown_ids(&request);
-        self.ask_for_names(unknown, since).await?;
+        let unknown = self.produce.unknown_topics(&request, &frame)?;
+        self.ask_for_topics(&unknown, since).await?;
         let acks = request.acks;
-        match self.produce.clear(&request, call, frame).await? {
+        match self.produce.clear(&request, call, frame.clone()).await? {
             Produced::Forward(cleared, refused) => {
+                let _grown = match self.room_for(frame.len(), &cleared) {
+                    Ok(grown) => grown,
+                    Err(refusal) => return self.refuse_whole(&request, (call, since), &frame, refusal).await,
+                };
                 // With acks=0 no answer comes, and pairing must not wait for one.
                 let entry = (acks != 0).then_some((call, Note::Produce(refused)));
                 self.forward(cleared, entry, since).await?;
@@ -138,14 +154,54 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
+    /// Room for a cleared request; if there is none, the code and the words for the client. Sealing takes away what
+    /// compression had won: what is small on the wire may be large here.
+    fn room_for(&self, length: usize, cleared: &Cleared) -> Result<Hold, (i16, &'static str)> {
+        let sealed = cleared.len();
+        if length.saturating_add(sealed) > self.most_bytes {
+            return Err((MESSAGE_TOO_LARGE, TOO_LARGE));
+        }
+        self.memory.grow(Way::Request, length, sealed).ok_or((NOT_ENOUGH_REPLICAS, NO_ROOM))
+    }
+
+    async fn refuse_whole(
+        &mut self,
+        request: &ProduceRequest,
+        (call, since): (Call, Instant),
+        frame: &Bytes,
+        (error_code, reason): (i16, &'static str),
+    ) -> Result<Option<Ended>, super::Error> {
+        self.metrics.refused_record("memory");
+        tracing::warn!(event = "produce_refused", bytes = frame.len(), reason);
+        if request.acks == 0 {
+            return Ok(Some(Ended::ByPolicy));
+        }
+        let refused = request.refuse_all(frame, error_code, Some(reason))?;
+        let answer = error_response(call, &refused)?;
+        self.push(Due::Own(answer), since).await?;
+        Ok(None)
+    }
+
     async fn fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
         let request = FetchRequest::walk(&frame, &header)?;
-        let unknown = FetchNote::unknown_ids(&request, &self.topic_ids);
-        self.ask_for_names(unknown, since).await?;
-        let note = FetchNote::of(&request, &frame, &self.topic_ids)?;
+        let note = FetchNote::of(&request, &frame)?;
         let cleared = Cleared::fetch(frame);
         self.forward(cleared, Some((call, Note::Fetch(note))), since).await?;
+        Ok(None)
+    }
+
+    /// The topics of a share group are named by id in every version, and the answer has records to be opened.
+    async fn share_fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+        let request = ShareFetchRequest::walk(&frame, &header)?;
+        self.ask_for_names(self.share.unknown_ids(&request), since).await?;
+        match self.share.clear(&request, call, frame).await? {
+            Shared::Forward(cleared, refused) => {
+                self.forward(cleared, Some((call, Note::Share(refused))), since).await?;
+            }
+            Shared::Answer(answer) => self.push(Due::Own(answer), since).await?,
+        }
         Ok(None)
     }
 
@@ -156,14 +212,35 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
         let call = topology::call(CorrelationId(OWN_CORRELATION_ID));
         let topics: Vec<TopicRef<'_>> = ids.into_iter().map(TopicRef::Id).collect();
-        let request = topology::request(call, OWN_CLIENT_ID, Some(&topics))?;
+        // The response side has learned the names by the time it tells; an id without a name is refused later,
+        // for its partition only.
+        self.ask(call, &topics, since).await?;
+        Ok(())
+    }
+
+    /// Asks whether topics exist; they are not created by that.
+    async fn ask_for_topics(&mut self, names: &[Arc<str>], since: Instant) -> Result<(), super::Error> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let call = topology::call_for_brokers(CorrelationId(OWN_CORRELATION_ID));
+        let topics: Vec<TopicRef<'_>> = names.iter().map(|name| TopicRef::Name(name)).collect();
+        let answer = self.ask(call, &topics, since).await?;
+        let header = ResponseHeader::parse(&answer, call).map_err(RewriteError::from)?;
+        for topic in topology::decode(&answer, &header)?.topics {
+            if let (Some(name), true) = (topic.name, topic.error_code != 0) {
+                self.produce.is_absent(&name, topic.error_code);
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, call: Call, topics: &[TopicRef<'_>], since: Instant) -> Result<Bytes, super::Error> {
+        let request = topology::request(call, OWN_CLIENT_ID, Some(topics))?;
         let (tell, told) = oneshot::channel();
         self.push(Due::Asked(call, tell), since).await?;
         self.send(Segments::whole(request)).await?;
-        // The response side has learned the names by the time it tells; an id without a name is refused later,
-        // for its partition only.
-        told.await.map_err(|_| super::Error::Closed)?;
-        Ok(())
+        told.await.map_err(|_| super::Error::Closed)
     }
 
     /// An API or version that the table does not know never passes. ApiVersions is answered as the protocol asks,
@@ -212,6 +289,12 @@ const OWN_CORRELATION_ID: i32 = 0x6261_726e;
 /// fence the steward, whose transactional id begins with the topic's name.
 const MEDDLING: [ApiKey; 8] =
     [ApiKey(20), ApiKey(21), ApiKey(22), ApiKey(24), ApiKey(26), ApiKey(33), ApiKey(37), ApiKey(44)];
+
+/// What a producer hears of a request for which there is no memory; it tries again.
+const NO_ROOM: &str = "barnabas: no memory for the sealed request now (limits.max_memory_bytes)";
+
+/// What a producer hears of a request that can never be sealed here.
+const TOO_LARGE: &str = "barnabas: request is too large once it is inflated and sealed (limits.max_connection_bytes)";
 
 /// What brokers see in their request logs.
 const OWN_CLIENT_ID: &str = "barnabas";

@@ -4,17 +4,23 @@
 //! records opened. What must never happen here: an answer given to another request than its own, an address of a
 //! broker in the clear, bytes of a sealed stream that were not opened.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::{Instant as TimerInstant, Sleep, sleep};
 
 use super::Ended;
 use super::in_flight::{Due, Entry, Note};
+use super::memory::{Hold, Memory, Way};
 use super::read::FrameReader;
 use crate::chain::fetch::FetchChain;
+use crate::chain::partitions::Partitions;
 use crate::chain::produce::RefusedPartition;
 use crate::chain::rewrite::produce::{ProduceResponse, Refused};
 use crate::chain::rewrite::{
@@ -22,7 +28,7 @@ use crate::chain::rewrite::{
     share_acknowledge, topology,
 };
 use crate::chain::topic_ids::{TopicId, TopicIdConflict, TopicIds};
-use crate::frame::{Call, ResponseHeader, Segments, api};
+use crate::frame::{ApiKey, Call, ResponseHeader, Segments, api};
 use crate::metrics::Metrics;
 
 /// The response side of one connection.
@@ -39,8 +45,54 @@ pub struct Responses<R, W> {
     pub book: Arc<dyn AddressBook>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
+    /// Which topics the cluster has.
+    pub partitions: Arc<Partitions>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Room for answers that grow.
+    pub memory: Arc<Memory>,
+    /// What one answer may hold with what is made of it.
+    pub most_bytes: usize,
+    /// How long the broker is waited for.
+    pub patience: Patience,
+    /// Set when the broker has answered this client: it is known from then on.
+    pub known: Arc<AtomicBool>,
+}
+
+/// Bounds the wait for a broker with one timer for the whole connection: an answer in time costs nothing.
+pub struct Patience {
+    limit: Duration,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    /// Waits `limit` for each answer.
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, alarm: Box::pin(sleep(limit)) }
+    }
+
+    /// What `wait` gives, or `None` when it takes longer than the limit. Clients that join a group are answered when
+    /// the others have come, for which Kafka's clients allow minutes.
+    async fn bound<T>(&mut self, call: Call, wait: impl Future<Output = T>) -> Result<T, super::Error> {
+        let waited = self.limit * if WAITING.contains(&call.api_key) { WAITING_FACTOR } else { 1 };
+        let mut wait = std::pin::pin!(wait);
+        let due = TimerInstant::now() + waited;
+        if self.alarm.deadline() > due {
+            self.alarm.as_mut().reset(due);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut wait => return Ok(done),
+                () = &mut self.alarm => {}
+            }
+            // It may have rung for an earlier answer, which came.
+            if TimerInstant::now() >= due {
+                return Err(super::Error::Silent { call, waited });
+            }
+            self.alarm.as_mut().reset(due);
+        }
+    }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
@@ -62,32 +114,44 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
                 return Ok(Ended::Drained);
             };
             match entry.due {
-                Due::Own(answer) => self.send(Segments::whole(answer)).await?,
+                Due::Own(answer) => self.send(Segments::whole(answer), &Hold::default()).await?,
                 Due::Asked(call, tell) => {
                     let frame = self.broker_answer(call).await?.0.freeze();
                     self.learn(&frame, call)?;
                     tell.send(frame).ok();
                 }
                 Due::Broker(call, note) => {
-                    let (frame, read) = self.broker_answer(call).await?;
+                    let (frame, read, hold) = self.broker_answer(call).await?;
+                    let length = frame.len();
                     let answer = self.answer(frame, call, note).await?;
-                    self.send(answer).await?;
+                    let _grown = self.room_for(length, answer.len())?;
+                    self.known.store(true, Ordering::Release);
+                    self.send(answer, &hold).await?;
                     self.metrics.response_added(call, read.elapsed(), entry.since.elapsed());
                 }
             }
         }
     }
 
-    /// The broker's next frame, which must be the answer to `call`, and when it had been read.
-    async fn broker_answer(&mut self, call: Call) -> Result<(BytesMut, Instant), super::Error> {
-        let frame: BytesMut =
-            self.broker.next().await.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
+    /// The broker's next frame, which must be the answer to `call`, when it had been read, and its room.
+    async fn broker_answer(&mut self, call: Call) -> Result<(BytesMut, Instant, Hold), super::Error> {
+        let answered = self.patience.bound(call, self.broker.next()).await?;
+        let frame: BytesMut = answered.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
+        let hold = self.broker.take_hold();
         let read = Instant::now();
         let correlation_id = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
         if correlation_id != Some(call.correlation_id.0) {
             return Err(super::Error::Unpaired { call, answered: correlation_id });
         }
-        Ok((frame, read))
+        Ok((frame, read, hold))
+    }
+
+    /// Room for what an answer has become longer by.
+    fn room_for(&self, before: usize, after: usize) -> Result<Hold, super::Error> {
+        if after > self.most_bytes {
+            return Err(super::Error::Grown { length: after, limit: self.most_bytes });
+        }
+        self.memory.grow(Way::Answer, before, after).ok_or(super::Error::NoMemory { length: after })
     }
 
     async fn answer(&mut self, frame: BytesMut, call: Call, note: Note) -> Result<Segments, super::Error> {
@@ -96,7 +160,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
         match (call.api_key, note) {
             (api::FETCH, Note::Fetch(note)) => Ok(self.fetch.open(frame, &header, note, book).await?),
-            (api::SHARE_FETCH, _) => Ok(self.fetch.open_shared(frame, &header, book).await?),
+            (api::SHARE_FETCH, Note::Share(refused)) => {
+                Ok(self.fetch.open_shared(frame, &header, &refused, book).await?)
+            }
             (_, note) => self.rewritten(frame.freeze(), &header, note, book),
         }
     }
@@ -112,14 +178,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let call = header.call;
         let segments = match (call.api_key, note) {
             // Records and the answers about them never pass unlooked at, whatever went wrong before.
-            (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_)) => {
+            (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_) | Note::Share(_)) => {
                 return Err(super::Error::Refused(call));
             }
             (api::PRODUCE, Note::Produce(refused)) => produced(frame, header, &refused, book)?,
             (api::API_VERSIONS, _) => api_versions::rewrite(frame, header)?,
             (api::METADATA, _) => {
                 let mut learned = Learned::default();
-                let answer = metadata::rewrite(frame, header, book, |name, id| {
+                let answer = metadata::rewrite(frame, header, book, |name, id, count| {
+                    self.partitions.learn(name, count);
                     learned.take(&self.topic_ids, name, id);
                 })?;
                 learned.done()?;
@@ -141,22 +208,44 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         Ok(segments)
     }
 
-    /// Takes topic ids out of the answer to a Metadata request of the gateway's own.
+    /// Takes topics out of the answer to a Metadata request of the gateway's own.
     fn learn(&self, frame: &Bytes, call: Call) -> Result<(), super::Error> {
         let header = ResponseHeader::parse(frame, call).map_err(RewriteError::from)?;
         let mut learned = Learned::default();
         for topic in topology::decode(frame, &header)?.topics {
-            if let Some(name) = topic.name {
+            if let (Some(name), 0) = (topic.name, topic.error_code) {
+                self.partitions.learn(&name, topic.partitions);
                 learned.take(&self.topic_ids, &name, topic.id);
             }
         }
         learned.done()
     }
 
-    async fn send(&mut self, segments: Segments) -> Result<(), super::Error> {
+    /// Writes an answer. A client that takes nothing of what others wait for has to go; it asks again when it is back.
+    async fn send(&mut self, segments: Segments, hold: &Hold) -> Result<(), super::Error> {
         let mut framed = segments.framed().map_err(RewriteError::from)?;
-        self.client.write_all_buf(&mut framed).await.map_err(super::Error::Downstream)?;
-        self.client.flush().await.map_err(super::Error::Downstream)
+        if hold.is_empty() {
+            self.client.write_all_buf(&mut framed).await.map_err(super::Error::Downstream)?;
+            return self.client.flush().await.map_err(super::Error::Downstream);
+        }
+        let mut watch = self.memory.watch(Way::Answer, framed.len());
+        loop {
+            let written = async {
+                if framed.is_empty() {
+                    return self.client.flush().await.map(|()| 0);
+                }
+                self.client.write_buf(&mut framed).await
+            };
+            match tokio::time::timeout_at(watch.until(), written).await {
+                Ok(written) => match written.map_err(super::Error::Downstream)? {
+                    0 if framed.is_empty() => return Ok(()),
+                    0 => return Err(super::Error::Downstream(io::ErrorKind::WriteZero.into())),
+                    moved => watch.moved(moved),
+                },
+                Err(_) if watch.stands_in_the_way() => return Err(super::Error::StandsStill),
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -184,4 +273,42 @@ fn produced(
 ) -> Result<Segments, RewriteError> {
     let refused: Vec<Refused<'_>> = refused.iter().map(RefusedPartition::as_refused).collect();
     ProduceResponse::walk(&frame, header)?.rebuild(frame, &refused, book)
+}
+
+/// JoinGroup and SyncGroup: answered when all members have come.
+const WAITING: [ApiKey; 2] = [ApiKey(11), ApiKey(14)];
+
+/// An hour by default: longer than any `max.poll.interval.ms` that is not a mistake.
+const WAITING_FACTOR: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::frame::{ApiVersion, CorrelationId};
+
+    fn call(key: i16) -> Call {
+        Call { api_key: ApiKey(key), version: ApiVersion(0), correlation_id: CorrelationId(1) }
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_says_nothing_is_given_up() {
+        let mut patience = Patience::new(Duration::from_millis(2));
+        assert_eq!(patience.bound(call(0), async { 7 }).await.unwrap(), 7);
+        // The alarm of an earlier answer rings first; it is not taken for this one's.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let started = Instant::now();
+        let silent = patience.bound(call(0), std::future::pending::<()>()).await.unwrap_err();
+        assert!(started.elapsed() >= Duration::from_millis(2));
+        assert!(matches!(silent, super::super::Error::Silent { .. }));
+        assert!(silent.to_string().contains("limits.answer_timeout"), "{silent}");
+    }
+
+    #[tokio::test]
+    async fn who_joins_a_group_is_given_more_time() {
+        let mut patience = Patience::new(Duration::from_millis(1));
+        let started = Instant::now();
+        assert!(patience.bound(call(11), std::future::pending::<()>()).await.is_err());
+        assert!(started.elapsed() >= Duration::from_millis(12));
+    }
 }

@@ -120,8 +120,8 @@ macro_rules! table {
 // release may still offer them, and bytes that pass need no walker. Decode rows start where their
 // walker starts.
 table! {
-    0 Produce Decode 3..13 flexible 9, "requests carry records, to be sealed; responses from v10 on carry broker addresses";
-    1 Fetch Decode 4..18 flexible 12, "responses carry records, to be opened, and from v16 on broker addresses; before v4 records have another format";
+    0 Produce Decode 3..12 flexible 9, "requests carry records, to be sealed; responses from v10 on carry broker addresses; from v13 on topics would be named by ids, whose names are the broker's word";
+    1 Fetch Decode 4..12 flexible 12, "responses carry records, to be opened; before v4 records have another format; from v13 on topics would be named by ids, whose names are the broker's word";
     2 ListOffsets Pass 0..11 flexible 6, "offsets and timestamps only";
     3 Metadata Decode 0..13 flexible 9, "responses carry broker addresses; topic ids are learnt";
     4 LeaderAndIsr Refuse 0..0 flexible 0, "between controller and broker; removed in Kafka 4.0";

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use barnabas_crypto::{Custody, SignedObject, SigningKey, VerifyingKey};
+use barnabas_crypto::{SignedObject, SigningKey, VerifyingKey};
 use barnabas_kms::{LocalKeystore, Passphrase, Unlock};
 use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::config::{self, Config, KeystoreBackend};
+use crate::custody::KeySystems;
 use crate::keyring::{KeyringTopic, LiveKeyring, TopicError};
 use crate::metrics::Metrics;
 use crate::steward::{Delegate, DelegateSettings, ExclusivePublisher};
@@ -67,8 +68,8 @@ impl OpenKeyring {
     }
 
     /// The delegate whose key is in the keystore. Its certificate is published when the keyring does not have it.
-    pub async fn delegate(&self, config: &Config, keystore: &Arc<LocalKeystore>) -> Result<Arc<Delegate>, Error> {
-        let seed = keystore.secret(DELEGATE_SECRET)?;
+    pub async fn delegate(&self, config: &Config, systems: &Arc<KeySystems>) -> Result<Arc<Delegate>, Error> {
+        let seed = systems.local().secret(DELEGATE_SECRET)?;
         let key = SigningKey::from_seed(&seed)?;
         let path = config.steward.certificate.as_deref().ok_or(Error::NoCertificate)?;
         let certificate = read_certificate(path, &key)?;
@@ -82,10 +83,17 @@ impl OpenKeyring {
             epoch_lifetime: config.steward.epoch_lifetime,
             head_interval: config.keyring.head_interval,
         };
-        let kms: Arc<dyn Custody> = keystore.clone();
         let policy = config.policy.clone();
-        Ok(Arc::new(Delegate::new(settings, self.live.clone(), self.topic.clone(), kms, key, policy)))
+        Ok(Arc::new(Delegate::new(settings, self.live.clone(), self.topic.clone(), systems.clone(), key, policy)))
     }
+}
+
+/// Opens the keystore of a configuration and prepares its key management systems, none of which is asked yet. Blocks.
+pub fn open_custody(config: &Config) -> Result<Arc<KeySystems>, Error> {
+    let keystore = open_keystore(config.keystore.as_ref().ok_or(Error::NoKeystore)?)?;
+    let adapter = |system: &config::KmsSystem| Ok((system.name.clone(), super::adapter(system)?));
+    let others = config.kms.iter().map(adapter).collect::<Result<Vec<_>, Error>>()?;
+    Ok(Arc::new(KeySystems::new(keystore, others, config.custody.kms.clone())))
 }
 
 /// Opens the keystore of a configuration. Stretching a passphrase takes a second by design, so this blocks.

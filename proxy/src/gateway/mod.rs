@@ -4,7 +4,9 @@
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
 mod keys;
+mod kms;
 mod reload;
+mod systems;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,17 +20,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-pub use keys::{DELEGATE_SECRET, OpenKeyring, open_keystore};
+pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
+pub use kms::adapter;
 pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
-use crate::keyring::{CustodyStore, Keys, LiveKeyring, Sealing, TopicError, WriterSessions};
+use crate::connection::memory::Memory;
+use crate::custody::CustodyStore;
+use crate::keyring::{Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
 use crate::router::{Cluster, ListenerBook, discovery};
-use crate::steward::{Asker, PublishError, Steward, answer_requests};
+use crate::steward::{Asker, PublishError, Reminder, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
 
 /// Why a gateway does not start or a command cannot work.
@@ -58,6 +63,14 @@ pub enum Error {
     /// The keystore.
     #[error("keystore: {0}")]
     Keystore(#[from] barnabas_kms::Error),
+    /// The adapter to a KMS.
+    #[error("kms {name}: {source}")]
+    Kms {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        source: barnabas_kms::Error,
+    },
     /// The history of the keyring was not read in time.
     #[error("the keyring topic was not read to its end within {0:?}; is the cluster reachable?")]
     KeyringUnread(Duration),
@@ -67,6 +80,9 @@ pub enum Error {
     /// Nothing is configured to trust.
     #[error("steward.root_public_key is not configured; `barnabas init` prints it")]
     NoRootKey,
+    /// A command or a gateway needs keys, and the configuration has none.
+    #[error("keystore: is not configured; `barnabas init` makes one")]
+    NoKeystore,
     /// The keystore's passphrase cannot be read.
     #[error("keystore.unlock.passphrase: {0}")]
     Passphrase(#[source] io::Error),
@@ -93,6 +109,7 @@ pub struct Gateway {
     keys: Arc<Keys>,
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
+    custody: Option<Arc<CustodyStore>>,
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
@@ -107,6 +124,7 @@ impl Gateway {
         let parts = KeyParts::open(&config, metrics.clone()).await?;
         let permits = Arc::new(Semaphore::new(config.limits.max_connections));
         let limits = Arc::new(config.limits);
+        let memory = Arc::new(Memory::new(limits.max_memory_bytes, metrics.clone()));
         let mut clusters = BTreeMap::new();
         let mut upstream_tls = BTreeMap::new();
         for cluster in &config.clusters {
@@ -123,8 +141,10 @@ impl Gateway {
             let shared = Shared {
                 keys: parts.keys.clone(),
                 topic_ids: cluster.topic_ids.clone(),
+                partitions: cluster.partitions.clone(),
                 book: Arc::new(ListenerBook::new(listener.clone(), cluster.clone())),
                 limits: limits.clone(),
+                memory: memory.clone(),
                 metrics: metrics.clone(),
                 draining: draining.subscribe(),
             };
@@ -151,8 +171,8 @@ impl Gateway {
             })?),
             None => None,
         };
-        let KeyParts { live, keys, keyring, delegate } = parts;
-        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, listeners, admin, draining })
+        let KeyParts { live, keys, keyring, delegate, custody } = parts;
+        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, custody, listeners, admin, draining })
     }
 
     /// One line for each address that clients can use.
@@ -192,7 +212,24 @@ impl Gateway {
         }
         let keyring_read = self.keyring.is_some().then(|| self.readiness.condition("keyring"));
         let serving = self.readiness.condition("serving");
-        background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read));
+        // The first head is this gateway's own; who waits for another steward's would never be ready without one.
+        let with_head = self.delegate.is_some();
+        background.spawn(tick(self.live.clone(), self.keys.clone(), self.metrics.clone(), keyring_read, with_head));
+        if let Some(keyring) = &self.keyring {
+            let metrics = self.metrics.clone();
+            background.spawn(measure_lag(keyring.topic.clone(), keyring.live.clone(), metrics));
+        }
+        if let Some(custody) = &self.custody {
+            background.spawn(systems::renew_custody(self.keys.clone()));
+            if !self.config.kms.is_empty() {
+                let watch = systems::Watch {
+                    systems: custody.systems().clone(),
+                    metrics: self.metrics.clone(),
+                    outage_grace: self.config.custody.outage_grace,
+                };
+                background.spawn(watch.run(self.readiness.condition("kms")));
+            }
+        }
         if let Some(delegate) = &self.delegate {
             background.spawn(delegate.clone().run());
             if let Some(keyring) = &self.keyring {
@@ -230,24 +267,29 @@ struct KeyParts {
     keys: Arc<Keys>,
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
+    custody: Option<Arc<CustodyStore>>,
 }
 
 impl KeyParts {
     async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
         // Without a keystore nothing can be sealed, and the configuration has said that nothing is to be.
-        let Some(keystore) = &config.keystore else {
+        if config.keystore.is_none() {
             let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
             let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), None, metrics));
-            return Ok(Self { live, keys, keyring: None, delegate: None });
-        };
-        let settings = keystore.clone();
-        let keystore_open = tokio::task::spawn_blocking(move || open_keystore(&settings)).await;
-        let kms = keystore_open.map_err(|_| Error::Stopped)??;
+            return Ok(Self { live, keys, keyring: None, delegate: None, custody: None });
+        }
+        let settings = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open_custody(&settings)).await;
+        let systems = opened.map_err(|_| Error::Stopped)??;
+        let custody = Arc::new(CustodyStore::new(systems.clone(), (&config.custody).into(), metrics.keys.clone()));
         let keyring = OpenKeyring::open(config, metrics.clone()).await?;
+        // What a broker could withhold from a gateway that has just started.
+        let reminder = Reminder::new(systems.local().clone());
+        reminder.topics().into_iter().for_each(|topic| keyring.live.remember_sealed(topic));
         let delegate = match config.steward.run {
             StewardRun::Embedded => {
                 keyring.caught_up(CATCH_UP_LIMIT).await?;
-                Some(keyring.delegate(config, &kms).await?)
+                Some(keyring.delegate(config, &systems).await?)
             }
             StewardRun::Off => None,
         };
@@ -258,9 +300,10 @@ impl KeyParts {
         let age = config.limits.max_session_age;
         let age_millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let sealing = Sealing {
-            custody: CustodyStore::new(kms, keystore.max_custody_age, metrics.keys.clone()),
+            custody: custody.clone(),
             publisher: keyring.topic.publish()?,
             topic: keyring.topic.name().to_owned(),
+            pace: Pace::default(),
             steward,
             max_session_age: age,
             max_head_age: config.keyring.max_head_age,
@@ -271,22 +314,40 @@ impl KeyParts {
         };
         let live = keyring.live.clone();
         let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), Some(sealing), metrics));
-        Ok(Self { live, keys, keyring: Some(keyring), delegate })
+        Ok(Self { live, keys, keyring: Some(keyring), delegate, custody: Some(custody) })
     }
 }
 
 /// What is due every second: sessions that end, gauges, readiness.
-async fn tick(live: Arc<LiveKeyring>, keys: Arc<Keys>, metrics: Arc<Metrics>, keyring_read: Option<Condition>) {
+async fn tick(
+    live: Arc<LiveKeyring>,
+    keys: Arc<Keys>,
+    metrics: Arc<Metrics>,
+    keyring_read: Option<Condition>,
+    with_head: bool,
+) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut troubled = false;
     loop {
         ticks.tick().await;
         keys.tick();
         keys.repair().await;
+        let trouble = keys.head_trouble().filter(|_| live.is_caught_up());
+        metrics.keyring.head_trouble.set(i64::from(trouble.is_some()));
+        if let (Some(reason), false) = (&trouble, troubled) {
+            tracing::warn!(event = "keyring_head_trouble", %reason, remedy = "is a steward running, and can it write?");
+        }
+        troubled = trouble.is_some();
         if let Some(condition) = &keyring_read {
-            if live.is_caught_up() {
-                condition.met();
-            } else {
+            if let Some(reason) = &trouble {
+                // Readers go on: whoever sends them elsewhere helps nobody, since all gateways follow the same keyring.
+                condition.met_with(format!("writers are refused: {reason}"));
+            } else if !live.is_caught_up() {
                 condition.failed("the keyring topic is still being read");
+            } else if with_head && !keys.is_vouched() {
+                condition.failed("no recent signed head vouches for the keyring");
+            } else {
+                condition.met();
             }
         }
         let (objects, head) =

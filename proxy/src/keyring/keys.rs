@@ -5,13 +5,14 @@
 //! and the keyring has not yet is asked of the steward. Every wait is bounded, and what cannot be decided is refused
 //! with a code that clients retry. What must never happen here: `Pass` for a topic that policy or keyring calls sealed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, Grant, Identity, IdentityId, KeyId, Keyring, Reader, Right, Session, SessionPlan,
-    SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, HeadState, Identity, IdentityId, KeyId, Keyring, Reader, Right, Session,
+    SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 
 use super::access::{ReadAccess, WriteAccess};
@@ -32,12 +33,15 @@ pub struct Keys {
     sealing: Option<Sealing>,
     metrics: Arc<Metrics>,
     passing: Mutex<PassingTime>,
+    /// Whether the keyring was vouched for when the connections last decided.
+    vouched: AtomicBool,
 }
 
 impl Keys {
     /// A gateway under `policy`; `sealing` is there whenever the policy can seal.
     pub fn new(policy: Policy, live: Arc<LiveKeyring>, sealing: Option<Sealing>, metrics: Arc<Metrics>) -> Self {
-        Self { policy: ArcSwap::from_pointee(policy), live, sealing, metrics, passing: Mutex::default() }
+        let (policy, passing) = (ArcSwap::from_pointee(policy), Mutex::default());
+        Self { policy, live, sealing, metrics, passing, vouched: AtomicBool::new(false) }
     }
 
     /// Rises when a decision may have changed.
@@ -59,6 +63,14 @@ impl Keys {
     /// Whether a topic is the keyring.
     pub fn is_keyring(&self, topic: &str) -> bool {
         self.keyring_topic() == Some(topic)
+    }
+
+    /// Whether keys may be made for a topic when it is written to.
+    pub fn may_seal(&self, topic: &str) -> bool {
+        let by_policy = matches!(self.policy.load().stream(topic), StreamRule::Seal(_));
+        let by_keyring =
+            || self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        !self.is_keyring(topic) && (by_policy || by_keyring())
     }
 
     /// What becomes of records that `who` writes to `topic`.
@@ -186,20 +198,47 @@ impl Keys {
     fn sealed(&self, topic: &str) -> Result<Option<&Sealing>, Reason> {
         let policy = self.policy.load();
         let rule = policy.stream(topic);
-        let by_keyring = self.live.read(|keyring| keyring.stream_of_topic(topic).is_some_and(|stream| stream.sealed));
+        let standing = self.live.read(|keyring| keyring.stream_of_topic(topic).map(|stream| stream.sealed));
+        let by_keyring = standing == Some(true);
         match rule {
             StreamRule::Refuse if !by_keyring => Err(Reason::Unlisted),
-            StreamRule::Pass if !by_keyring => {
-                // Before the history is read, a topic that the keyring calls sealed would look like any other.
-                let blind = self.sealing.is_some() && !self.live.is_caught_up();
-                if blind { Err(Reason::Unavailable("the keyring is still being read")) } else { Ok(None) }
-            }
+            StreamRule::Pass if !by_keyring => self.check_passing(topic, standing.is_some()).map(|()| None),
             _ => match &self.sealing {
                 Some(_) if !self.live.is_caught_up() => Err(Reason::Unavailable("the keyring is still being read")),
                 Some(sealing) => Ok(Some(sealing)),
                 None => Err(Reason::Unavailable("this gateway has no keystore")),
             },
         }
+    }
+
+    /// A topic that no rule seals may have been sealed by a command. Nothing but the keyring says so, so it passes only
+    /// while the keyring is certainly whole; and one that was sealed once, only when a signed object says that it is not
+    /// any more (`stands`).
+    fn check_passing(&self, topic: &str, stands: bool) -> Result<(), Reason> {
+        let Some(sealing) = &self.sealing else { return Ok(()) };
+        // Read by those with keys of their own, who check what they read.
+        if self.is_keyring(topic) {
+            return Ok(());
+        }
+        self.check_vouched(sealing)?;
+        if !stands && self.live.was_sealed(topic) {
+            return Err(Reason::Unavailable("the topic was sealed, and the keyring does not say so any more"));
+        }
+        Ok(())
+    }
+
+    /// Whether topics may pass, as far as the keyring is concerned.
+    pub fn is_vouched(&self) -> bool {
+        self.sealing.as_ref().is_none_or(|sealing| self.check_vouched(sealing).is_ok())
+    }
+
+    /// The newest head says exactly what was read, and is recent: nothing that was signed before it is withheld.
+    fn check_vouched(&self, sealing: &Sealing) -> Result<(), Reason> {
+        if !self.live.is_caught_up() {
+            return Err(Reason::Unavailable("the keyring is still being read"));
+        }
+        let (state, age) = self.live.read(|keyring| (keyring.head_state(), keyring.head_age(now())));
+        vouched(state, age.map(Duration::from_millis), sealing.max_head_age)
     }
 
     fn compress(&self, topic: &str) -> Compress {
@@ -243,6 +282,9 @@ impl Keys {
         let known = self.live.read(|keyring| keyring.stream_of_topic(topic).is_some());
         if !allowed && !known {
             return Err(Reason::NotWriter);
+        }
+        if !known && !sealing.pace.allows(who.as_str(), topic, std::time::Instant::now()) {
+            return Err(Reason::Unavailable("too many new streams for this principal"));
         }
         sealing.ask(Need::Stream { topic: topic.to_owned() }).await?;
         self.live.wait_for(STEWARD_WAIT, find).await.ok_or(Reason::Unavailable("the stream has no open epoch"))
@@ -341,6 +383,8 @@ impl Keys {
         if self.live.wait_for(ANNOUNCEMENT_WAIT, accepted).await.is_none() {
             return Err(Reason::Unavailable("the announcement of the session was not accepted"));
         }
+        // The KMS may have said no meanwhile, and what it says ends the sessions that there are.
+        sealing.custody.secret(identity).await?;
         let session = pending.acknowledged();
         tracing::info!(
             event = "session_announced",
@@ -357,13 +401,18 @@ impl Keys {
     fn check_head(&self, sealing: &Sealing) -> Result<(), Reason> {
         let age = self.live.read(|keyring| keyring.head_age(now()));
         if self.live.head_differs() {
-            return Err(Reason::Unavailable("the keyring is not what its signed head says"));
+            return Err(Reason::Unavailable(OTHER_HEAD));
         }
         let age = age.map_or_else(|| sealing.started.elapsed(), Duration::from_millis);
         if age > sealing.max_head_age {
-            return Err(Reason::Unavailable("the signed head of the keyring is older than keyring.max_head_age"));
+            return Err(Reason::Unavailable(OLD_HEAD));
         }
         Ok(())
+    }
+
+    /// Why writers have to stop and readers should know: the keyring's head is old, or says something else.
+    pub fn head_trouble(&self) -> Option<Reason> {
+        self.sealing.as_ref().and_then(|sealing| self.check_head(sealing).err())
     }
 
     fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {
@@ -391,7 +440,27 @@ impl Keys {
             }
         });
         sealing.sessions.forget_ended(at);
+        let vouched = self.check_vouched(sealing).is_ok();
+        if self.vouched.swap(vouched, Ordering::AcqRel) != vouched {
+            self.live.bump();
+        }
         self.tell_time(at);
+    }
+
+    /// Has the KMS asked again about the clients in custody, and ends what those have that it says no about. Called every
+    /// second; takes as long as the KMS does.
+    pub async fn renew_custody(&self) {
+        let Some(sealing) = &self.sealing else { return };
+        let find = |id| self.live.read(|keyring| keyring.identity(id).cloned());
+        let gone = sealing.custody.refresh(find).await;
+        if gone.is_empty() {
+            return;
+        }
+        let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|(identity, _), _| !gone.contains(identity));
+        drop(readers);
+        sealing.sessions.retire(&gone);
+        self.live.bump();
     }
 
     /// Grants begin and end by the clock, which no record of the keyring announces: connections decide anew then too.
@@ -436,6 +505,16 @@ fn next_change<'k>(grants: impl Iterator<Item = &'k Grant>, told: UnixMillis) ->
     grants.flat_map(|grant| [grant.valid_from, grant.valid_to]).filter(|time| *time > told).min()
 }
 
+/// Whether a head of this state and age says that the keyring is whole.
+fn vouched(state: HeadState, age: Option<Duration>, limit: Duration) -> Result<(), Reason> {
+    match (state, age) {
+        (HeadState::Verified, Some(age)) if age <= limit => Ok(()),
+        (HeadState::Verified, Some(_)) => Err(Reason::Unavailable(OLD_HEAD)),
+        (HeadState::Differs, _) => Err(Reason::Unavailable(OTHER_HEAD)),
+        _ => Err(Reason::Unavailable("no steward has signed a head of the keyring yet; does one run?")),
+    }
+}
+
 /// What a failure of the cryptography means for the client.
 fn refused(error: &CryptoError) -> Reason {
     match error {
@@ -458,6 +537,9 @@ fn on_unreadable(stream: &Stream, rule: &StreamRule) -> OnUnreadable {
     }
 }
 
+const OTHER_HEAD: &str = "the keyring is not what its signed head says";
+const OLD_HEAD: &str = "the signed head of the keyring is older than keyring.max_head_age";
+
 /// Records may overtake their announcement by the time that one keyring record takes through Kafka.
 const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(3);
 /// Grants of a new epoch are written in one transaction with it.
@@ -470,6 +552,21 @@ mod tests {
     use barnabas_crypto::EpochNumber;
 
     use super::*;
+
+    #[test]
+    fn only_a_verified_and_recent_head_vouches() {
+        let seconds = Duration::from_secs;
+        assert_eq!(vouched(HeadState::Verified, Some(seconds(60)), seconds(60)), Ok(()));
+        let refused = [
+            (HeadState::Verified, Some(seconds(61))),
+            (HeadState::Verified, None),
+            (HeadState::Differs, Some(seconds(0))),
+            (HeadState::Missing, None),
+        ];
+        for (state, age) in refused {
+            assert!(vouched(state, age, seconds(60)).is_err_and(|reason| reason.is_retriable()), "{state:?} {age:?}");
+        }
+    }
 
     #[test]
     fn a_grant_that_begins_or_ends_is_a_change() {

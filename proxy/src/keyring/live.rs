@@ -17,6 +17,7 @@ use rdkafka::error::KafkaError;
 use tokio::sync::watch;
 
 use super::requests::Requests;
+use super::sealed_topics::SealedTopics;
 use super::topic::KeyringConsumer;
 use crate::metrics::Metrics;
 
@@ -36,6 +37,7 @@ pub struct LiveKeyring {
     requests: Mutex<Requests>,
     /// Keys of refused records: under some of them an accepted object stands, which compaction would drop.
     damaged: Mutex<BTreeSet<Vec<u8>>>,
+    sealed_topics: RwLock<SealedTopics>,
     metrics: Arc<Metrics>,
 }
 
@@ -51,6 +53,7 @@ impl LiveKeyring {
             changed: watch::Sender::new(0),
             requests: Mutex::default(),
             damaged: Mutex::default(),
+            sealed_topics: RwLock::default(),
             metrics,
         }
     }
@@ -79,6 +82,16 @@ impl LiveKeyring {
     /// Whether the newest head says something else than what was read, and must not.
     pub fn head_differs(&self) -> bool {
         self.head_came.load(Ordering::Acquire) && self.read(Keyring::head_state) == HeadState::Differs
+    }
+
+    /// Whether a topic was sealed once, as far as this process or its keystore has heard.
+    pub fn was_sealed(&self, topic: &str) -> bool {
+        self.sealed_topics.read().unwrap_or_else(PoisonError::into_inner).contains(topic)
+    }
+
+    /// Takes note of a topic that was sealed before this process began.
+    pub fn remember_sealed(&self, topic: String) {
+        self.sealed_topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic);
     }
 
     /// The offset behind the last record that was applied.
@@ -154,6 +167,9 @@ impl LiveKeyring {
             return;
         }
         let outcome = self.keyring.write().unwrap_or_else(PoisonError::into_inner).apply(key, value, now());
+        if self.sealed_topics.write().unwrap_or_else(PoisonError::into_inner).take(value, outcome.as_ref()) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         self.applied_to.fetch_max(offset + 1, Ordering::AcqRel);
         match outcome {
             Ok(change) => {

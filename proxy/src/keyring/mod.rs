@@ -6,17 +6,20 @@
 mod topic;
 mod producer;
 mod requests;
+mod sealed_topics;
 mod live;
-mod custody;
 mod client_sealed;
 mod access;
 mod sealing;
+mod pace;
 mod keys;
+mod lag;
 
 pub use access::{ReadAccess, WriteAccess};
-pub use custody::CustodyStore;
 pub use keys::Keys;
+pub use lag::measure_lag;
 pub use live::{LiveKeyring, now};
+pub use pace::Pace;
 pub use producer::{KeyValue, KeyringProducer};
 pub use requests::REQUEST_PREFIX;
 pub use sealing::{Sealing, WriterSessions};

@@ -10,20 +10,23 @@ use std::time::{Duration, Instant};
 
 use barnabas_crypto::{ExpiringCache, IdentityId, KeyId, Session, SessionReader, StreamId, UnixMillis};
 
-use super::custody::CustodyStore;
 use super::live::now;
+use super::pace::Pace;
 use super::producer::KeyringProducer;
 use crate::chain::refusal::Reason;
+use crate::custody::CustodyStore;
 use crate::steward::{Need, Steward};
 
 /// What sealing and opening need.
 pub struct Sealing {
     /// Clients' secrets.
-    pub custody: CustodyStore,
+    pub custody: Arc<CustodyStore>,
     /// Towards the keyring topic.
     pub publisher: KeyringProducer,
     /// The keyring topic.
     pub topic: String,
+    /// How fast clients may have streams made.
+    pub pace: Pace,
     /// Who makes identities, streams and grants.
     pub steward: Arc<dyn Steward>,
     /// The longest use of one session key.
@@ -78,6 +81,18 @@ impl WriterSessions {
             let used = Arc::strong_count(slot) > 1;
             used || slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|session| session.observe_time(at)))
         });
+    }
+
+    /// Ends the sessions of these clients.
+    pub(super) fn retire(&self, gone: &[IdentityId]) {
+        let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, slot) in slots.iter().filter(|((identity, _), _)| gone.contains(identity)) {
+            if let Ok(held) = slot.try_lock()
+                && let Some(session) = held.as_ref()
+            {
+                session.retire();
+            }
+        }
     }
 
     pub(super) fn for_each(&self, mut act: impl FnMut(&Session)) {

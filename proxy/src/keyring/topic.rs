@@ -217,6 +217,8 @@ impl KeyringTopic {
         config.set("auto.offset.reset", "error");
         config.set("allow.auto.create.topics", "false");
         config.set("reconnect.backoff.max.ms", "2000");
+        // An answer that never comes, or to a question that nobody asked, must not keep the follower for a minute.
+        config.set("socket.timeout.ms", "6000");
         self.make(&config)
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use address::ListenerBook;
 
+use crate::chain::partitions::Partitions;
 use crate::chain::topic_ids::TopicIds;
 use crate::config::{self, HostPort};
 
@@ -30,13 +31,15 @@ pub struct Cluster {
     pub config: config::Cluster,
     /// Names of topic ids.
     pub topic_ids: Arc<TopicIds>,
+    /// Which topics there are.
+    pub partitions: Arc<Partitions>,
     nodes: RwLock<HashMap<i32, HostPort>>,
 }
 
 impl Cluster {
     /// A cluster of which nothing is known yet but its bootstrap servers.
     pub fn new(config: config::Cluster) -> Self {
-        Self { config, topic_ids: Arc::default(), nodes: RwLock::new(HashMap::new()) }
+        Self { config, topic_ids: Arc::default(), partitions: Arc::default(), nodes: RwLock::new(HashMap::new()) }
     }
 
     /// Takes note of where a broker says it is. Brokers move: the last word counts.

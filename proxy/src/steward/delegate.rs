@@ -4,23 +4,23 @@
 //! another delegate was faster, the keyring is read again and the change decided again. What must never happen here:
 //! a change that was decided from an old keyring being written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use barnabas_crypto::{
-    Custody, EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite,
-};
+use barnabas_crypto::{EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, SigningKey, Slot, StreamId, Suite};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Mutex, Notify};
 
 use super::mandate;
 use super::plan::{GrantRange, Plan, PlanError, StreamTerms};
 use super::publish::{ExclusivePublisher, PublishError};
+use super::reminder::Reminder;
 use super::{Answer, Need, Steward};
 use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
+use crate::custody::KeySystems;
 use crate::keyring::{KeyringTopic, LiveKeyring, now};
 
 /// How a delegate works.
@@ -81,6 +81,13 @@ pub enum Change {
         /// Of whom.
         identities: Vec<IdentityId>,
     },
+    /// Seeds in custody are hidden anew: by the newest version of their key, or by another system.
+    Rewrap {
+        /// Which.
+        seeds: Vec<Seed>,
+        /// The system that hides them from now on.
+        system: String,
+    },
     /// The end of grants that the policy does not give any more.
     Withdraw {
         /// Their places, by stream.
@@ -109,6 +116,15 @@ pub enum Change {
     Routine,
 }
 
+/// A seed in custody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// Of a client's identity.
+    Identity(IdentityId),
+    /// Of an epoch.
+    Epoch(StreamId, EpochNumber),
+}
+
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -124,7 +140,8 @@ pub enum ChangeError {
 pub struct Delegate {
     settings: DelegateSettings,
     live: Arc<LiveKeyring>,
-    kms: Arc<dyn Custody>,
+    kms: Arc<KeySystems>,
+    reminder: Reminder,
     key: SigningKey,
     policy: ArcSwap<Policy>,
     publisher: Mutex<ExclusivePublisher>,
@@ -146,7 +163,7 @@ impl Delegate {
         settings: DelegateSettings,
         live: Arc<LiveKeyring>,
         topic: Arc<KeyringTopic>,
-        kms: Arc<dyn Custody>,
+        kms: Arc<KeySystems>,
         key: SigningKey,
         policy: Policy,
     ) -> Self {
@@ -154,6 +171,7 @@ impl Delegate {
         Self {
             settings,
             live,
+            reminder: Reminder::new(kms.local().clone()),
             kms,
             key,
             policy: ArcSwap::from_pointee(policy),
@@ -196,7 +214,9 @@ impl Delegate {
         for object in &objects {
             tracing::debug!(event = "keyring_object_signed", key = object.record_key());
         }
-        Ok(publisher.publish(&objects).await?)
+        publisher.publish(&objects).await?;
+        self.reminder.keep(&objects).await;
+        Ok(())
     }
 
     async fn decide(&self, plan: &mut Plan<'_>, change: &Change) -> Result<(), PlanError> {
@@ -220,6 +240,7 @@ impl Delegate {
                 }
             }
             Change::RevokeAll { identities } => self.revoke_all(plan, identities).await,
+            Change::Rewrap { seeds, system } => plan.rewrap(seeds, system).await,
             Change::Withdraw { grants } => {
                 for (stream, grants) in grants {
                     plan.withdraw(*stream, grants, &self.terms_of(*stream)).await?;
@@ -295,9 +316,12 @@ impl Delegate {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The policy may have changed while no delegate ran.
         let mut unsettled = true;
+        let mut complete = false;
         loop {
             tokio::select! {
-                _ = ticks.tick() => if let Err(error) = self.make(&Change::Routine).await {
+                _ = ticks.tick() => if !self.is_complete(&mut complete).await {
+                    tracing::warn!(event = "steward_head_withheld");
+                } else if let Err(error) = self.make(&Change::Routine).await {
                     tracing::warn!(event = "steward_routine_failed", %error);
                 },
                 () = self.policy_replaced.notified() => unsettled = true,
@@ -309,6 +333,32 @@ impl Delegate {
                 }
             }
         }
+    }
+
+    /// No head before: it would vouch for a keyring that streams were taken out of.
+    async fn is_complete(&self, complete: &mut bool) -> bool {
+        if !*complete {
+            match self.complete().await {
+                Ok(()) => *complete = true,
+                Err(error) => tracing::error!(event = "steward_streams_missing", %error, "tried again soon"),
+            }
+        }
+        *complete
+    }
+
+    /// Seals again what the keystore knows to have been sealed and the keyring does not name: the topic was lost, or a
+    /// broker shows an old one. Without this a keyring that was cut would be vouched for as whole.
+    async fn complete(&self) -> Result<(), ChangeError> {
+        for topic in self.reminder.missing(&self.live, self.key.public()) {
+            tracing::error!(
+                event = "steward_sealed_again",
+                topic,
+                "the keyring does not have its stream; import an export"
+            );
+            self.make(&Change::Seal { topic }).await?;
+        }
+        self.reminder.keep_all(&self.live).await;
+        Ok(())
     }
 
     /// Ends the grants that a policy gave and the one in force does not give.
@@ -400,6 +450,7 @@ impl Delegate {
         publisher.take().await?;
         let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
         let mut decided: HashMap<&Need, Result<(), Reason>> = HashMap::new();
+        self.draw_for(&mut plan, batch).await;
         for Asked { need, .. } in batch {
             if !decided.contains_key(need) {
                 let decision = self.decide_need(&mut plan, need).await;
@@ -408,6 +459,7 @@ impl Delegate {
         }
         let objects = plan.finish();
         publisher.publish(&objects).await?;
+        self.reminder.keep(&objects).await;
         for (need, _) in decided.iter().filter(|(_, answer)| answer.is_ok()) {
             tracing::info!(event = "steward_granted", ?need);
         }
@@ -417,6 +469,23 @@ impl Delegate {
 }
 
 impl Delegate {
+    /// Clients that come together get their keys from the KMS together. Where that fails each is tried by itself.
+    async fn draw_for(&self, plan: &mut Plan<'_>, batch: &[Asked]) {
+        let new: HashSet<&Need> =
+            batch.iter().map(|asked| &asked.need).filter(|need| self.is_enrolment(need)).collect();
+        if new.len() > 1
+            && let Err(error) = plan.draw_identities(new.len(), KemSuite::XWing).await
+        {
+            tracing::debug!(event = "steward_keys_not_drawn", count = new.len(), %error);
+        }
+    }
+
+    /// Whether a need will be met by a new identity in custody.
+    fn is_enrolment(&self, need: &Need) -> bool {
+        let change = || self.live.read(|keyring| mandate::change_for(keyring, &self.policy.load(), need));
+        !self.is_met(need) && matches!(change(), Ok(Change::Enroll { .. }))
+    }
+
     /// Decided from everything that was written until now: while a need waited its turn it may have been met, or the
     /// right that it asks for may have been taken away.
     async fn decide_need(&self, plan: &mut Plan<'_>, need: &Need) -> Result<(), Reason> {

@@ -8,7 +8,9 @@
 mod mandate;
 mod plan;
 mod destroy;
+mod rewrap;
 mod publish;
+mod reminder;
 mod delegate;
 mod request;
 
@@ -20,10 +22,11 @@ use barnabas_crypto::{IdentityId, Right, StreamId};
 use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
-pub use delegate::{Change, ChangeError, Delegate, DelegateSettings};
+pub use delegate::{Change, ChangeError, Delegate, DelegateSettings, Seed};
 pub use destroy::Destruction;
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
+pub use reminder::Reminder;
 pub use request::{Asker, answer_requests};
 
 /// Something that the data path cannot go on without.

@@ -12,6 +12,7 @@ use barnabas_crypto::{
     SigningKey, Slot, Stream, StreamFloor, StreamId, UnixMillis, WrappedSeed,
 };
 
+use crate::custody::KeySystems;
 use crate::keyring::{LiveKeyring, now};
 
 /// Why something cannot be planned.
@@ -42,17 +43,19 @@ pub struct GrantRange {
 /// Makes objects for one change. What it has made already counts for what it makes next.
 pub struct Plan<'a> {
     pub(super) live: &'a LiveKeyring,
-    kms: &'a dyn Custody,
+    pub(super) kms: &'a KeySystems,
     key: &'a SigningKey,
     made: Vec<SignedObject>,
     /// Epochs that were unwrapped for this plan: a thousand readers of one stream ask the KMS once.
     opened: HashMap<(StreamId, EpochNumber), Arc<EpochSecret>>,
+    /// Identities that were drawn together, with the names of their keys, which the KMS has.
+    drawn: Vec<(KemSuite, IdentitySecret, String)>,
 }
 
 impl<'a> Plan<'a> {
     /// An empty plan.
-    pub fn new(live: &'a LiveKeyring, kms: &'a dyn Custody, key: &'a SigningKey) -> Self {
-        Self { live, kms, key, made: Vec::new(), opened: HashMap::new() }
+    pub fn new(live: &'a LiveKeyring, kms: &'a KeySystems, key: &'a SigningKey) -> Self {
+        Self { live, kms, key, made: Vec::new(), opened: HashMap::new(), drawn: Vec::new() }
     }
 
     /// How much has been made so far, for [`Self::undo_to`].
@@ -70,15 +73,37 @@ impl<'a> Plan<'a> {
         self.made
     }
 
+    /// Draws the secrets of `count` identities and has the KMS make their keys in one call: a local keystore writes
+    /// its whole file for each call.
+    pub async fn draw_identities(&mut self, count: usize, kem: KemSuite) -> Result<(), PlanError> {
+        let draw = |_| {
+            let secret = IdentitySecret::draw(kem)?;
+            let key = self.kms.new_key(&key_of_client(&secret));
+            Ok((kem, secret, key))
+        };
+        let drawn: Vec<(KemSuite, IdentitySecret, String)> =
+            (0..count).map(draw).collect::<Result<_, CryptoError>>()?;
+        let keys: Vec<String> = drawn.iter().map(|(_, _, key)| key.clone()).collect();
+        self.kms.ensure_keys(&keys).await?;
+        self.drawn = drawn;
+        Ok(())
+    }
+
     /// An identity in the gateway's custody, unless the principal has one.
     pub async fn identity(&mut self, principal: &str, kem: KemSuite, by: &str) -> Result<(), PlanError> {
         if self.live.read(|keyring| keyring.identity_of(principal).is_some()) {
             return Ok(());
         }
-        let secret = IdentitySecret::draw(kem)?;
+        let (secret, key) = match self.drawn.pop() {
+            Some((suite, secret, key)) if suite == kem => (secret, key),
+            _ => {
+                let secret = IdentitySecret::draw(kem)?;
+                let key = self.kms.new_key(&key_of_client(&secret));
+                self.kms.ensure_key(&key).await?;
+                (secret, key)
+            }
+        };
         let id = secret.id();
-        let key = format!("client-{id}");
-        self.kms.ensure_key(&key).await?;
         let blob = self.kms.wrap(&key, secret.seed(), &CustodyContext::IdentitySeed(id)).await?;
         self.register(principal, secret.public().clone(), Custodian::Gateway(WrappedSeed { key, blob }), by)
     }
@@ -139,7 +164,7 @@ impl<'a> Plan<'a> {
     ) -> Result<EpochNumber, PlanError> {
         let (number, readers) = self.live.read(|keyring| next_epoch(keyring, stream, ended, &self.made))?;
         let secret = EpochSecret::draw(terms.kem)?;
-        let key = format!("stream-{stream}");
+        let key = self.kms.new_key(&format!("stream-{stream}"));
         self.kms.ensure_key(&key).await?;
         let blob = self.kms.wrap(&key, secret.seed(), &CustodyContext::EpochSeed(stream, number)).await?;
         let at = now();
@@ -394,6 +419,11 @@ fn next_epoch(
     let public =
         |grant: &Grant| Some(((grant.valid_from, grant.valid_to), keyring.identity(grant.identity)?.public.clone()));
     Ok((number, by_reader.into_values().filter_map(public).collect()))
+}
+
+/// The name of a client's key in the KMS.
+fn key_of_client(secret: &IdentitySecret) -> String {
+    format!("client-{}", secret.id())
 }
 
 /// The end of a grant that a policy gave, so that one can tell it from a grant by command: the last moment before

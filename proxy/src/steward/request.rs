@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{Answer, Delegate, Need, Steward};
 use crate::chain::refusal::Reason;
 use crate::identity::Principal;
-use crate::keyring::{KeyringProducer, KeyringTopic, LiveKeyring, REQUEST_PREFIX};
+use crate::keyring::{KeyringProducer, KeyringTopic, LiveKeyring, Pace, REQUEST_PREFIX};
 
 /// Asks through the keyring topic.
 pub struct Asker {
@@ -79,6 +79,7 @@ pub async fn answer_requests(delegate: Arc<Delegate>, live: Arc<LiveKeyring>, to
             return;
         }
     };
+    let pace = Arc::new(Pace::default());
     loop {
         let standing = |live: &LiveKeyring| {
             let requests = live.requests();
@@ -88,7 +89,10 @@ pub async fn answer_requests(delegate: Arc<Delegate>, live: Arc<LiveKeyring>, to
         let mut answers = JoinSet::new();
         for (key, value) in requests {
             let (delegate, live, producer) = (delegate.clone(), live.clone(), producer.clone());
-            answers.spawn(async move { answer(&delegate, &key, &value).await && clear(&live, &producer, &key).await });
+            let pace = pace.clone();
+            answers.spawn(async move {
+                answer(&delegate, &pace, &key, &value).await && clear(&live, &producer, &key).await
+            });
         }
         let answered = answers.join_all().await;
         if answered.contains(&false) {
@@ -98,11 +102,17 @@ pub async fn answer_requests(delegate: Arc<Delegate>, live: Arc<LiveKeyring>, to
 }
 
 /// True when nothing is left to be done for a request, met or refused.
-async fn answer(delegate: &Arc<Delegate>, key: &str, value: &[u8]) -> bool {
+async fn answer(delegate: &Arc<Delegate>, pace: &Pace, key: &str, value: &[u8]) -> bool {
     let Some(need) = read(value) else {
         tracing::warn!(event = "steward_request_refused", key, "not a request that this version knows");
         return true;
     };
+    // The steward cannot ask whether the topic exists: it may be in another cluster.
+    if let Need::Stream { topic } = &need
+        && !pace.allows(ANY_GATEWAY, topic, Instant::now())
+    {
+        return false;
+    }
     match delegate.clone().ask(need.clone()).await {
         Ok(()) => true,
         Err(reason) if reason.is_retriable() => false,
@@ -158,6 +168,9 @@ fn read(value: &[u8]) -> Option<Need> {
         },
     })
 }
+
+/// Whoever asks through the topic is nobody that could be told from others.
+const ANY_GATEWAY: &str = "";
 
 /// A need that was asked for is asked for again after this time, if it still is one.
 const ASK_AGAIN: Duration = Duration::from_secs(5);

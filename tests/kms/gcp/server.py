@@ -95,6 +95,13 @@ def ping(request):
     return {}, {"Metadata-Flavor": "Google"}
 
 
+def subject(request):
+    """An identity agent on the same machine, for a subject token from a URL."""
+    if request.headers.get("X-Agent") != "barnabas" or request.query.get("audience") != "google":
+        raise Refusal(403, {"error": "forbidden"})
+    return {"token": (folder.path / "subject.jwt").read_text()}, {}
+
+
 def exchange(request):
     form = request.form()
     wanted = {
@@ -288,6 +295,7 @@ ROUTES = [
     ("GET", MACHINE + "/token", token_of_machine),
     ("GET", MACHINE + "/", account_of_machine),
     ("GET", r"/", ping),
+    ("GET", r"/agent/subject", subject),
     ("POST", r"/v1/token", exchange),
     ("POST", r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken", impersonate),
     ("POST", RING + r")/cryptoKeys", create),

@@ -1,7 +1,7 @@
 //! PyKMIP on the bench: a real KMIP server, TLS with certificates on both sides, its database in a file.
 //!
 //! The operator has a certificate of his own and owns the keys; the adapters' certificate may find them and use them by the
-//! policy in `pykmip/policy.json` and no more. The server trusts an authority for clients which is not the server's own, so
+//! policy in `kms-adapters/policies/kmip.json` and no more. The server trusts an authority for clients which is not its own, so
 //! that the clients' can be replaced: this is how credentials end here. The server must be restarted for that.
 
 use std::fs;
@@ -18,7 +18,7 @@ use super::python::environment;
 use super::{Bench, Case, Via};
 use crate::certs::{Authority, ClientFiles};
 use crate::process::{Finished, Process};
-use crate::scratch::{Scratch, unique};
+use crate::scratch::{Scratch, root, unique};
 use crate::{ports, wait};
 
 /// The server with its folder.
@@ -122,9 +122,8 @@ impl Bench for PyKmip {
         let port = ports::one();
         let policies = scratch.join("policies");
         fs::create_dir(&policies).expect("a folder can be made");
-        copy(&source("policy.json"), &policies.join("policy.json"));
-        let last = r#"{"last": {"preset": {"SYMMETRIC_KEY": {"LOCATE": "ALLOW_OWNER"}}}}"#;
-        fs::write(policies.join("zz.json"), last).expect("a policy can be written");
+        copy(&root().join("kms-adapters/policies/kmip.json"), &policies.join("1.json"));
+        copy(&source("others.json"), &policies.join("2.json"));
         copy(&clients.ca(), &scratch.join("clients.pem"));
         let settings = format!(
             "[server]\nhostname=127.0.0.1\nport={port}\ncertificate_path={}\nkey_path={}\nca_path={}\nauth_suite=TLS1.2\n\
@@ -210,7 +209,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn source(name: &str) -> PathBuf {
-    crate::scratch::root().join("tests/src/kms/pykmip").join(name)
+    root().join("tests/src/kms/pykmip").join(name)
 }
 
 /// Python takes its time on a busy machine.

@@ -48,7 +48,7 @@ impl SoftHsm {
         Finished::run("operator", &command, b"", PATIENCE, self.scratch.path()).ok();
     }
 
-    /// From now on this goes wrong: `rv CODE`, `sleep MS`, `lost`, `restart` or `nogcm`.
+    /// From now on this goes wrong: `rv CODE`, `sleep MS`, `lost`, `logout`, `restart` or `nogcm`.
     pub fn put(&self, fault: &str) {
         let fresh = self.scratch.write("fault.fresh", format!("{fault}\n"));
         fs::rename(fresh, self.scratch.join("fault")).expect("a file can be renamed");

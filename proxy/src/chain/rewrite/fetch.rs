@@ -7,7 +7,8 @@
 //! which would be answered with opened records and written to a log as they are.
 //!
 //! Source: message schemas of Kafka 4.2; KIP-227 (sessions, v7), KIP-392 (follower fetch, v11),
-//! KIP-516 (ids, v13), KIP-903 (replica state, v15), KIP-951 (node endpoints, v16).
+//! KIP-516 (ids, v13), KIP-903 (replica state, v15), KIP-951 (node endpoints, v16). From v13 on
+//! understood, but not offered; see `frame/api.rs`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,8 +1,8 @@
 //! Metadata, versions 0 to 13: where the brokers are, and which topic has which id.
 //!
 //! Arrives: the broker's answer to a client. Leaves: the same with every broker's address
-//! rewritten; on the way the pairs of topic name and id are shown to the caller, since Produce v13
-//! and Fetch v13 name topics by id alone. What must never happen here: a broker's own address
+//! rewritten; on the way the pairs of topic name and id are shown to the caller, since ShareFetch
+//! names topics by id alone. What must never happen here: a broker's own address
 //! reaching a client.
 //!
 //! Source: message schemas of Kafka 4.2; KIP-516 (topic ids, v10).
@@ -98,13 +98,13 @@ impl MetadataRequest {
     }
 }
 
-/// The broker's answer with the brokers' addresses rewritten. `learn` is shown each topic's name
-/// and id (v10+).
+/// The broker's answer with the brokers' addresses rewritten. `learn` is shown each topic's name,
+/// id (v10+, else zero) and number of partitions.
 pub fn rewrite(
     frame: Bytes,
     header: &ResponseHeader,
     book: &dyn AddressBook,
-    mut learn: impl FnMut(&str, [u8; 16]),
+    mut learn: impl FnMut(&str, [u8; 16], usize),
 ) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
@@ -127,8 +127,8 @@ pub fn rewrite(
     }
     for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
         let topic = DescribedTopic::walk(&mut cursor, version)?;
-        if let (0, Some(name), true) = (topic.error_code, topic.name, topic.id != NO_ID) {
-            learn(name, topic.id);
+        if let (0, Some(name)) = (topic.error_code, topic.name) {
+            learn(name, topic.id, topic.partitions);
         }
     }
     walk_end(&mut cursor, version)?;

@@ -7,7 +7,7 @@
 //! request nor in the refusals, or records whose length prefix is wrong.
 //!
 //! Source: message schemas of Kafka 4.2; KIP-467 (record errors, v8), KIP-951 (node endpoints,
-//! v10), KIP-516 (ids, v13).
+//! v10), KIP-516 (ids, v13: understood, but not offered; see `frame/api.rs`).
 
 use std::collections::BTreeMap;
 

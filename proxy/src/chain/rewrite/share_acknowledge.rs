@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::RewriteError;
 use super::node_endpoints::{self, AddressBook};
-use super::share_fetch::{SMALLEST_TOPIC, SharePartition, put_refusal, walk_acknowledged_topics, walk_leader};
+use super::share_fetch::{
+    SMALLEST_TOPIC, SharePartition, ShareTopic, put_refusal, walk_acknowledged_topics, walk_leader,
+};
 use crate::frame::{Call, RequestHeader, ResponseHeader, Segments, Span, Splices};
 
 /// A request of a share consumer. Topics are named by id.
@@ -16,8 +18,8 @@ use crate::frame::{Call, RequestHeader, ResponseHeader, Segments, Span, Splices}
 pub struct ShareAcknowledgeRequest {
     /// Where the group id lies.
     pub group_id: Option<Span>,
-    /// Topic ids, in the order of the message.
-    pub topics: Vec<[u8; 16]>,
+    /// Topics, in the order of the message.
+    pub topics: Vec<ShareTopic>,
     /// Partitions of all topics, in the order of the message.
     pub partitions: Vec<SharePartition>,
 }

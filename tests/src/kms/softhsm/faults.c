@@ -5,6 +5,7 @@
  *   rv CODE      every call that needs the token answers with this code
  *   sleep MS     looking for a key takes so long
  *   lost         all sessions are closed under their users' hands, once
+ *   logout       nobody is logged in any more, once
  *   restart      the module is ended and started anew, once: it reads its tokens again, and nobody is logged in
  *   nogcm        the token has no AES-GCM
  * Every login is noted in the file logins, with what it was answered.
@@ -25,7 +26,7 @@ typedef word (*call)();
 /* PKCS#11 2.40, the order of CK_FUNCTION_LIST. */
 enum {
   INITIALIZE = 0, FINALIZE = 1, GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, OPEN_SESSION = 12, CLOSE_ALL_SESSIONS = 14, GET_SESSION_INFO = 15,
-  LOGIN = 18, FIND_OBJECTS_INIT = 26, ENCRYPT_INIT = 29, DECRYPT_INIT = 33, WRAP_KEY = 60, UNWRAP_KEY = 61, COUNT = 68
+  LOGIN = 18, LOGOUT = 19, FIND_OBJECTS_INIT = 26, ENCRYPT_INIT = 29, DECRYPT_INIT = 33, WRAP_KEY = 60, UNWRAP_KEY = 61, COUNT = 68
 };
 #define AES_GCM 0x1087UL
 #define OS_LOCKING_OK 2UL
@@ -88,6 +89,11 @@ static word find_objects_init(word session, word template, word count) {
     beside(path, "fault");
     unlink(path);
     if (!real->f[GET_SESSION_INFO](session, &info)) real->f[CLOSE_ALL_SESSIONS](info.slot);
+  } else if (fault("logout", NULL)) {
+    char path[4096];
+    beside(path, "fault");
+    unlink(path);
+    real->f[LOGOUT](session);
   } else if (fault("restart", NULL)) {
     struct initialize_args args = { {0}, OS_LOCKING_OK, NULL };
     char path[4096];

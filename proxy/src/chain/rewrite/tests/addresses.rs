@@ -65,13 +65,13 @@ pub(super) fn metadata_sample(version: i16) -> MetadataResponse {
 }
 
 #[test]
-fn every_address_of_metadata_is_ours_and_ids_are_learnt() {
+fn every_address_of_metadata_is_ours_and_topics_are_learnt() {
     for version in versions::<MetadataResponse>(3) {
         let sample = metadata_sample(version);
         let frame = response_frame(3, &sample, version);
         let header = response_header(&frame, 3, version);
         let mut learnt = Vec::new();
-        let learn = |name: &str, id: [u8; 16]| learnt.push((name.to_owned(), id));
+        let learn = |name: &str, id: [u8; 16], count: usize| learnt.push((name.to_owned(), id, count));
         let rewritten = bytes(metadata::rewrite(frame.clone(), &header, &Book, learn).unwrap());
         let mut expected = sample;
         for broker in &mut expected.brokers {
@@ -79,11 +79,11 @@ fn every_address_of_metadata_is_ours_and_ids_are_learnt() {
             broker.port = 9000 + broker.node_id.0;
         }
         assert_eq!(decode_response::<MetadataResponse>(3, &rewritten, version), expected);
-        let ids: Vec<_> = if version >= 10 { vec![("orders".to_owned(), *id(1).as_bytes())] } else { vec![] };
-        assert_eq!(learnt, ids);
+        let id = if version >= 10 { *id(1).as_bytes() } else { [0; 16] };
+        assert_eq!(learnt, [("orders".to_owned(), id, 2)]);
         refuses_every_cut(&frame, 0, |cut| {
             let header = ResponseHeader::parse(&cut, call(3, version))?;
-            metadata::rewrite(cut, &header, &Book, |_, _| {})
+            metadata::rewrite(cut, &header, &Book, |_, _, _| {})
         });
     }
 }
@@ -95,7 +95,7 @@ fn an_unknown_broker_fails_the_answer() {
         sample.brokers[1].node_id = 99.into();
         let frame = response_frame(3, &sample, version);
         let header = response_header(&frame, 3, version);
-        let refused = metadata::rewrite(frame, &header, &Book, |_, _| {}).unwrap_err();
+        let refused = metadata::rewrite(frame, &header, &Book, |_, _, _| {}).unwrap_err();
         let host = "broker.internal".to_owned();
         assert_eq!(refused, RewriteError::NoAddress { node_id: 99, host, port: 9092 });
     }

@@ -54,7 +54,8 @@ fn walk_response(frame: &Bytes, call: Call) {
     if let Ok(rebuilt) = FetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book)) {
         FetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
-    if let Ok(rebuilt) = ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &Book)) {
+    if let Ok(rebuilt) = ShareFetchResponse::walk(frame, &header).and_then(|r| r.rebuild(frame.clone(), [], &[], &Book))
+    {
         ShareFetchResponse::walk(&bytes(rebuilt), &header).unwrap();
     }
     type Rewrite<'r> = &'r dyn Fn(Bytes, &ResponseHeader) -> Result<Segments, RewriteError>;
@@ -65,10 +66,13 @@ fn walk_response(frame: &Bytes, call: Call) {
         }
     };
     again(&|frame, header| share_acknowledge::rewrite(frame, header, &Book));
-    again(&|frame, header| metadata::rewrite(frame, header, &Book, |_, _| {}));
+    again(&|frame, header| metadata::rewrite(frame, header, &Book, |_, _, _| {}));
     again(&|frame, header| find_coordinator::rewrite(frame, header, &Book));
     again(&|frame, header| describe_cluster::rewrite(frame, header, &Book));
-    again(&|frame, header| api_versions::rewrite(frame, header));
+    // Its error answer has the oldest header, which only this API has in every version.
+    if call.api_key == api::API_VERSIONS {
+        again(&|frame, header| api_versions::rewrite(frame, header));
+    }
     if let Ok(read) = topology::decode(frame, &header) {
         assert!(read.brokers.len() * 9 <= frame.len());
     }
@@ -132,7 +136,7 @@ proptest! {
 
 #[test]
 fn a_count_is_not_believed() {
-    for (key, version) in [(0, 3), (0, 13), (1, 4), (1, 18), (3, 0), (3, 13), (10, 4), (60, 0), (78, 1), (79, 1)] {
+    for (key, version) in [(0, 3), (0, 12), (1, 4), (1, 12), (3, 0), (3, 13), (10, 4), (60, 0), (78, 1), (79, 1)] {
         let call = call(key, version);
         for huge in [[0xff, 0xff, 0xff, 0xff, 0x07], [0x7f, 0xff, 0xff, 0xff, 0x00]] {
             let mut frame = BytesMut::new();

@@ -19,7 +19,7 @@ use kafka_protocol::messages::share_fetch_response::{
 use super::*;
 use crate::chain::rewrite::fetch::FetchEdit;
 use crate::chain::rewrite::share_acknowledge::{self, ShareAcknowledgeRequest};
-use crate::chain::rewrite::share_fetch::{ShareFetchRequest, ShareFetchResponse, SharePartition};
+use crate::chain::rewrite::share_fetch::{RefusedShare, ShareFetchRequest, ShareFetchResponse, SharePartition};
 
 pub(super) fn fetch_sample() -> Oracle {
     let batch = AcknowledgementBatch::default().with_last_offset(4).with_acknowledge_types(vec![1, 2]);
@@ -74,11 +74,11 @@ fn a_share_fetch_is_walked_in_both_versions() {
     for frame in [first, second] {
         let header = request_header(&frame);
         let request = ShareFetchRequest::walk(&frame, &header).unwrap();
-        assert_eq!(request.group_id.unwrap().of(&frame).unwrap(), b"share");
+        assert_eq!(request.member.of(&frame).unwrap(), b"\x06share\x07member");
         let topic = *id(1).as_bytes();
-        assert_eq!(request.topics, [topic]);
+        assert_eq!(request.topics.iter().map(|topic| topic.id).collect::<Vec<_>>(), [topic]);
         assert_eq!(request.partitions, [SharePartition { topic, index: 3, acknowledgements: 2 }]);
-        assert_eq!(request.forgotten, [*id(2).as_bytes()]);
+        assert_eq!(request.forgotten, [(*id(2).as_bytes(), 9)]);
         refuses_every_cut(&frame, header.body, |cut| ShareFetchRequest::walk(&cut, &header));
     }
 }
@@ -90,7 +90,7 @@ fn opened_and_refused_share_partitions_are_what_the_client_reads() {
     for version in [1, 2] {
         let response = ShareFetchResponse::walk(&frame, &response_header(&frame, 78, version)).unwrap();
         let edits = vec![(0, FetchEdit::Shrink(6)), (1, FetchEdit::Refuse(87))];
-        let rebuilt = bytes(response.rebuild(frame.clone(), edits, &Book).unwrap());
+        let rebuilt = bytes(response.rebuild(frame.clone(), edits, &[], &Book).unwrap());
         let mut expected = response_sample();
         let partitions = &mut expected.responses[0].partitions;
         partitions[0].records = Some(Bytes::from_static(b"sealed"));
@@ -104,6 +104,34 @@ fn opened_and_refused_share_partitions_are_what_the_client_reads() {
             ShareFetchResponse::walk(&cut, &ResponseHeader::parse(&cut, call(78, version))?)
         });
     }
+}
+
+#[test]
+fn what_is_refused_is_not_asked_for_and_stands_in_the_answer() {
+    let mut sample = fetch_sample();
+    let other = FetchTopic::default().with_topic_id(id(7)).with_partitions(vec![FetchPartition::default()]);
+    sample.topics.push(other);
+    let frame = request_frame(&sample, 1);
+    let request = ShareFetchRequest::walk(&frame, &request_header(&frame)).unwrap();
+    let cleared = bytes(request.rebuild(frame.clone(), |topic| topic == id(1).as_bytes()).unwrap());
+    let mut expected = sample.clone();
+    expected.topics.remove(0);
+    assert_eq!(decode_request::<Oracle>(&cleared, 1), expected);
+    assert_eq!(bytes(request.rebuild(frame.clone(), |_| false).unwrap()), frame);
+
+    let frame = response_frame(78, &response_sample(), 1);
+    let response = ShareFetchResponse::walk(&frame, &response_header(&frame, 78, 1)).unwrap();
+    let refused = |topic: u128, index| RefusedShare { topic: *id(topic).as_bytes(), index, error_code: 29 };
+    let refused = [refused(8, 0), refused(8, 4), refused(9, 1)];
+    let rebuilt = bytes(response.rebuild(frame.clone(), [], &refused, &Book).unwrap());
+    let read = decode_response::<OracleResponse>(78, &rebuilt, 1);
+    assert_eq!(read.responses[0], response_sample().responses[0]);
+    let added: Vec<_> = read.responses[1..]
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|p| (topic.topic_id, p.partition_index, p.error_code)))
+        .collect();
+    assert_eq!(added, [(id(8), 0, 29), (id(8), 4, 29), (id(9), 1, 29)]);
+    assert_eq!(read.responses[1].partitions[0].records, Some(Bytes::new()));
 }
 
 #[test]
@@ -178,7 +206,7 @@ fn version_2_requests_of_the_java_client_are_walked() {
     let frame = with_header(|out| call(78, 2).put_request_header(out, "c").unwrap(), fetch);
     let request = ShareFetchRequest::walk(&frame, &request_header(&frame)).unwrap();
     assert_eq!((request.session_epoch, request.partitions.as_slice()), (3, &expected[..]));
-    assert_eq!(request.forgotten, [topic]);
+    assert_eq!(request.forgotten, [(topic, 1), (topic, 2)]);
     let acknowledge = "0267026d00000003010200000000000000010000000000000002020000000902000000000000000a0000\
                        00000000000c020100000000";
     let frame = with_header(|out| call(79, 2).put_request_header(out, "c").unwrap(), acknowledge);
@@ -201,7 +229,7 @@ fn version_2_responses_for_the_java_client_are_rewritten() {
     let response = ShareFetchResponse::walk(&frame, &header).unwrap();
     let records = response.partitions[0].records.content.unwrap();
     assert_eq!(records.of(&frame).unwrap(), b"sealed");
-    let rebuilt = bytes(response.rebuild(frame, [(0, FetchEdit::Shrink(4))], &Book).unwrap());
+    let rebuilt = bytes(response.rebuild(frame, [(0, FetchEdit::Shrink(4))], &[], &Book).unwrap());
     let (expected, _) = response_with(
         78,
         "00000001000000000075300200000000000000010000000000000002020000000900000000000477687900000004000000\

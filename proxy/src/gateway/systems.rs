@@ -1,0 +1,73 @@
+//! Key management systems while the gateway runs: asked again about clients in use, and whether they answer at all.
+//!
+//! Arrives: the systems. Leaves: clients that a system says no about stop; readiness and metrics that are true also while
+//! nobody needs a key. Nothing here waits on the data path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::admin::Condition;
+use crate::custody::{KeySystems, Standing};
+use crate::keyring::Keys;
+use crate::metrics::Metrics;
+
+/// Has the systems asked again about clients whose secrets are in use, for ever.
+pub async fn renew_custody(keys: Arc<Keys>) {
+    let mut ticks = every(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        keys.renew_custody().await;
+    }
+}
+
+/// What is watched of the systems of `kms:`.
+pub struct Watch {
+    /// The systems.
+    pub systems: Arc<KeySystems>,
+    /// Where their standing is shown.
+    pub metrics: Arc<Metrics>,
+    /// How long an outage is survived.
+    pub outage_grace: Duration,
+}
+
+impl Watch {
+    /// Reports for ever. A gateway that has never had an answer of the system that hides its keys is not ready; one that
+    /// had is, until the grace of an outage is over.
+    pub async fn run(self, standing: Condition) {
+        let mut answered = false;
+        let mut ticks = every(PROBE_INTERVAL);
+        loop {
+            ticks.tick().await;
+            for name in self.systems.names() {
+                self.systems.probe(name).await;
+            }
+            let standings = self.systems.standings();
+            for Standing { name, outage } in &standings {
+                self.metrics.key_system(name, outage.is_none());
+            }
+            answered |= standings.iter().any(|one| one.name == self.systems.chosen() && one.outage.is_none());
+            match standings.iter().find_map(|one| self.trouble(one, answered)) {
+                None => standing.met(),
+                Some(reason) => standing.failed(reason),
+            }
+        }
+    }
+
+    fn trouble(&self, Standing { name, outage }: &Standing, answered: bool) -> Option<String> {
+        let (since, error) = outage.as_ref()?;
+        let first = name == self.systems.chosen() && !answered;
+        let reason = || format!("{name} has given no usable answer for {} s: {error}", since.as_secs());
+        (first || *since >= self.outage_grace).then(reason)
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// How often a system that nobody asks is asked for something small.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
