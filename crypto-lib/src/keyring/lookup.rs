@@ -5,12 +5,13 @@ use super::Keyring;
 use super::admit::stream_slot;
 use crate::announcement::Announcement;
 use crate::epoch::Epoch;
+use crate::escrow::Escrow;
 use crate::grant::{Grant, Right};
 use crate::identity::Identity;
 use crate::object::{Body, Kind, Slot};
 use crate::steward::Delegate;
 use crate::stream::{Stream, StreamFloor};
-use crate::{EpochNumber, Error, Head, IdentityId, KeyId, ObjectId, StreamId, UnixMillis};
+use crate::{EpochNumber, Error, EscrowId, Head, IdentityId, KeyId, ObjectId, StreamId, UnixMillis};
 
 /// Gives the body of one kind at an id.
 macro_rules! body_at {
@@ -149,6 +150,17 @@ impl Keyring {
     /// All delegates' certificates.
     pub fn delegates(&self) -> impl Iterator<Item = &Delegate> {
         bodies_of!(self, Delegate)
+    }
+
+    /// An escrow that was not retired.
+    #[must_use]
+    pub fn escrow(&self, id: EscrowId) -> Option<&Escrow> {
+        body_at!(self, Escrow, ObjectId::from_bytes(*id.as_bytes()))
+    }
+
+    /// All escrows that were not retired: every new session is wrapped to each of them.
+    pub fn escrows(&self) -> impl Iterator<Item = &Escrow> {
+        bodies_of!(self, Escrow)
     }
 
     /// The newest head.
