@@ -6,6 +6,7 @@
 
 use crate::envelope::Suite;
 use crate::epoch::{Epoch, EpochSecret};
+use crate::escrow::{Escrow, EscrowSecret, escrow_id};
 use crate::identity::{IdentityPublic, IdentitySecret, MAX_PRINCIPAL};
 use crate::kem::KemPublicKey;
 use crate::memory::Secret;
@@ -69,6 +70,15 @@ impl Announcement {
         self.reader(secret.expose())
     }
 
+    /// Opens the session with an escrow (wrap kind 4).
+    pub(crate) fn open_with_escrow(&self, escrow: &EscrowSecret) -> Result<SessionReader, Error> {
+        let id = escrow_id(escrow.public());
+        let wrap = self.wraps.iter().find(|wrap| wrap.kind == WRAP_ESCROW && wrap.recipient == id.as_bytes());
+        let wrap = wrap.ok_or(Error::Missing("wrap for this escrow in the announcement"))?;
+        let plain = escrow.kem().unwrap(SESSION_INFO, &self.context(WRAP_ESCROW), &wrap.bytes)?;
+        self.reader(&plain)
+    }
+
     pub(crate) fn add_epoch_wrap(&mut self, epoch: &Epoch, secret: &Secret<32>) -> Result<(), Error> {
         self.add_kem_wrap(WRAP_EPOCH, epoch.number.to_bytes().to_vec(), &epoch.public, secret)
     }
@@ -77,9 +87,8 @@ impl Announcement {
         self.add_kem_wrap(WRAP_READER, reader.id().as_bytes().to_vec(), &reader.kem, secret)
     }
 
-    pub(crate) fn add_escrow_wrap(&mut self, escrow: &KemPublicKey, secret: &Secret<32>) -> Result<(), Error> {
-        let id = crate::wire::short_digest(&[ESCROW_LABEL, escrow.as_bytes()]);
-        self.add_kem_wrap(WRAP_ESCROW, id.to_vec(), escrow, secret)
+    pub(crate) fn add_escrow_wrap(&mut self, escrow: &Escrow, secret: &Secret<32>) -> Result<(), Error> {
+        self.add_kem_wrap(WRAP_ESCROW, escrow.id().as_bytes().to_vec(), &escrow.public, secret)
     }
 
     fn add_kem_wrap(
@@ -203,7 +212,6 @@ pub const WRAP_READER: u8 = 3;
 pub const WRAP_ESCROW: u8 = 4;
 
 const SESSION_INFO: &[u8] = b"barnabas v1 session wrap";
-const ESCROW_LABEL: &[u8] = b"barnabas v1 escrow";
 /// Most wraps in one announcement.
 const MAX_WRAPS: usize = 256;
 /// Kind and two empty fields.

@@ -24,7 +24,7 @@ pub struct Epoch {
     pub not_before: UnixMillis,
     /// and end before this one.
     pub not_after: UnixMillis,
-    /// The seed for the steward's own use (grants to new readers), hidden by custody.
+    /// The seed for the steward's own use (grants to new readers), hidden by custody; none once it was destroyed.
     pub custody: Option<WrappedSeed>,
 }
 

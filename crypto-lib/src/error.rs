@@ -57,6 +57,14 @@ pub enum Error {
     /// What was sealed is not a well-formed parcel.
     #[error("parcel is malformed: {0}")]
     Parcel(&'static str),
+    /// Too few shares of an escrow.
+    #[error("the escrow needs {needed} shares, {given} different ones of it are at hand")]
+    Quorum {
+        /// So many open it.
+        needed: u8,
+        /// So many there were.
+        given: usize,
+    },
     /// A parcel says that it inflates beyond the reader's limit.
     #[error("parcel inflates to {announced} bytes, the limit is {limit}")]
     ParcelTooLarge {
@@ -188,6 +196,7 @@ impl Error {
             Self::NotSealed => "not_sealed",
             Self::Parcel(_) => "parcel",
             Self::ParcelTooLarge { .. } => "parcel_too_large",
+            Self::Quorum { .. } => "quorum",
             Self::Replay { .. } => "replay",
             Self::Reorder { .. } => "reorder",
             Self::Rotate(_) => "rotate",

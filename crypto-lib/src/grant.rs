@@ -65,6 +65,28 @@ impl Grant {
         Ok(grant)
     }
 
+    /// The same grant with its seeds wrapped anew, one for each epoch of the range; none for an epoch that was destroyed.
+    /// Validity and revocation stay as they are.
+    ///
+    /// # Errors
+    /// `Missing` for a grant to write; `Unwrap` when the reader is another one; `Malformed` for another number of seeds.
+    pub fn rewrapped(&self, reader: &IdentityPublic, seeds: &[Option<&EpochSecret>]) -> Result<Self, Error> {
+        if self.right != Right::Read {
+            return Err(Error::Missing("epoch seeds in a grant to write"));
+        }
+        if reader.id() != self.identity {
+            return Err(Error::Unwrap);
+        }
+        if last_epoch(self.first, seeds.len())? != self.last {
+            return Err(Error::Malformed("a grant carries another number of epoch seeds"));
+        }
+        let mut plain = Zeroizing::new(Vec::with_capacity(seeds.len() * SEED_LEN));
+        for seed in seeds {
+            plain.extend_from_slice(seed.map_or(&DESTROYED, |seed| seed.seed().expose()));
+        }
+        Ok(Self { wrapped_seeds: reader.kem.wrap(GRANT_INFO, &self.scope(), &plain)?, ..self.clone() })
+    }
+
     /// A grant to write the epochs of a range. `EpochNumber::new(u32::MAX)` leaves the range open.
     #[must_use]
     pub fn to_write(
@@ -187,12 +209,15 @@ impl EpochSeeds {
     /// The secret half of one epoch of the range, whose object names the suite.
     ///
     /// # Errors
-    /// `NotGranted` outside of the range.
+    /// `NotGranted` outside of the range; `Missing` when the epoch was destroyed.
     pub fn epoch(&self, number: EpochNumber, kem: KemSuite) -> Result<EpochSecret, Error> {
         let index = number.number().checked_sub(self.first.number()).map(|index| index as usize);
         let seed = index.and_then(|index| self.seeds.get(index));
         let seed = seed.and_then(|seed| Secret::from_slice(seed.expose()));
         let seed = seed.ok_or(Error::NotGranted { right: "read", epoch: number })?;
+        if seed.expose() == &DESTROYED {
+            return Err(Error::Missing("seed of this epoch: it was destroyed"));
+        }
         Ok(EpochSecret::from_seed(seed, kem))
     }
 }
@@ -206,13 +231,15 @@ fn last_epoch(first: EpochNumber, count: usize) -> Result<EpochNumber, Error> {
 /// Most epochs in one grant to read: eleven years of daily epochs, 128 KiB.
 pub const MAX_EPOCHS: usize = 4096;
 const SEED_LEN: usize = 32;
+/// What stands in a grant in the place of the seed of an epoch that was destroyed.
+const DESTROYED: [u8; SEED_LEN] = [0; SEED_LEN];
 /// Encapsulated key of X-Wing and tag.
 const WRAP_OVERHEAD: usize = 1120 + 16;
 const GRANT_INFO: &[u8] = b"barnabas v1 grant";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     const STREAM: StreamId = StreamId::from_bytes([1; 16]);
@@ -236,6 +263,25 @@ mod tests {
         assert_eq!(grant.open(&other).err(), Some(Error::Unwrap));
         let widened = Grant { last: EpochNumber::new(10), ..grant };
         assert_eq!(widened.open(&reader).err(), Some(Error::Unwrap));
+    }
+
+    #[test]
+    fn a_destroyed_epoch_is_out_of_the_grant_and_the_others_stay() {
+        let reader = IdentitySecret::draw(KemSuite::XWing).unwrap();
+        let epochs: Vec<_> = (0..3).map(|_| EpochSecret::draw(KemSuite::X25519).unwrap()).collect();
+        let whole = epochs.iter().collect::<Vec<_>>();
+        let mut grant = Grant::to_read(reader.public(), (STREAM, EpochNumber::new(7)), &whole, ALWAYS).unwrap();
+        grant.revoked_at = Some(UnixMillis::new(15));
+        let cut = grant.rewrapped(reader.public(), &[Some(&epochs[0]), None, Some(&epochs[2])]).unwrap();
+        assert_eq!(Grant { wrapped_seeds: grant.wrapped_seeds.clone(), ..cut.clone() }, grant);
+        let seeds = cut.open(&reader).unwrap();
+        let opened = |number| seeds.epoch(EpochNumber::new(number), KemSuite::X25519);
+        assert!(opened(7).unwrap().seed().matches(epochs[0].seed()));
+        assert!(matches!(opened(8).err(), Some(Error::Missing(_))));
+        assert!(opened(9).unwrap().seed().matches(epochs[2].seed()));
+        let other = IdentitySecret::draw(KemSuite::XWing).unwrap();
+        assert_eq!(grant.rewrapped(other.public(), &[None; 3]).err(), Some(Error::Unwrap));
+        assert!(grant.rewrapped(reader.public(), &[None; 2]).is_err());
     }
 
     #[test]

@@ -82,6 +82,17 @@ byte_id!(
     16
 );
 
+byte_id!(
+    /// Names an escrow key: the first 16 bytes of a SHA-256 over its public key.
+    EscrowId,
+    16
+);
+byte_id!(
+    /// Names the key to which a share of an escrow is sealed: the first 16 bytes of a SHA-256 over its public key.
+    HolderId,
+    16
+);
+
 impl StreamId {
     /// Draws a new random id (version 4 UUID layout), for a topic that is put under sealing.
     pub fn draw() -> Result<Self, crate::Error> {

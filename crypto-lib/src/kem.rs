@@ -9,7 +9,7 @@ use hpke::kdf::HkdfSha256;
 use hpke::kem::{X25519HkdfSha256, XWing};
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::memory::{Secret, fill_random};
@@ -132,12 +132,12 @@ impl KemSecretKey {
 
 fn wrap<K: Kem>(public: &[u8], info: &[u8], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, Error> {
     let public = K::PublicKey::from_bytes(public).map_err(|_| Error::Malformed("not a public key of its suite"))?;
-    let mut random = DrawnRandom::draw()?;
+    let mut random = DrawnRandom::draw(DRAWN)?;
     let mode = OpModeS::Base;
     let sealed =
         hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, K>(&mode, &public, info, plain, aad, &mut random);
     let (encapsulated, ciphertext) = sealed.map_err(|_| Error::Malformed("not a public key of its suite"))?;
-    if random.exhausted {
+    if random.is_exhausted() {
         return Err(Error::Entropy);
     }
     Ok([&encapsulated.to_bytes()[..], &ciphertext].concat())
@@ -164,24 +164,24 @@ fn public_of<K: Kem>(seed: &Secret<32>) -> Result<Vec<u8>, Error> {
     Ok(K::sk_to_pk(&secret).to_bytes().to_vec())
 }
 
-/// Random bytes drawn beforehand, because the encapsulation has no way to report that the random source failed.
-struct DrawnRandom {
-    bytes: [u8; DRAWN],
+/// Random bytes drawn beforehand, because what consumes them has no way to report that the random source failed.
+pub(crate) struct DrawnRandom {
+    bytes: Zeroizing<Vec<u8>>,
     used: usize,
     exhausted: bool,
 }
 
 impl DrawnRandom {
-    fn draw() -> Result<Self, Error> {
-        let mut bytes = [0; DRAWN];
+    /// Draws so many bytes.
+    pub(crate) fn draw(count: usize) -> Result<Self, Error> {
+        let mut bytes = Zeroizing::new(vec![0; count]);
         fill_random(&mut bytes)?;
         Ok(Self { bytes, used: 0, exhausted: false })
     }
-}
 
-impl Drop for DrawnRandom {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
+    /// Whether more was asked for than there was: what came of it must not be used.
+    pub(crate) const fn is_exhausted(&self) -> bool {
+        self.exhausted
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn random_bytes_that_run_out_are_noticed() {
-        let mut random = DrawnRandom::draw().unwrap();
+        let mut random = DrawnRandom::draw(DRAWN).unwrap();
         random.try_fill_bytes(&mut [0; DRAWN]).unwrap();
         assert!(!random.exhausted);
         random.try_next_u32().unwrap();

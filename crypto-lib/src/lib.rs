@@ -38,6 +38,7 @@ mod stream;
 mod epoch;
 mod grant;
 pub mod announcement;
+mod escrow;
 mod steward;
 mod head;
 mod object;
@@ -55,9 +56,13 @@ pub use custody::{Custody, CustodyContext, CustodyError, WrappedSeed};
 pub use envelope::{Flags, HEADER_LEN, Header, RECORD_OVERHEAD, RecordType, Suite, TAG_LEN};
 pub use epoch::{Epoch, EpochSecret};
 pub use error::{Error, RotateReason};
+pub use escrow::{Escrow, EscrowSecret, HolderSecret, MAX_SHARES, SealedShare, Share, ShareTerms};
 pub use grant::{EpochSeeds, Grant, MAX_EPOCHS, Right};
 pub use head::Head;
-pub use id::{EpochNumber, IdentityId, KeyId, LaneNumber, ObjectId, SignerId, StreamId, SubjectKeyId, UnixMillis};
+pub use id::{
+    EpochNumber, EscrowId, HolderId, IdentityId, KeyId, LaneNumber, ObjectId, SignerId, StreamId, SubjectKeyId,
+    UnixMillis,
+};
 pub use identity::{Custodian, Identity, IdentityPublic, IdentitySecret};
 pub use kem::{KemPublicKey, KemSuite};
 pub use keyring::{Change, Effect, HeadState, Keyring, Refusal};

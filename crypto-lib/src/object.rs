@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use crate::announcement::Announcement;
 use crate::epoch::Epoch;
+use crate::escrow::Escrow;
 use crate::grant::Grant;
 use crate::head::Head;
 use crate::identity::Identity;
@@ -181,6 +182,8 @@ pub enum Body {
     Head(Head),
     /// The removal of another object.
     Removal(Removal),
+    /// A key that a quorum of custodians holds.
+    Escrow(Escrow),
 }
 
 impl Body {
@@ -197,6 +200,7 @@ impl Body {
             Self::Floor(_) => Kind::Floor,
             Self::Head(_) => Kind::Head,
             Self::Removal(_) => Kind::Removal,
+            Self::Escrow(_) => Kind::Escrow,
         }
     }
 
@@ -223,6 +227,7 @@ impl Body {
             Self::Floor(floor) => derive(Kind::Floor, &[floor.stream.as_bytes()]),
             Self::Head(_) => derive(Kind::Head, &[]),
             Self::Removal(removal) => return removal.target,
+            Self::Escrow(escrow) => *escrow.id().as_bytes(),
         };
         Slot { kind: self.kind(), id: ObjectId::from_bytes(id) }
     }
@@ -238,6 +243,7 @@ impl Body {
             Self::Floor(body) => body.encode(out),
             Self::Head(body) => body.encode(out),
             Self::Removal(body) => body.encode(out),
+            Self::Escrow(body) => body.encode(out),
         }
     }
 
@@ -252,6 +258,7 @@ impl Body {
             Kind::Floor => Self::Floor(StreamFloor::decode(take)?),
             Kind::Head => Self::Head(Head::decode(take)?),
             Kind::Removal => Self::Removal(Removal::decode(id, take)?),
+            Kind::Escrow => Self::Escrow(Escrow::decode(take)?),
         })
     }
 }
@@ -301,7 +308,7 @@ impl core::str::FromStr for Slot {
     /// Reads the key of a Kafka record of the keyring topic.
     fn from_str(text: &str) -> Result<Self, Error> {
         let (kind, id) = text.split_once('/').ok_or(Error::Malformed("not the key of a keyring object"))?;
-        let kind = (1..=9).filter_map(|number| Kind::from_number(number).ok()).find(|known| known.to_string() == kind);
+        let kind = (1..=10).filter_map(|number| Kind::from_number(number).ok()).find(|known| known.to_string() == kind);
         let kind = kind.ok_or(Error::Malformed(UNKNOWN_KIND))?;
         Ok(Self { kind, id: id.parse()? })
     }
@@ -329,6 +336,8 @@ pub enum Kind {
     Head = 8,
     /// A removal.
     Removal = 9,
+    /// An escrow.
+    Escrow = 10,
 }
 
 impl Kind {
@@ -349,6 +358,7 @@ impl Kind {
             7 => Self::Floor,
             8 => Self::Head,
             9 => Self::Removal,
+            10 => Self::Escrow,
             _ => return Err(Error::Malformed(UNKNOWN_KIND)),
         })
     }
@@ -366,6 +376,7 @@ impl fmt::Display for Kind {
             Self::Floor => "floor",
             Self::Head => "head",
             Self::Removal => "removal",
+            Self::Escrow => "escrow",
         })
     }
 }

@@ -88,7 +88,7 @@ impl Reader {
 }
 
 /// The announcement of a session whose writer had the right to write when it began. The keyring has checked its signature.
-fn trusted_announcement(keyring: &Keyring, key_id: KeyId) -> Result<&Announcement, Error> {
+pub(crate) fn trusted_announcement(keyring: &Keyring, key_id: KeyId) -> Result<&Announcement, Error> {
     let announcement = keyring.announcement(key_id).ok_or(Error::Missing("announcement of this key"))?;
     let terms = &announcement.terms;
     if terms.not_after <= terms.not_before {

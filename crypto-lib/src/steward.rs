@@ -96,7 +96,8 @@ impl Powers {
         self.0
     }
 
-    /// Whether objects of this kind may be signed. Delegates and announcements never: the root and the writers sign those.
+    /// Whether objects of this kind may be signed. Delegates, escrows and announcements never: the root and the writers sign
+    /// those.
     #[must_use]
     pub const fn allow(self, kind: Kind) -> bool {
         match kind {
@@ -106,7 +107,7 @@ impl Powers {
             Kind::Grant => self.include(Self::GRANTS),
             Kind::Head => self.include(Self::HEADS),
             Kind::Removal => self.include(Self::REMOVE),
-            Kind::Announcement | Kind::Delegate => false,
+            Kind::Announcement | Kind::Delegate | Kind::Escrow => false,
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::custody::CustodyContext;
 use crate::envelope::Flags;
 use crate::grant::Right;
 use crate::identity::{IdentityPublic, IdentitySecret};
-use crate::kem::KemPublicKey;
 use crate::keyring::Keyring;
 use crate::memory::Secret;
 use crate::object::{Body, Object, SignedObject};
@@ -87,7 +86,8 @@ impl Writer {
         for reader in plan.readers {
             announcement.add_reader_wrap(reader, drawn.secret())?;
         }
-        if let Some(escrow) = plan.escrow {
+        // Not a choice of the writer: where the root has installed an escrow, everything is wrapped to it.
+        for escrow in keyring.escrows() {
             announcement.add_escrow_wrap(escrow, drawn.secret())?;
         }
         Ok(SessionDraft { identity: Arc::clone(&self.identity), drawn, announcement, now })
@@ -109,8 +109,6 @@ pub struct SessionPlan<'a> {
     pub on_behalf_of: Option<&'a str>,
     /// Readers to which the session is wrapped directly, besides the epoch.
     pub readers: &'a [IdentityPublic],
-    /// A key that can open everything, where the operator has one.
-    pub escrow: Option<&'a KemPublicKey>,
 }
 
 impl SessionPlan<'_> {
@@ -124,7 +122,6 @@ impl SessionPlan<'_> {
             max_age_millis: DAY_MILLIS,
             on_behalf_of: None,
             readers: &[],
-            escrow: None,
         }
     }
 }

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 import hpke
 from record import Refused, Session
 
-DELEGATE, STREAM, EPOCH, IDENTITY, GRANT, ANNOUNCEMENT, FLOOR, HEAD, REMOVAL = range(1, 10)
-NAMES = dict(enumerate("delegate stream epoch identity grant announcement floor head removal".split(), 1))
+DELEGATE, STREAM, EPOCH, IDENTITY, GRANT, ANNOUNCEMENT, FLOOR, HEAD, REMOVAL, ESCROW = range(1, 11)
+NAMES = dict(enumerate("delegate stream epoch identity grant announcement floor head removal escrow".split(), 1))
 POWER = {IDENTITY: 0, STREAM: 1, EPOCH: 2, FLOOR: 2, GRANT: 3, HEAD: 4, REMOVAL: 5}
 READ, WRITE = 1, 2
 
@@ -76,6 +76,31 @@ class Take:
     def end(self):
         if self.rest:
             raise Refused("malformed")
+
+
+def times(a, b):
+    """Product in GF(2^8) modulo x^8 + x^4 + x^3 + x^2 + 1."""
+    product = 0
+    while b:
+        if b & 1:
+            product ^= a
+        a = a << 1 ^ (0x11D if a & 0x80 else 0)
+        b >>= 1
+    return product
+
+
+def join(points):
+    """The values at 0 of the polynomials through the points: Lagrange, byte by byte."""
+    secret = bytearray(32)
+    for x, values in points.items():
+        weight = 1
+        for other in points:
+            if other != x:
+                inverse = next(candidate for candidate in range(1, 256) if times(candidate, other ^ x) == 1)
+                weight = times(weight, times(other, inverse))
+        for at, value in enumerate(values):
+            secret[at] ^= times(weight, value)
+    return bytes(secret)
 
 
 class Identity:
@@ -205,6 +230,15 @@ class Object:
         take.u(8)
         return object_id(HEAD)
 
+    def escrow(self, take):
+        self.suite, self.key = take.kem_key()
+        self.threshold, self.shares = take.u(1), take.u(1)
+        if not 1 <= self.threshold <= self.shares <= 16:
+            raise Refused("malformed")
+        take.u(8)
+        take.text(1024)
+        return short(b"barnabas v1 escrow", self.key)
+
     def removal(self, take):
         self.place_kind = take.u(1)
         if self.place_kind not in NAMES:
@@ -278,7 +312,7 @@ class Keyring:
         if found.signer == signer_id(self.root):
             return found.verify(self.root)
         clients = {signer_id(item.key) for item in self.accepted.values() if item.kind == IDENTITY}
-        if found.signer in clients or found.place_kind == DELEGATE:
+        if found.signer in clients or found.place_kind in (DELEGATE, ESCROW):
             raise Refused("wrong_signer")
         certificate = self.accepted.get((DELEGATE, found.signer))
         if not certificate:
@@ -356,6 +390,40 @@ class Keyring:
                     return item
         raise Refused("not_granted")
 
+    def open_with_escrow(self, escrow_id, shares, key_id):
+        """Gives the session from sealed shares: dictionaries as the vectors have them, with the seed of their holder."""
+        escrow = self.standing(ESCROW, escrow_id)
+        if not escrow:
+            raise Refused("missing")
+        points = {}
+        for share in shares:
+            terms = bytes([share["threshold"], share["shares"], share["index"]])
+            bound = escrow_id + terms + bytes.fromhex(share["holder"])
+            seed, wrapped = bytes.fromhex(share["holder_seed"]), bytes.fromhex(share["wrapped"])
+            try:
+                points[share["index"]] = hpke.unwrap(escrow.suite, seed, b"barnabas v1 escrow share", bound, wrapped)
+            except hpke.Unwrap as error:
+                raise Refused("unwrap") from error
+        if len(points) < escrow.threshold:
+            raise Refused("quorum")
+        secret = join(points)
+        if hpke.public_key(escrow.suite, secret) != escrow.key:
+            raise Refused("unwrap")
+        found = self.standing(ANNOUNCEMENT, key_id)
+        if not found:
+            raise Refused("missing")
+        self.granted(found.writer, found.stream_id, found.epoch_number, WRITE, found.not_before)
+        wraps = [wrap for kind, recipient, wrap in found.wraps if (kind, recipient) == (4, escrow_id)]
+        if not wraps:
+            raise Refused("missing")
+        try:
+            secret = hpke.unwrap(escrow.suite, secret, b"barnabas v1 session wrap", b"\4" + found.bound, wraps[0])
+        except hpke.Unwrap as error:
+            raise Refused("unwrap") from error
+        session = Session(secret, found.suite, found.stream_id, key_id)
+        session.check_commitment(found.commitment)
+        return session
+
     def open(self, identity, key_id, now):
         """Gives the session that a record header names."""
         found = self.standing(ANNOUNCEMENT, key_id)
@@ -376,6 +444,8 @@ class Keyring:
             if not period.not_before <= found.not_before < period.ends:
                 raise Refused("not_valid")
             at = 32 * (epoch - grant.first)
+            if not any(seeds[at : at + 32]):
+                raise Refused("missing")
             wraps = [wrap for kind, _, wrap in found.wraps if kind == 1]
             if not wraps:
                 raise Refused("missing")

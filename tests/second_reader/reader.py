@@ -91,13 +91,21 @@ def run_step(keyring, suite, step, tally):
     elif step["do"] == "apply":
         outcome, effect = outcome_of(lambda: keyring.apply(step["record_key"], unhex(step["value"]), step["now"]))
         tally.same(step["name"], step["outcome"], effect or outcome)
+    elif step["do"] == "escrow":
+        call = lambda: keyring.open_with_escrow(unhex(step["escrow"]), step["shares"], unhex(step["key_id"]))
+        check_open(step, tally, call)
     else:
-        identity, place = Identity(unhex(step["identity_seed"]), suite), (step["partition"], unhex(step["record_key"]))
-        outcome, session = outcome_of(lambda: keyring.open(identity, unhex(step["key_id"]), step["now"]))
-        tally.same(step["name"], step["outcome"], outcome)
-        if session:
-            outcome, opened = outcome_of(lambda: session.open(unhex(step["record"]), *place, 1 << 20))
-            tally.same(f"record of {step['name']}", ("ok", step["plain"]), (outcome, opened and opened[0].hex()))
+        identity = Identity(unhex(step["identity_seed"]), suite)
+        check_open(step, tally, lambda: keyring.open(identity, unhex(step["key_id"]), step["now"]))
+
+
+def check_open(step, tally, call):
+    outcome, session = outcome_of(call)
+    tally.same(step["name"], step["outcome"], outcome)
+    if session:
+        place = step["partition"], unhex(step["record_key"])
+        outcome, opened = outcome_of(lambda: session.open(unhex(step["record"]), *place, 1 << 20))
+        tally.same(f"record of {step['name']}", ("ok", step["plain"]), (outcome, opened and opened[0].hex()))
 
 
 def main():

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader,
-    TopicName,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, MetadataRequest, MetadataResponse, RequestHeader,
+    ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use rustls_pki_types::ServerName;
@@ -144,6 +145,19 @@ impl Connection {
         let answer = self.call(7, &request)?;
         let code = answer.topics.first().map_or(-1, |topic| topic.error_code);
         if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
+    }
+
+    /// Makes the broker forget what stands before `offset`, as retention does.
+    pub fn delete_records(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<()> {
+        let before = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+        let of_topic = DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![before]);
+        let request = DeleteRecordsRequest::default().with_topics(vec![of_topic]).with_timeout_ms(30_000);
+        let answer = self.call(2, &request)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        match partitions.map(|partition| partition.error_code).collect::<Vec<_>>()[..] {
+            [0] => Ok(()),
+            ref codes => Err(io::Error::other(format!("records of {topic}: error codes {codes:?}"))),
+        }
     }
 }
 

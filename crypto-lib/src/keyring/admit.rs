@@ -82,7 +82,7 @@ impl Keyring {
         if self.is_identity_signer(signed.signer()) {
             return Err(Refusal::WrongSigner);
         }
-        if concerns_delegates(signed.body()) {
+        if is_for_the_root(signed.body()) {
             return Err(Refusal::WrongSigner);
         }
         let certificate = delegate_slot(signed.signer());
@@ -136,7 +136,7 @@ impl Keyring {
             Body::Grant(grant) => grant.stream,
             Body::Floor(floor) => floor.stream,
             Body::Announcement(announcement) => announcement.terms.stream,
-            Body::Delegate(_) | Body::Head(_) | Body::Identity(_) | Body::Removal(_) => {
+            Body::Delegate(_) | Body::Escrow(_) | Body::Head(_) | Body::Identity(_) | Body::Removal(_) => {
                 return Ok(None);
             }
         };
@@ -284,8 +284,9 @@ pub(super) fn stream_slot(stream: StreamId) -> Slot {
     Slot { kind: Kind::Stream, id: ObjectId::from_bytes(*stream.as_bytes()) }
 }
 
-fn concerns_delegates(body: &Body) -> bool {
-    body.slot().kind == Kind::Delegate
+/// What opens everything, and who may sign the rest, is nobody's to say but the root's.
+fn is_for_the_root(body: &Body) -> bool {
+    matches!(body.slot().kind, Kind::Delegate | Kind::Escrow)
 }
 
 /// How far the clocks of stewards and gateways may differ.

@@ -28,7 +28,12 @@ impl Index {
             }
             Body::Epoch(epoch) => put(&mut self.epochs, epoch.stream, epoch.number),
             Body::Grant(grant) => put(&mut self.grants, (grant.identity, grant.stream), slot.id),
-            Body::Announcement(_) | Body::Delegate(_) | Body::Floor(_) | Body::Head(_) | Body::Removal(_) => {}
+            Body::Announcement(_)
+            | Body::Delegate(_)
+            | Body::Escrow(_)
+            | Body::Floor(_)
+            | Body::Head(_)
+            | Body::Removal(_) => {}
         }
     }
 
@@ -41,7 +46,12 @@ impl Index {
             }
             Body::Epoch(epoch) => drop(&mut self.epochs, &epoch.stream, epoch.number),
             Body::Grant(grant) => drop(&mut self.grants, &(grant.identity, grant.stream), slot.id),
-            Body::Announcement(_) | Body::Delegate(_) | Body::Floor(_) | Body::Head(_) | Body::Removal(_) => {}
+            Body::Announcement(_)
+            | Body::Delegate(_)
+            | Body::Escrow(_)
+            | Body::Floor(_)
+            | Body::Head(_)
+            | Body::Removal(_) => {}
         }
     }
 }

@@ -5,12 +5,13 @@ use super::Keyring;
 use super::admit::stream_slot;
 use crate::announcement::Announcement;
 use crate::epoch::Epoch;
+use crate::escrow::Escrow;
 use crate::grant::{Grant, Right};
 use crate::identity::Identity;
 use crate::object::{Body, Kind, Slot};
 use crate::steward::Delegate;
 use crate::stream::{Stream, StreamFloor};
-use crate::{EpochNumber, Error, Head, IdentityId, KeyId, ObjectId, StreamId, UnixMillis};
+use crate::{EpochNumber, Error, EscrowId, Head, IdentityId, KeyId, ObjectId, StreamId, UnixMillis};
 
 /// Gives the body of one kind at an id.
 macro_rules! body_at {
@@ -131,6 +132,16 @@ impl Keyring {
         body_at!(self, Announcement, ObjectId::from_bytes(*key_id.as_bytes()))
     }
 
+    /// Why an announcement was taken out, in the steward's words: none for one that counts, or that never came.
+    #[must_use]
+    pub fn removed_announcement(&self, key_id: KeyId) -> Option<&str> {
+        let slot = Slot { kind: Kind::Announcement, id: ObjectId::from_bytes(*key_id.as_bytes()) };
+        match self.entry(slot)?.body() {
+            Body::Removal(removal) => Some(&removal.reason),
+            _ => None,
+        }
+    }
+
     /// All announcements.
     pub fn announcements(&self) -> impl Iterator<Item = &Announcement> {
         bodies_of!(self, Announcement)
@@ -139,6 +150,17 @@ impl Keyring {
     /// All delegates' certificates.
     pub fn delegates(&self) -> impl Iterator<Item = &Delegate> {
         bodies_of!(self, Delegate)
+    }
+
+    /// An escrow that was not retired.
+    #[must_use]
+    pub fn escrow(&self, id: EscrowId) -> Option<&Escrow> {
+        body_at!(self, Escrow, ObjectId::from_bytes(*id.as_bytes()))
+    }
+
+    /// All escrows that were not retired: every new session is wrapped to each of them.
+    pub fn escrows(&self) -> impl Iterator<Item = &Escrow> {
+        bodies_of!(self, Escrow)
     }
 
     /// The newest head.

@@ -10,8 +10,9 @@ use crate::fixture::{FixedRandom, NOW, STREAM, THEN, TOMORROW, World, key, seed,
 use crate::object::{Body, Object, Removal, SignedObject};
 use crate::wire::sha256;
 use crate::{
-    Announcement, Delegate, Effect, EpochNumber, Grant, IdentitySecret, KemSuite, KeyId, Keyring, Place, Powers,
-    Reader, SessionPlan, SigningKey, Stream, StreamFloor, StreamId, UnixMillis, Writer,
+    Announcement, Delegate, Effect, EpochNumber, Escrow, EscrowSecret, Grant, HolderSecret, IdentitySecret, KemSuite,
+    KeyId, Keyring, Place, Powers, Reader, SealedShare, SessionPlan, SigningKey, Stream, StreamFloor, StreamId,
+    UnixMillis, Writer,
 };
 
 /// A keyring under test, and what was done with it.
@@ -126,6 +127,8 @@ fn run(file: &str, kem: KemSuite) {
     script.open("when the grant is over", &reader, &session, TOMORROW, "not_granted");
     wrong_secret(&mut script, &world, &reader);
     powers_and_scopes(&mut script, &world);
+    escrows(&mut script, &world, kem);
+    destroyed(&mut script, &world, &reader);
     later(&mut script, &world, &session, &reader);
     script.digest();
     script.export();
@@ -248,6 +251,79 @@ fn powers_and_scopes(script: &mut Script, world: &World) {
     script.object("a floor out of scope", &sign(&scoped, floor(0x5A), 1), "out_of_scope");
 }
 
+/// Two of three custodians open what is sealed after the root has installed their escrow.
+fn escrows(script: &mut Script, world: &World, kem: KemSuite) {
+    let holders = [40, 41, 42].map(|byte| (byte, HolderSecret::from_seed(seed(byte), kem).unwrap()));
+    let keys = [0, 1, 2].map(|at: usize| holders[at].1.public().clone());
+    let secret = EscrowSecret::draw(kem).unwrap();
+    let sealed = secret.split(2, &keys).unwrap();
+    let public = secret.public().clone();
+    let escrow = Escrow { public, threshold: 2, shares: 3, created: THEN, custodians: "anna, ben, carl".into() };
+    let body = || Body::Escrow(escrow.clone());
+    let before = Sealed::new(&script.keyring, &world.writer);
+    script.object("an announcement before the escrow", &before.announcement, "added");
+    script.object("an escrow signed by a delegate", &sign(&world.delegate, body(), 1), "wrong_signer");
+    let beyond = Escrow { threshold: 4, ..escrow.clone() };
+    let mut wire = sign(&world.root, body(), 1).wire().to_vec();
+    let at = wire.len() - 64 - 8 - 4 - escrow.custodians.len() - 2;
+    wire[at] = beyond.threshold;
+    script.raw("more needed than there are shares", &body().slot().to_string(), Some(&wire), NOW, "malformed");
+    script.object("the escrow", &sign(&world.root, body(), 1), "added");
+    let after = Sealed::new(&script.keyring, &world.writer);
+    script.object("an announcement after the escrow", &after.announcement, "added");
+    let mut open = |name: &str, which: &[usize], session: &Sealed, expected: &str| {
+        let given = || which.iter().map(|at| sealed[*at].open(&holders[*at].1).unwrap()).collect::<Vec<_>>();
+        let standing = script.keyring.escrow(escrow.id()).unwrap();
+        let opened =
+            EscrowSecret::recover(standing, &given()).and_then(|key| key.open(&script.keyring, session.key_id));
+        let outcome = match opened {
+            Ok(reader) => {
+                assert_eq!(reader.open(&session.record, &PLACE).unwrap(), VALUE);
+                "ok"
+            }
+            Err(error) => error.reason(),
+        };
+        assert_eq!(outcome, expected, "{name}");
+        let shares = which.iter().map(|at| {
+            let SealedShare { terms, holder, wrapped } = &sealed[*at];
+            json!({
+                "threshold": terms.threshold, "shares": terms.shares, "index": terms.index, "holder": holder.to_string(),
+                "wrapped": hex::encode(wrapped), "holder_seed": hex::encode([holders[*at].0; 32]),
+            })
+        });
+        let shares: Vec<Value> = shares.collect();
+        script.steps.push(json!({
+            "do": "escrow", "name": name, "escrow": escrow.id().to_string(), "shares": shares,
+            "key_id": session.key_id.to_string(), "record": hex::encode(&session.record), "partition": PLACE.partition,
+            "record_key": PLACE.record_key.map(hex::encode), "outcome": outcome, "plain": hex::encode(VALUE),
+        }));
+    };
+    open("two custodians", &[0, 2], &after, "ok");
+    open("two others, in another order", &[2, 1], &after, "ok");
+    open("one custodian", &[1], &after, "quorum");
+    open("one custodian twice", &[1, 1], &after, "quorum");
+    open("what was announced before", &[0, 1], &before, "missing");
+    let removal = Removal { target: body().slot(), reason: "replaced".into() };
+    script.object(
+        "a delegate retires the escrow",
+        &sign(&world.delegate, Body::Removal(removal.clone()), 2),
+        "wrong_signer",
+    );
+    script.object("the root retires the escrow", &sign(&world.root, Body::Removal(removal), 2), "removed");
+}
+
+/// The first of two epochs is destroyed.
+fn destroyed(script: &mut Script, world: &World, reader: &(u8, Arc<IdentitySecret>)) {
+    let session = Sealed::new(&script.keyring, &world.writer);
+    script.object("an announcement in the epoch", &session.announcement, "added");
+    script.open("before the epoch is destroyed", reader, &session, NOW, "ok");
+    let whole = world.read_grant();
+    let cut = whole.rewrapped(world.reader.public(), &[None]).unwrap();
+    script.object("the grant without the seed", &sign(&world.delegate, Body::Grant(cut), 2), "replaced");
+    script.open("after the epoch was destroyed", reader, &session, NOW, "missing");
+    script.object("and the grant as it was, anew", &sign(&world.delegate, Body::Grant(whole), 3), "replaced");
+}
+
 fn later(script: &mut Script, world: &World, session: &Sealed, reader: &(u8, Arc<IdentitySecret>)) {
     let head = script.keyring.head_of_now(NOW, 41);
     script.object("a head", &sign(&world.delegate, Body::Head(head), 1), "added");
@@ -263,7 +339,7 @@ fn later(script: &mut Script, world: &World, session: &Sealed, reader: &(u8, Arc
     script.raw("dated back by an expired delegate", &key_of, Some(wire), TOMORROW, "expired_delegate");
     let granted = world.read_grant();
     let revoked = Body::Grant(Grant { revoked_at: Some(NOW), ..granted });
-    script.object("the reader's grant revoked", &sign(&world.delegate, revoked, 2), "replaced");
+    script.object("the reader's grant revoked", &sign(&world.delegate, revoked, 4), "replaced");
     script.open("after the revocation", reader, session, NOW, "not_granted");
     let target = Body::Delegate(world.certificate()).slot();
     let removal = || Body::Removal(Removal { target, reason: "stolen".into() });

@@ -44,6 +44,9 @@ pub enum Reason {
     /// The keyring has no announcement of the session.
     #[error("session of this record was never announced in the keyring")]
     UnknownSession,
+    /// The epoch of the record was destroyed, on purpose.
+    #[error("epoch of this record was destroyed; nobody opens it again")]
+    Destroyed,
     /// The session was announced for another stream.
     #[error("record belongs to another stream")]
     WrongStream,
@@ -79,7 +82,7 @@ impl Reason {
             Self::UnknownTopicId => UNKNOWN_TOPIC_ID,
             Self::Absent(code) => *code,
             Self::StaleEpoch => POLICY_VIOLATION,
-            Self::NotSealed | Self::UnknownSession | Self::WrongStream => INVALID_RECORD,
+            Self::NotSealed | Self::UnknownSession | Self::Destroyed | Self::WrongStream => INVALID_RECORD,
             Self::Forged | Self::Replayed | Self::Reordered | Self::Batch(_) => INVALID_RECORD,
             Self::Unavailable(_) | Self::Unasked(_) => KAFKA_STORAGE_ERROR,
         }
@@ -117,6 +120,7 @@ impl Reason {
             Self::NoGrant => "no_grant",
             Self::NoIdentity => "no_identity",
             Self::UnknownSession => "unknown_session",
+            Self::Destroyed => "destroyed",
             Self::WrongStream => "wrong_stream",
             Self::Forged => "forged",
             Self::Replayed => "replayed",
@@ -182,6 +186,7 @@ mod tests {
             Reason::NoGrant,
             Reason::NoIdentity,
             Reason::UnknownSession,
+            Reason::Destroyed,
             Reason::WrongStream,
             Reason::Forged,
             Reason::Replayed,

@@ -1,20 +1,27 @@
-//! `barnabas epoch`: the periods of a stream's key pair. A topic arrives, a new epoch or the list of them leaves.
+//! `barnabas epoch`: the periods of a stream's key pair. A topic arrives, a new epoch or the list of them leaves, and an
+//! old one is destroyed.
+
+mod destroy;
+mod retained;
 
 use barnabas_crypto::{Epoch, Keyring, Stream, StreamId, UnixMillis};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+
+use destroy::DestroyArgs;
 
 use super::desk::{self, Desk};
 use super::{ConfigArg, Failure, OutputArg, Row, moment};
 use crate::keyring::now;
 use crate::steward::Change;
 
-/// Begin a new epoch of a stream, list epochs
+/// Begin a new epoch of a stream, list epochs, destroy old ones
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = HELP, subcommand_required = true)]
 pub enum EpochCommand {
     Rotate(RotateArgs),
     List(ListArgs),
+    Destroy(DestroyArgs),
 }
 
 /// Begin a new epoch: writers change to it at once, readers get it by their grants
@@ -45,6 +52,7 @@ pub(super) fn run(command: EpochCommand) -> Result<(), Failure> {
     match command {
         EpochCommand::Rotate(args) => rotate(args),
         EpochCommand::List(args) => list(args),
+        EpochCommand::Destroy(args) => destroy::run(args),
     }
 }
 

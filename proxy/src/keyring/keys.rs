@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, Grant, HeadState, Identity, KeyId, Reader, Right, Session, SessionPlan,
-    SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, HeadState, Identity, IdentityId, KeyId, Keyring, Reader, Right, Session,
+    SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 
 use super::access::{ReadAccess, WriteAccess};
@@ -144,11 +144,10 @@ impl Keys {
         let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
         let identity =
             self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
-        // A grant may have ended since the session was opened, while another one of the client's still counts.
-        let granted_still = |known: &SessionReader| {
-            let epoch = (known.stream(), known.epoch());
-            self.live.read(|keyring| keyring.granted(identity.id(), epoch, Right::Read, now()).is_ok())
-        };
+        // A grant may have ended since the session was opened, while another one of the client's still counts; or the
+        // session went with its epoch.
+        let granted_still =
+            |known: &SessionReader| self.live.read(|keyring| still_opens(keyring, identity.id(), key_id, known, now()));
         if let Some(known) = sealing.cached(identity.id(), key_id)
             && granted_still(&known)
         {
@@ -156,6 +155,9 @@ impl Keys {
             return self.check_stream(known, stream);
         }
         self.metrics.sessions.misses.inc();
+        if self.live.read(|keyring| keyring.removed_announcement(key_id).is_some()) {
+            return Err(Reason::Destroyed);
+        }
         // The announcement was acknowledged before the first record was sealed, but this gateway may hear of it
         // after the record.
         let announced = |live: &LiveKeyring| {
@@ -425,9 +427,7 @@ impl Keys {
         let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.sweep(at);
         self.live.read(|keyring| {
-            readers.retain(|(identity, _), reader| {
-                keyring.granted(*identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
-            });
+            readers.retain(|(identity, key_id), reader| still_opens(keyring, *identity, *key_id, reader, at));
         });
         self.metrics.sessions.entries.set(i64::try_from(readers.len()).unwrap_or(i64::MAX));
         drop(readers);
@@ -478,6 +478,12 @@ impl Keys {
         }
         passing.told = at;
     }
+}
+
+/// Whether a session that was opened before may be used on: its grant counts, and nobody has taken it out since.
+fn still_opens(keyring: &Keyring, identity: IdentityId, key_id: KeyId, reader: &SessionReader, at: UnixMillis) -> bool {
+    keyring.announcement(key_id).is_some()
+        && keyring.granted(identity, (reader.stream(), reader.epoch()), Right::Read, at).is_ok()
 }
 
 /// How far the connections know the time.
@@ -543,7 +549,7 @@ const RENEWAL_MARGIN_MILLIS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
-    use barnabas_crypto::{EpochNumber, IdentityId};
+    use barnabas_crypto::EpochNumber;
 
     use super::*;
 

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use barnabas_crypto::{Effect, HeadState, Keyring, Kind, Refusal, UnixMillis, VerifyingKey};
+use barnabas_crypto::{
+    Body, Change, Effect, HeadState, Keyring, Kind, Refusal, SignedObject, UnixMillis, VerifyingKey,
+};
 use rdkafka::Message;
 use rdkafka::error::KafkaError;
 use tokio::sync::watch;
@@ -178,6 +180,7 @@ impl LiveKeyring {
                 {
                     self.alarm(&slot.to_string(), offset, refusal);
                 }
+                self.tell_destroyed(&change);
                 let decides = !matches!(change.slot.kind, Kind::Announcement | Kind::Head);
                 if decides && change.effect != Effect::Unchanged || !change.follow_ups.is_empty() {
                     self.generation.fetch_add(1, Ordering::AcqRel);
@@ -211,6 +214,21 @@ impl LiveKeyring {
             tracing::info!(event = "keyring_read", objects, offset = self.applied_to());
         }
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// For the auditor: from here on this gateway opens nothing of the epoch.
+    fn tell_destroyed(&self, change: &Change) {
+        if change.slot.kind != Kind::Epoch || change.effect != Effect::Replaced || !self.is_caught_up() {
+            return;
+        }
+        self.read(|keyring| {
+            let object = keyring.accepted(change.slot.to_string().as_bytes());
+            let Some(Body::Epoch(epoch)) = object.map(SignedObject::body) else { return };
+            if epoch.custody.is_none() {
+                let topic = keyring.stream(epoch.stream).map(|stream| stream.topic.as_str());
+                tracing::info!(event = "epoch_destroyed", topic, stream = %epoch.stream, epoch = %epoch.number);
+            }
+        });
     }
 
     fn alarm(&self, key: &str, offset: i64, refusal: &Refusal) {

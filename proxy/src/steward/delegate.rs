@@ -98,6 +98,13 @@ pub enum Change {
         /// Of which stream.
         stream: StreamId,
     },
+    /// The end of an epoch's seed.
+    Destroy {
+        /// Of which stream.
+        stream: StreamId,
+        /// Which epoch.
+        epoch: EpochNumber,
+    },
     /// An object counts no more.
     Remove {
         /// Which.
@@ -241,6 +248,7 @@ impl Delegate {
                 Ok(())
             }
             Change::Rotate { stream } => plan.epoch(*stream, &self.terms_of(*stream)).await.map(|_| ()),
+            Change::Destroy { stream, epoch } => plan.destroy(*stream, *epoch).await,
             Change::Remove { target, reason } => plan.remove(*target, reason),
             Change::Routine => self.routine(plan).await,
         }

@@ -7,6 +7,7 @@
 
 mod mandate;
 mod plan;
+mod destroy;
 mod rewrap;
 mod publish;
 mod reminder;
@@ -22,6 +23,7 @@ use crate::chain::refusal::Reason;
 use crate::identity::Principal;
 
 pub use delegate::{Change, ChangeError, Delegate, DelegateSettings, Seed};
+pub use destroy::Destruction;
 pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms};
 pub use publish::{ExclusivePublisher, PublishError};
 pub use reminder::Reminder;

@@ -338,7 +338,7 @@ impl<'a> Plan<'a> {
         self.sign(Body::Removal(barnabas_crypto::Removal { target, reason: reason.to_owned() }))
     }
 
-    async fn epoch_secret(&mut self, epoch: &Epoch) -> Result<Option<Arc<EpochSecret>>, PlanError> {
+    pub(super) async fn epoch_secret(&mut self, epoch: &Epoch) -> Result<Option<Arc<EpochSecret>>, PlanError> {
         let Some(wrapped) = &epoch.custody else { return Ok(None) };
         if let Some(known) = self.opened.get(&(epoch.stream, epoch.number)) {
             return Ok(Some(known.clone()));

@@ -67,10 +67,13 @@ pub(super) fn run(args: InspectArgs) -> Result<(), Failure> {
     }
     args.output.printer().list(&found)?;
     let of = |state: &str| found.iter().filter(|record| record.state == state).count();
-    match (of("damaged"), of("denied")) {
-        (0, 0) => Ok(()),
-        (0, denied) => Err(Failure::new(Exit::Denied, format!("{denied} of {} are not granted", found.len()))),
-        (damaged, _) => {
+    match (of("damaged"), of("denied"), of("destroyed")) {
+        (0, 0, 0) => Ok(()),
+        (0, 0, destroyed) => {
+            Err(Failure::new(Exit::Denied, format!("the epochs of {destroyed} of {} were destroyed", found.len())))
+        }
+        (0, denied, _) => Err(Failure::new(Exit::Denied, format!("{denied} of {} are not granted", found.len()))),
+        (damaged, _, _) => {
             Err(Failure::new(Exit::Data, format!("{damaged} of {} cannot be right; see the notes", found.len())))
         }
     }

@@ -56,6 +56,10 @@ impl Opening {
 
     fn open_session(&self, key_id: KeyId) -> Result<Arc<SessionReader>, Closed> {
         let reader = Reader::new(self.secret.clone());
+        let destroyed = self.desk.read(|keyring| keyring.removed_announcement(key_id).map(str::to_owned));
+        if let Ok(Some(reason)) = destroyed {
+            return Err(Closed { state: "destroyed", note: reason });
+        }
         let opened = self.desk.read(|keyring| reader.open(keyring, key_id, now()));
         let opened = opened.map_err(|_| Closed { state: "sealed", note: "the keyring is not open".to_owned() })?;
         let session = opened.map_err(|error| {
@@ -118,6 +122,9 @@ impl KnownReaders {
 
     fn note(&self, key_id: KeyId) -> Result<String, Failure> {
         self.desk.read(|keyring| {
+            if let Some(reason) = keyring.removed_announcement(key_id) {
+                return format!("nobody opens it: {reason}");
+            }
             let Some(announcement) = keyring.announcement(key_id) else {
                 return "its session was never announced".to_owned();
             };
