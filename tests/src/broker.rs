@@ -216,10 +216,13 @@ impl Drop for Borrowed<'_> {
     }
 }
 
-/// A fresh cluster id, as Kafka writes them: 16 bytes in base64.
+/// A fresh cluster id, as Kafka writes them: 16 bytes in base64, of which none begins with a dash, since its own tools
+/// would take that for an option.
 pub fn cluster_id() -> String {
     use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes())
+    let mut bytes = *uuid::Uuid::new_v4().as_bytes();
+    bytes[0] &= 0x7f;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// True when any file under `folder`, but the indexes of segments, holds these bytes.

@@ -35,6 +35,10 @@ pub struct Limits {
     pub max_cached_sessions: usize,
     /// How long an opened or own session is kept; also the longest use of one session key.
     pub max_session_age: Duration,
+    /// Records that one session key seals.
+    pub max_session_records: u64,
+    /// Bytes of values that one session key seals.
+    pub max_session_bytes: u64,
 }
 
 impl Limits {
@@ -73,6 +77,8 @@ impl Limits {
             time("drain_timeout", 0, 3600, DEFAULT_DRAIN_TIMEOUT),
             count("max_cached_sessions", 16, 10_000_000, DEFAULT_MAX_CACHED_SESSIONS),
             time("max_session_age", 10, 86_400, DEFAULT_MAX_SESSION_AGE),
+            count("max_session_records", 1_000, FORMAT_RECORDS as i64, FORMAT_RECORDS),
+            within("max_session_bytes", 1 << 20, FORMAT_BYTES, FORMAT_BYTES),
         );
         reader.finish();
         Some(Self {
@@ -88,6 +94,8 @@ impl Limits {
             drain_timeout: limits.9?,
             max_cached_sessions: limits.10?,
             max_session_age: limits.11?,
+            max_session_records: limits.12? as u64,
+            max_session_bytes: limits.13? as u64,
         })
     }
 }
@@ -124,6 +132,10 @@ pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A session costs a few hundred bytes; this many serve every writer of a large cluster.
 pub const DEFAULT_MAX_CACHED_SESSIONS: usize = 65_536;
+
+/// What the format allows one session key (crypto-lib, ENVELOPE.md): 2^32 records and 1 TiB.
+const FORMAT_RECORDS: usize = 1 << 32;
+const FORMAT_BYTES: usize = 1 << 40;
 
 /// One wrap an hour for each writer and stream costs nothing; a stolen session key is worth an hour.
 pub const DEFAULT_MAX_SESSION_AGE: Duration = Duration::from_secs(3600);
@@ -199,4 +211,16 @@ pub(super) const KEYS: &[Key] = &[
         "Opened sessions that are kept; the least used leaves first.",
     ),
     key("limits.max_session_age", Kind::Duration, "`1h`", "The longest use of one session key."),
+    key(
+        "limits.max_session_records",
+        Kind::Number,
+        "`4294967296`",
+        "Records that one session key seals at most; no batch may have more.",
+    ),
+    key(
+        "limits.max_session_bytes",
+        Kind::Bytes,
+        "`1024GiB`",
+        "Bytes of values that one session key seals at most; no batch may have more.",
+    ),
 ];

@@ -306,6 +306,7 @@ impl KeyParts {
             pace: Pace::default(),
             steward,
             max_session_age: age,
+            session_limits: (config.limits.max_session_records, config.limits.max_session_bytes),
             max_head_age: config.keyring.max_head_age,
             started: Instant::now(),
             max_cached_sessions: config.limits.max_cached_sessions,

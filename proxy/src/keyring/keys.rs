@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
     Custodian, Error as CryptoError, Grant, HeadState, Identity, IdentityId, KeyId, Keyring, Reader, Right, Session,
-    SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
+    SessionLimits, SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
 };
 
 use super::access::{ReadAccess, WriteAccess};
@@ -364,7 +364,9 @@ impl Keys {
         }
         self.check_head(sealing)?;
         let secret = sealing.custody.secret(identity).await?;
+        let (records, bytes) = sealing.session_limits;
         let plan = SessionPlan {
+            limits: Some(SessionLimits::of(stream.suite).at_most(records, bytes)),
             max_age_millis: u64::try_from(sealing.max_session_age.as_millis()).unwrap_or(u64::MAX),
             on_behalf_of: Some(who.as_str()),
             ..SessionPlan::new(stream.id)

@@ -31,6 +31,8 @@ pub struct Sealing {
     pub steward: Arc<dyn Steward>,
     /// The longest use of one session key.
     pub max_session_age: Duration,
+    /// The most that one session key seals: records, and bytes of values.
+    pub session_limits: (u64, u64),
     /// Writers stop when the newest head is older.
     pub max_head_age: Duration,
     /// When the gateway began: a keyring that never had a head is given the same time to get one.
