@@ -1,5 +1,5 @@
-# What people do with this repository. `make test` needs Java 17 and Maven for a real Apache Kafka, and Python, Node.js and Go for the foreign
-# clients; `make demo` needs Rust and a C toolchain only.
+# What people do with this repository. `make test` needs Java 17 and Maven for a real Apache Kafka, Python, Node.js and Go for the foreign
+# clients, and softhsm2 for PKCS#11; `make demo` needs Rust and a C toolchain only.
 
 .PHONY: demo test unit blackbox bench lint
 

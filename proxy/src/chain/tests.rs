@@ -186,6 +186,32 @@ fn any_record() -> impl Strategy<Value = Plain> {
 
 proptest! {
     #[test]
+    fn in_place_and_apart_are_the_same_whatever_the_broker_changed(
+        records in proptest::collection::vec(any_record(), 1..12),
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), 0u8..8), 0..3),
+        skip in any::<bool>(),
+    ) {
+        let (mut lane, sessions) = pair(9);
+        let mut stored = sealed(&mut lane, &batch(7, &records, 0));
+        let body = BATCH_OVERHEAD..stored.len();
+        for (at, bit) in flips {
+            let at = body.start + at.index(body.len());
+            stored[at] ^= 1 << bit;
+        }
+        finish_batch(&mut stored).unwrap();
+        let on_unreadable = if skip { OnUnreadable::Skip } else { OnUnreadable::Fail };
+        let outcome = |apart: bool| {
+            let (mut order, mut scratch, mut page) = (OrderCheck::default(), open::Scratch::default(), stored.clone());
+            let opening = Opening::new(&mut page, &mut order, &mut scratch);
+            let mut opening = if apart { opening.apart() } else { opening };
+            assert!(matches!(opening.run(&source(&sessions, on_unreadable, 0)), Step::Done));
+            let (opened, content) = opening.finish();
+            (format!("{opened:?}"), written(&page, content))
+        };
+        prop_assert_eq!(outcome(false), outcome(true));
+    }
+
+    #[test]
     fn what_goes_in_comes_out_and_its_place_stays(
         records in proptest::collection::vec(any_record(), 1..20),
         codec in 0i16..5,

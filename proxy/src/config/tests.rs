@@ -381,16 +381,30 @@ fn every_example_loads() {
             "keystore.key",
             "delegate.certificate",
             "keystore",
+            "tls/kms-ca.pem",
+            "tls/kms-client.pem",
+            "tls/kms-client.key",
+            "secrets/vault-secret-id",
+            "secrets/pin",
+            "libsofthsm2.so",
         ] {
             let file = dir.path().join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "x").unwrap();
         }
-        let text = std::fs::read_to_string(&path).unwrap();
-        if let Err(mistakes) = Config::parse(&text, dir.path(), &[]) {
-            panic!("{}: {mistakes:#?}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap().replace("/usr/lib/softhsm/", "");
+        match Config::parse(&text, dir.path(), &[]) {
+            Ok(_) => {}
+            Err(mistakes) if needs_another_build(&mistakes) => {}
+            Err(mistakes) => panic!("{}: {mistakes:#?}", path.display()),
         }
         seen += 1;
     }
-    assert!(seen >= 4);
+    assert!(seen >= 10);
+}
+
+/// PKCS#11 in a build without it, and nothing else.
+fn needs_another_build(mistakes: &[Mistake]) -> bool {
+    let is_the_only = matches!(mistakes, [only] if only.text.contains("built without PKCS#11"));
+    is_the_only && !cfg!(feature = "pkcs11")
 }

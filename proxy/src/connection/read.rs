@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::memory::{Hold, Memory, UNCOUNTED_BYTES, Watch, Way};
@@ -51,6 +51,9 @@ pub struct FrameReader<R> {
     hold: Hold,
     /// How much the next read of a new frame asks for: grows while reads fill what they were given.
     ask: usize,
+    /// The length of the frame before, length bytes included: the next one is likely to be as long, and room for all
+    /// of it at once saves moving its beginning.
+    before: usize,
 }
 
 /// What a peer that is not known yet may send.
@@ -74,7 +77,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads frames of at most `limit` bytes from `stream`.
     pub fn new(stream: R, limit: usize) -> Self {
         let hold = Hold::default();
-        Self { stream, buffer: BytesMut::new(), limit, first: None, memory: None, hold, ask: LEAST_READ_BYTES }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            limit,
+            first: None,
+            memory: None,
+            hold,
+            ask: LEAST_READ_BYTES,
+            before: 0,
+        }
     }
 
     /// The same for a peer that may not be known yet.
@@ -171,6 +183,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Ok(Cut::Part(length));
         }
         self.buffer.advance(4);
+        self.before = (4 + length).min(TRUSTED_FRAME_BYTES);
         Ok(Cut::Whole(self.buffer.split_to(length)))
     }
 
@@ -195,11 +208,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() == self.buffer.len() {
-            self.buffer.reserve(self.ask);
+            self.buffer.reserve(self.ask.max(self.before));
         }
-        let given = self.buffer.capacity() - self.buffer.len();
+        let room = self.buffer.capacity() - self.buffer.len();
+        // What is reserved is not used yet: before the length is known no more is read than was asked for.
+        let given = if self.buffer.is_empty() { room.min(self.ask) } else { room };
         // `read_buf` keeps no state of its own between two polls, so it can be made anew for each.
-        let outcome = pin!(self.stream.read_buf(&mut self.buffer)).poll(context);
+        let outcome = pin!(self.stream.read_buf(&mut (&mut self.buffer).limit(given))).poll(context);
         match &outcome {
             Poll::Pending if self.buffer.is_empty() => self.buffer = BytesMut::new(),
             Poll::Ready(Ok(read)) if *read == given && self.first.is_none() => {

@@ -128,7 +128,10 @@ impl ExclusivePublisher {
                 // A fenced producer gives back what it has not sent as purged; nobody else purges.
                 | RDKafkaErrorCode::PurgeQueue
                 | RDKafkaErrorCode::PurgeInflight
-                | RDKafkaErrorCode::Fatal,
+                | RDKafkaErrorCode::Fatal
+                // A coordinator that is fencing this producer in the same moment has answered just that.
+                | RDKafkaErrorCode::InvalidTransactionalState
+                | RDKafkaErrorCode::Unknown,
             ) => PublishError::Fenced,
             _ => self.topic.kafka(error).into(),
         }

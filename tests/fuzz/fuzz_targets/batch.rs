@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
             }
         }
     }
-    let (mut order, mut scratch, mut out) = (OrderCheck::default(), Scratch::default(), Vec::new());
+    let (mut order, mut scratch, mut page) = (OrderCheck::default(), Scratch::default(), input.to_vec());
     let source = Source {
         partition: 0,
         fetch_offset: 0,
@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
         max_inflated: LIMIT,
         opener: Opener::Client,
     };
-    Opening::new(input, &mut order, &mut scratch, &mut out).run(&source);
+    Opening::new(&mut page, &mut order, &mut scratch).run(&source);
 });
 
 const LIMIT: usize = 1 << 20;

@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
     twice(&|frame, header| FetchResponse::walk(&frame, header)?.rebuild(frame, [], &OneAddress));
     twice(&|frame, header| ShareFetchResponse::walk(&frame, header)?.rebuild(frame, [], &[], &OneAddress));
     twice(&|frame, header| share_acknowledge::rewrite(frame, header, &OneAddress));
-    twice(&|frame, header| metadata::rewrite(frame, header, &OneAddress, |_, _| {}));
+    twice(&|frame, header| metadata::rewrite(frame, header, &OneAddress, |_, _, _| {}));
     twice(&|frame, header| find_coordinator::rewrite(frame, header, &OneAddress));
     twice(&|frame, header| describe_cluster::rewrite(frame, header, &OneAddress));
     twice(&|frame, header| api_versions::rewrite(frame, header));

@@ -166,6 +166,13 @@ impl<'a> Opening<'a> {
         }
     }
 
+    /// The same in a buffer apart from the start.
+    #[cfg(test)]
+    pub(super) fn apart(mut self) -> Self {
+        self.page.apart(&Body::Inflated(&[]), 0);
+        self
+    }
+
     /// What was opened so far, and where it is.
     pub fn finish(self) -> (Opened, Content) {
         (self.opened, self.page.finish())
@@ -436,7 +443,7 @@ impl<'a> Opening<'a> {
             self.page.advance(at);
             return Ok(());
         }
-        self.apart(body, record).0.pass()
+        self.record_apart(body, record).0.pass()
     }
 
     /// Opens a plain value where it lies; false when the record is of another kind, or all is written apart.
@@ -470,7 +477,7 @@ impl<'a> Opening<'a> {
         partition: i32,
         reader: &SessionReader,
     ) -> Result<(), Reason> {
-        let (mut apart, bytes) = self.apart(body, record);
+        let (mut apart, bytes) = self.record_apart(body, record);
         let record_key = record.key.as_ref().map(|key| part(bytes, key)).transpose()?;
         let place = Place { partition, record_key };
         match &record.value {
@@ -480,7 +487,7 @@ impl<'a> Opening<'a> {
     }
 
     /// From here on in a buffer apart; gives also the bytes of the body.
-    fn apart<'x>(&'x mut self, body: &'x Body<'x>, record: &'x RecordView) -> (Apart<'x>, &'x [u8]) {
+    fn record_apart<'x>(&'x mut self, body: &'x Body<'x>, record: &'x RecordView) -> (Apart<'x>, &'x [u8]) {
         let (body, out) = self.page.apart(body, 0);
         let Self { scratch, opened, max_inflated, .. } = self;
         (Apart { body, record, out, scratch, opened, max_inflated: *max_inflated }, body)
