@@ -202,7 +202,7 @@ shares, each of which opens with its custodian's key only.";
 
 const RETIRE_HELP: &str = "\
 Example:
-  barnabas escrow retire --root gateway/root --escrow 00112233445566778899aabbccddeeff --reason 'anna left' --out retired.object
+  barnabas escrow retire --root gateway/root --escrow 00112233445566778899aabbccddeeff --reason anna-left --out retired.object
 
 What was wrapped to the escrow stays wrapped to it, so its custodians keep their shares until those records are gone.";
 
