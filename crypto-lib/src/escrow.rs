@@ -113,23 +113,37 @@ impl EscrowSecret {
     /// `Quorum` with fewer different shares of this escrow than its threshold; `Unwrap` when they do not give the key that
     /// the escrow's object names.
     pub fn recover(escrow: &Escrow, shares: &[Share]) -> Result<Self, Error> {
+        Self::recover_as(escrow.id(), escrow.threshold, escrow.public.suite(), shares)
+    }
+
+    /// The same for an escrow whose object is not in the keyring any more. The shares themselves say how many are needed; that
+    /// it is the right key is told by its id, which is a digest of the public half.
+    ///
+    /// # Errors
+    /// Those of [`EscrowSecret::recover`].
+    pub fn recover_retired(id: EscrowId, kem: KemSuite, shares: &[Share]) -> Result<Self, Error> {
+        let of_it = shares.iter().filter(|share| share.terms.escrow == id).map(|share| share.terms.threshold);
+        Self::recover_as(id, of_it.max().unwrap_or(1).max(1), kem, shares)
+    }
+
+    fn recover_as(id: EscrowId, threshold: u8, kem: KemSuite, shares: &[Share]) -> Result<Self, Error> {
         let mut fitting: Vec<&Share> = Vec::new();
-        for share in shares.iter().filter(|share| share.terms.escrow == escrow.id()) {
+        for share in shares.iter().filter(|share| share.terms.escrow == id) {
             if !fitting.iter().any(|known| known.terms.index == share.terms.index) {
                 fitting.push(share);
             }
         }
-        let needed = usize::from(escrow.threshold);
+        let needed = usize::from(threshold);
         if fitting.len() < needed || fitting.len() > MAX_SHARES {
-            return Err(Error::Quorum { needed: escrow.threshold, given: fitting.len() });
+            return Err(Error::Quorum { needed: threshold, given: fitting.len() });
         }
         // A bit for each share that is tried: all sets of `needed` shares, at most 12,870.
         let tries = (0u32..1 << fitting.len()).filter(|set| set.count_ones() as usize == needed);
         for set in tries {
             let chosen = fitting.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1).map(|(_, share)| *share);
-            let seed = join(escrow.threshold, chosen)?;
-            let found = Self::from_seed(seed, escrow.public.suite())?;
-            if found.public == escrow.public {
+            let seed = join(threshold, chosen)?;
+            let found = Self::from_seed(seed, kem)?;
+            if escrow_id(&found.public) == id {
                 return Ok(found);
             }
         }

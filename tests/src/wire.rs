@@ -13,8 +13,8 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, MetadataRequest, MetadataResponse, RequestHeader,
-    ResponseHeader, TopicName,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, MetadataRequest,
+    MetadataResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use rustls_pki_types::ServerName;
@@ -145,6 +145,21 @@ impl Connection {
         let answer = self.call(7, &request)?;
         let code = answer.topics.first().map_or(-1, |topic| topic.error_code);
         if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
+    }
+
+    /// Deletes a topic, and waits until the broker does not name it any more.
+    pub fn delete_topic(&mut self, topic: &str) -> io::Result<()> {
+        let request = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(topic)]).with_timeout_ms(30_000);
+        let answer = self.call(5, &request)?;
+        let code = answer.responses.first().map_or(-1, |topic| topic.error_code);
+        if code != 0 {
+            return Err(io::Error::other(format!("topic {topic}: error code {code}")));
+        }
+        crate::wait::until_true(&format!("{topic} is gone"), || {
+            let named = self.metadata(Some(&[topic])).map(|answer| answer.topics.iter().all(|t| t.error_code == 0));
+            named.is_ok_and(|there| !there)
+        });
+        Ok(())
     }
 
     /// Makes the broker forget what stands before `offset`, as retention does.

@@ -99,6 +99,10 @@ fn a_share_opens_with_its_holders_key_and_terms_only_and_can_be_passed_on() {
     for index in [0, 4, 255] {
         assert!(matches!(numbered(index).open(&made.holders[0]).err(), Some(Error::Malformed(_))));
     }
+    let id = made.escrow.id();
+    assert!(EscrowSecret::recover_retired(id, KemSuite::XWing, &made.shares(&[1, 2])).is_ok());
+    let short = EscrowSecret::recover_retired(id, KemSuite::XWing, &made.shares(&[1]));
+    assert_eq!(short.err(), Some(Error::Quorum { needed: 2, given: 1 }));
     let room = HolderSecret::draw(KemSuite::XWing).unwrap();
     let passed: Vec<Share> =
         made.shares(&[0, 2]).iter().map(|share| share.seal_to(room.public()).unwrap().open(&room).unwrap()).collect();

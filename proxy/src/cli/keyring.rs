@@ -200,9 +200,14 @@ fn has(keyring: &Keyring, object: &SignedObject) -> bool {
 
 fn read_export(config: &Config, path: &Path) -> Result<(Keyring, Vec<Refused>), Failure> {
     let root = config.steward.root_public_key.ok_or(Error::NoRootKey).map_err(serve::failure)?;
+    import_file(VerifyingKey::from_bytes(root), path)
+}
+
+/// The keyring that an export holds, judged under a root key.
+pub(super) fn import_file(root: VerifyingKey, path: &Path) -> Result<(Keyring, Vec<Refused>), Failure> {
     let unfit = |reason: String| Failure::new(Exit::Data, format!("{}: {reason}", path.display()));
     let bytes = fs::read(path).map_err(|error| unfit(error.to_string()))?;
-    let imported = Keyring::import(VerifyingKey::from_bytes(root), &bytes, now());
+    let imported = Keyring::import(root, &bytes, now());
     let (keyring, refused) = imported.map_err(|error| unfit(error.to_string()))?;
     let refused = refused.iter().map(|(slot, why)| Refused::new(None, slot.to_string(), why)).collect();
     Ok((keyring, refused))

@@ -15,6 +15,7 @@ mod stream;
 mod grant;
 mod epoch;
 mod keyring;
+mod escrow;
 mod kms;
 mod steward;
 mod inspect;
@@ -83,6 +84,8 @@ enum Command {
     #[command(subcommand)]
     Keyring(keyring::KeyringCommand),
     #[command(subcommand)]
+    Escrow(escrow::EscrowCommand),
+    #[command(subcommand)]
     Kms(kms::KmsCommand),
     Steward(steward::StewardArgs),
     Inspect(inspect::InspectArgs),
@@ -101,6 +104,7 @@ impl Command {
             Self::Grant(command) => grant::run(command),
             Self::Epoch(command) => epoch::run(command),
             Self::Keyring(command) => keyring::run(command),
+            Self::Escrow(command) => escrow::run(command),
             Self::Kms(command) => kms::run(command),
             Self::Steward(args) => steward::run(args),
             Self::Inspect(args) => inspect::run(args),

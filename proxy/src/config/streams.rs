@@ -3,6 +3,7 @@
 //! value: a typo in a topic name must never decide silently between plaintext and sealed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::key::{Key, Kind, key};
 use super::mistake::Refusal;
@@ -52,6 +53,8 @@ pub struct SealRule {
     pub on_unreadable: OnUnreadable,
     /// Whether a record is compressed before it is sealed.
     pub compress: Compress,
+    /// So long after its last session an epoch's seed is destroyed; `None` is never.
+    pub destroy_after: Option<Duration>,
     /// Who may write. Nobody else.
     pub writers: Vec<PrincipalPattern>,
     /// Who may read. Nobody else.
@@ -115,6 +118,7 @@ impl Streams {
             kem: Kem::XWing,
             on_unreadable: OnUnreadable::Fail,
             compress: Compress::None,
+            destroy_after: None,
             writers: Vec::new(),
             readers: Vec::new(),
         };
@@ -184,6 +188,7 @@ fn parse_seal(reader: &Reader<'_>, base: &SealRule) -> Option<SealRule> {
     let kem = reader.or_default("kem", values::choice(KEMS), base.kem);
     let on_unreadable = reader.or_default("on_unreadable", values::choice(UNREADABLE), base.on_unreadable);
     let compress = reader.or_default("compress", values::choice(COMPRESS), base.compress);
+    let destroy_after = reader.optional("destroy_after", values::duration(SHORTEST_DESTRUCTION, LONGEST_DESTRUCTION));
     let principals = |key: &str, inherited: &[PrincipalPattern]| match reader.node(key) {
         Some(_) => reader.list(key, PrincipalPattern::parse),
         None => Some(inherited.to_vec()),
@@ -195,6 +200,7 @@ fn parse_seal(reader: &Reader<'_>, base: &SealRule) -> Option<SealRule> {
         kem: kem?,
         on_unreadable: on_unreadable?,
         compress: compress?,
+        destroy_after: destroy_after?.or(base.destroy_after),
         writers: writers?,
         readers: readers?,
     })
@@ -238,7 +244,12 @@ const UNREADABLE: &[(&str, OnUnreadable)] =
 
 const COMPRESS: &[(&str, Compress)] = &[("none", Compress::None), ("record", Compress::Record)];
 
-const SEAL_KEYS: &[&str] = &["suite", "kem", "on_unreadable", "compress", "writers", "readers"];
+const SEAL_KEYS: &[&str] = &["suite", "kem", "on_unreadable", "compress", "destroy_after", "writers", "readers"];
+
+/// Whoever wants less can destroy by command.
+const SHORTEST_DESTRUCTION: Duration = Duration::from_secs(60);
+
+const LONGEST_DESTRUCTION: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// The topics that Kafka's brokers write themselves: nothing in them is an application's record.
 pub const INTERNAL_TOPICS: &[&str] =
@@ -267,6 +278,12 @@ pub(super) const KEYS: &[Key] = &[
         "`none`",
         "`none` or `record`: compress each record before it is sealed.",
     ),
+    key(
+        "streams.settings.destroy_after",
+        Kind::Duration,
+        "never",
+        "The delegate destroys an epoch so long after its last session: more than the topic's retention, and never for a compacted topic.",
+    ),
     key("streams.settings.writers", Kind::List, "nobody", "Principals or patterns of them that may write."),
     key("streams.settings.readers", Kind::List, "nobody", "Principals or patterns of them that may read."),
     key("streams.rules", Kind::Entries, "none", "First match wins."),
@@ -277,6 +294,7 @@ pub(super) const KEYS: &[Key] = &[
     key("streams.rules[].kem", Kind::Choice, "from `settings`", "As in `settings`."),
     key("streams.rules[].on_unreadable", Kind::Choice, "from `settings`", "As in `settings`."),
     key("streams.rules[].compress", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].destroy_after", Kind::Duration, "from `settings`", "As in `settings`."),
     key("streams.rules[].writers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),
     key("streams.rules[].readers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),
 ];

@@ -45,9 +45,9 @@ custody: { max_age: 10m, outage_grace: 2h }
 steward: { root_public_key: "0101010101010101010101010101010101010101010101010101010101010101", run: embedded, epoch_lifetime: 7d, certificate: file }
 streams:
   default: refuse
-  settings: { suite: aes-256-gcm, kem: x25519, on_unreadable: skip, compress: record, writers: ["User:*"], readers: ["User:audit"] }
+  settings: { suite: aes-256-gcm, kem: x25519, on_unreadable: skip, compress: record, destroy_after: 40d, writers: ["User:*"], readers: ["User:audit"] }
   rules:
-    - { topic: orders, seal: true, suite: chacha20-poly1305, kem: x-wing, writers: ["User:CN=alice"], readers: ["User:CN=(bob|carol)"], on_unreadable: opaque, compress: none }
+    - { topic: orders, seal: true, suite: chacha20-poly1305, kem: x-wing, writers: ["User:CN=alice"], readers: ["User:CN=(bob|carol)"], on_unreadable: opaque, compress: none, destroy_after: 8d }
     - { pattern: "pay\\..*", seal: true }
     - { topic: logs, seal: false }
 clients: { enroll: [{ principal: "User:svc-.*", custody: gateway }, { principal: "User:lib", custody: client }] }

@@ -13,11 +13,11 @@ use barnabas_crypto::{EpochNumber, IdentityId, IdentityPublic, KemSuite, Right, 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Mutex, Notify};
 
-use super::mandate;
 use super::plan::{GrantRange, Plan, PlanError, StreamTerms};
 use super::publish::{ExclusivePublisher, PublishError};
 use super::reminder::Reminder;
 use super::{Answer, Need, Steward};
+use super::{destroy, mandate};
 use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
 use crate::custody::KeySystems;
@@ -306,8 +306,30 @@ impl Delegate {
                 tracing::error!(event = "steward_epoch_failed", %stream, %error);
             }
         }
+        self.destroy_due(plan).await;
         // A head vouches for what it has read; the new epochs are in the next one.
         if plan.mark() == 0 { plan.head() } else { Ok(()) }
+    }
+
+    /// Destroys epochs whose time has come by policy.
+    async fn destroy_due(&self, plan: &mut Plan<'_>) {
+        let policy = self.policy.load_full();
+        let after = |topic: &str| match policy.stream(topic) {
+            StreamRule::Seal(rule) => {
+                rule.destroy_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+            }
+            _ => None,
+        };
+        for (stream, epoch) in self.live.read(|keyring| destroy::due(keyring, after, now())) {
+            let mark = plan.mark();
+            match plan.destroy(stream, epoch).await {
+                Ok(()) => tracing::info!(event = "steward_destroys_epoch", %stream, %epoch),
+                Err(error) => {
+                    plan.undo_to(mark);
+                    tracing::error!(event = "steward_destruction_failed", %stream, %epoch, %error);
+                }
+            }
+        }
     }
 
     /// Does what is due by time and by a change of policy, for ever.

@@ -5,6 +5,7 @@
 //! need no epoch seed), and a floor above it. What must never happen here: the epoch in which writers seal now destroyed,
 //! or the seed of another epoch lost with this one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use barnabas_crypto::{
@@ -60,6 +61,38 @@ impl Destruction {
     }
 }
 
+/// The epochs whose time has come by policy, at most one of each stream: `after` gives for a topic how long after its last
+/// session an epoch is destroyed, in milliseconds.
+pub(super) fn due(
+    keyring: &Keyring,
+    after: impl Fn(&str) -> Option<u64>,
+    at: UnixMillis,
+) -> Vec<(StreamId, EpochNumber)> {
+    let wanted: Vec<(StreamId, u64)> =
+        keyring.streams().filter_map(|stream| Some((stream.id, after(&stream.topic)?))).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mut ends: HashMap<(StreamId, EpochNumber), UnixMillis> = HashMap::new();
+    for announcement in keyring.announcements() {
+        let terms = &announcement.terms;
+        let end = ends.entry((terms.stream, terms.epoch)).or_insert(terms.not_after);
+        *end = terms.not_after.max(*end);
+    }
+    let mut found = Vec::new();
+    for (stream, after) in wanted {
+        let newest = keyring.current_epoch(stream, at).or_else(|| keyring.epochs(stream).next_back());
+        let Some(newest) = newest.map(|epoch| epoch.number) else { continue };
+        let is_due = |epoch: &&Epoch| {
+            let end = ends.get(&(stream, epoch.number)).map_or(epoch.not_after, |end| epoch.not_after.max(*end));
+            epoch.number < newest && epoch.custody.is_some() && end.plus_millis(after) <= at
+        };
+        found.extend(keyring.epochs(stream).find(is_due).map(|epoch| (stream, epoch.number)));
+    }
+    found.truncate(MOST_AT_ONCE);
+    found
+}
+
 impl Plan<'_> {
     /// Takes the seed of an epoch out of everything that stands in the keyring.
     pub async fn destroy(&mut self, stream: StreamId, number: EpochNumber) -> Result<(), PlanError> {
@@ -105,5 +138,77 @@ impl Plan<'_> {
         let seeds: Vec<Option<&EpochSecret>> = seeds.iter().map(Option::as_deref).collect();
         let cut = grant.rewrapped(&public, &seeds)?;
         self.sign(Body::Grant(cut))
+    }
+}
+
+/// Grants of an epoch may be many: what is left waits for the next round.
+const MOST_AT_ONCE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use barnabas_crypto::{KemSuite, Object, OnUnreadable, Secret, SigningKey, Stream, Suite, WrappedSeed};
+
+    use super::*;
+
+    const STREAM: StreamId = StreamId::from_bytes([1; 16]);
+
+    /// A stream with epochs of ten seconds each, those of `destroyed` without a seed.
+    fn keyring(epochs: u32, destroyed: &[u32]) -> Keyring {
+        let root = SigningKey::from_seed(&Secret::draw().unwrap()).unwrap();
+        let mut keyring = Keyring::new(*root.public());
+        let stream = Stream {
+            id: STREAM,
+            topic: "orders".to_owned(),
+            sealed: true,
+            suite: Suite::Aes256Gcm,
+            on_unreadable: OnUnreadable::Fail,
+            created: UnixMillis::new(0),
+        };
+        let seed = WrappedSeed { key: "k".to_owned(), blob: vec![1] };
+        let epoch = |number: u32| Epoch {
+            stream: STREAM,
+            number: EpochNumber::new(number),
+            public: EpochSecret::draw(KemSuite::X25519).unwrap().public().unwrap(),
+            not_before: UnixMillis::new(u64::from(number) * 10_000),
+            not_after: UnixMillis::new(u64::from(number) * 10_000 + 10_000),
+            custody: (!destroyed.contains(&number)).then(|| seed.clone()),
+        };
+        for body in std::iter::once(Body::Stream(stream)).chain((0..epochs).map(|number| Body::Epoch(epoch(number)))) {
+            let object = Object::new(body, 1, UnixMillis::new(1)).sign(&root).unwrap();
+            keyring.apply(object.record_key().as_bytes(), Some(object.wire()), now()).unwrap();
+        }
+        keyring
+    }
+
+    #[test]
+    fn the_oldest_epoch_with_a_seed_is_due_when_its_time_has_passed() {
+        let at = |seconds: u64| UnixMillis::new(seconds * 1_000);
+        let due = |keyring: &Keyring, seconds| {
+            let found = due(keyring, |topic| (topic == "orders").then_some(5_000), at(seconds));
+            found.first().map(|(_, number)| number.number())
+        };
+        let three = keyring(3, &[]);
+        assert_eq!([14, 15, 24, 25].map(|seconds| due(&three, seconds)), [None, Some(0), Some(0), Some(0)]);
+        let rest = keyring(3, &[0]);
+        assert_eq!([24, 25].map(|seconds| due(&rest, seconds)), [None, Some(1)]);
+        // The newest epoch stays, however old it is and whether open or not.
+        assert_eq!(due(&keyring(3, &[0, 1]), 1_000), None);
+        assert_eq!(super::due(&three, |_| None, at(1_000)), []);
+    }
+
+    #[test]
+    fn what_cannot_be_destroyed_is_refused_by_name() {
+        let keyring = keyring(3, &[0]);
+        let of = |number, seconds: u64| {
+            let found = Destruction::of(&keyring, STREAM, EpochNumber::new(number), UnixMillis::new(seconds * 1_000));
+            found.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert!(of(0, 25).unwrap_err().contains("destroyed already"));
+        assert!(of(1, 25).is_ok());
+        for (number, seconds) in [(2, 25), (2, 1_000), (1, 15)] {
+            assert!(of(number, seconds).unwrap_err().contains("current"), "{number} at {seconds}");
+        }
+        assert!(of(9, 25).unwrap_err().contains("no epoch 9"));
     }
 }

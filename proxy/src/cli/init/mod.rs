@@ -2,7 +2,7 @@
 //! configuration leave. Nothing that exists is ever overwritten: a lost root key cannot be made again, so a folder that
 //! has any of the files is refused before anything is written.
 
-mod secrets;
+pub(super) mod secrets;
 mod certificates;
 mod starter;
 

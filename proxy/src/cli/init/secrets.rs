@@ -18,8 +18,8 @@ pub(super) fn make(dir: &Path, passphrase_file: Option<&Path>) -> Result<[u8; 32
     private_folder(&root_folder)?;
     let root = draw()?;
     let delegate = draw()?;
-    keystore(&root_folder, passphrase_file)?.put_secret(ROOT_SECRET, &root).map_err(refused)?;
-    keystore(dir, passphrase_file)?.put_secret(DELEGATE_SECRET, &delegate).map_err(refused)?;
+    create_keystore(&root_folder, passphrase_file)?.put_secret(ROOT_SECRET, &root).map_err(refused)?;
+    create_keystore(dir, passphrase_file)?.put_secret(DELEGATE_SECRET, &delegate).map_err(refused)?;
 
     let root = SigningKey::from_seed(&root).map_err(refused)?;
     let delegate = SigningKey::from_seed(&delegate).map_err(refused)?;
@@ -37,15 +37,10 @@ pub(super) fn make(dir: &Path, passphrase_file: Option<&Path>) -> Result<[u8; 32
     Ok(*root.public().as_bytes())
 }
 
-fn keystore(dir: &Path, passphrase_file: Option<&Path>) -> Result<LocalKeystore, Failure> {
+/// A keystore of a folder's own, opened by a passphrase or by a key file beside it.
+pub(in crate::cli) fn create_keystore(dir: &Path, passphrase_file: Option<&Path>) -> Result<LocalKeystore, Failure> {
     let unlock = match passphrase_file {
-        Some(path) => {
-            let passphrase = SecretRef::File(path.to_owned()).read()?;
-            if passphrase.is_empty() {
-                return Err(Failure::new(Exit::Failed, format!("`{}` is empty; write a passphrase", path.display())));
-            }
-            Unlock::Passphrase(Passphrase::new(passphrase.as_bytes().to_vec()))
-        }
+        Some(path) => passphrase(path)?,
         None => {
             let path = dir.join(KEY_FILE);
             create_key_file(&path).map_err(refused)?;
@@ -53,6 +48,31 @@ fn keystore(dir: &Path, passphrase_file: Option<&Path>) -> Result<LocalKeystore,
         }
     };
     LocalKeystore::create(dir.join(KEYSTORE_FILE), &unlock).map_err(refused)
+}
+
+/// Opens what [`create_keystore`] made.
+pub(in crate::cli) fn open_keystore(dir: &Path, passphrase_file: Option<&Path>) -> Result<LocalKeystore, Failure> {
+    let unlock = match passphrase_file {
+        Some(path) => passphrase(path)?,
+        None => Unlock::KeyFile(dir.join(KEY_FILE)),
+    };
+    LocalKeystore::open(dir.join(KEYSTORE_FILE), &unlock)
+        .map_err(|error| Failure::new(Exit::Denied, format!("{}: {error}", dir.display())))
+}
+
+/// The key that signs delegates and escrows, out of its folder.
+pub(in crate::cli) fn root_key(dir: &Path, passphrase_file: Option<&Path>) -> Result<SigningKey, Failure> {
+    let denied = |error: String| Failure::new(Exit::Denied, format!("{}: {error}", dir.display()));
+    let seed = open_keystore(dir, passphrase_file)?.secret(ROOT_SECRET).map_err(|error| denied(error.to_string()))?;
+    SigningKey::from_seed(&seed).map_err(|error| denied(error.to_string()))
+}
+
+fn passphrase(path: &Path) -> Result<Unlock, Failure> {
+    let passphrase = SecretRef::File(path.to_owned()).read()?;
+    if passphrase.is_empty() {
+        return Err(Failure::new(Exit::Failed, format!("`{}` is empty; write a passphrase", path.display())));
+    }
+    Ok(Unlock::Passphrase(Passphrase::new(passphrase.as_bytes().to_vec())))
 }
 
 fn draw() -> Result<Secret<32>, Failure> {
@@ -67,7 +87,7 @@ fn refused(error: impl std::fmt::Display) -> Failure {
 pub(super) const KEYSTORE_FILE: &str = "keystore";
 
 /// What opens a keystore, beside it.
-pub(super) const KEY_FILE: &str = "keystore.key";
+pub(in crate::cli) const KEY_FILE: &str = "keystore.key";
 
 /// The folder that is to be taken offline.
 pub(super) const ROOT_FOLDER: &str = "root";

@@ -19,12 +19,27 @@ use super::{ConfigArg, Exit, Failure, OutputArg};
 use crate::chain::seal::TOMBSTONE_HEADER;
 use crate::config::DEFAULT_MAX_INFLATED_BYTES;
 use crate::frame::batch::{BATCH_OVERHEAD, BatchError, BatchHeader, Entry, RecordView, Records, entries, inflate};
+pub(super) use open::{Closed, reveal};
 use open::{KnownReaders, Opening};
 
 /// Read a record or a log segment: magic, suite, key id, lane, sequence; open it when given a key
 #[derive(Clone, Debug, Args)]
 #[command(after_help = HELP)]
 pub struct InspectArgs {
+    #[command(flatten)]
+    pub(super) input: Input,
+    /// Open the records with the grants of this principal, whose identity is in the gateway's custody
+    #[arg(long, value_name = "User:NAME", requires = "topic")]
+    pub(super) open_as: Option<String>,
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    #[command(flatten)]
+    pub(super) output: OutputArg,
+}
+
+/// What is to be looked at.
+#[derive(Clone, Debug, Args)]
+pub struct Input {
     /// A record's value or a broker's .log segment; - is standard input
     #[arg(default_value = "-")]
     pub(super) file: PathBuf,
@@ -34,10 +49,7 @@ pub struct InspectArgs {
     /// The input is base64 text
     #[arg(long, conflicts_with = "hex")]
     pub(super) base64: bool,
-    /// Open the records with the grants of this principal, whose identity is in the gateway's custody
-    #[arg(long, value_name = "User:NAME", requires = "topic")]
-    pub(super) open_as: Option<String>,
-    /// The topic of the record, which opening needs; without --open-as it is said who could read
+    /// The topic of the record, which opening by grants needs
     #[arg(long)]
     pub(super) topic: Option<String>,
     /// The partition of the record; without it, what the name of a segment's folder says, or 0
@@ -46,26 +58,27 @@ pub struct InspectArgs {
     /// The key of a single record, which its value is bound to; without it, none
     #[arg(long, value_name = "TEXT")]
     pub(super) key: Option<String>,
-    #[command(flatten)]
-    pub(super) config: ConfigArg,
-    #[command(flatten)]
-    pub(super) output: OutputArg,
 }
 
 pub(super) fn run(args: InspectArgs) -> Result<(), Failure> {
     let mut key = key_at_hand(&args)?;
-    let form = if args.hex { Form::Hex } else { Form::Bytes };
-    let bytes = read(&args.file, if args.base64 { Form::Base64 } else { form })?;
-    let partition = args.partition.or_else(|| partition_of(&args.file, args.topic.as_deref()?)).unwrap_or(0);
+    present(&args.input, args.output, &mut *key)
+}
+
+/// Reads the input and prints what is in it, with what `key` knows of it.
+pub(super) fn present(input: &Input, output: OutputArg, key: &mut dyn Key) -> Result<(), Failure> {
+    let form = if input.hex { Form::Hex } else { Form::Bytes };
+    let bytes = read(&input.file, if input.base64 { Form::Base64 } else { form })?;
+    let partition = input.partition.or_else(|| partition_of(&input.file, input.topic.as_deref()?)).unwrap_or(0);
     let mut found = Vec::new();
     // A sealed value is known by its first byte; a segment starts with an offset, whose first byte is never that.
     if bytes.first() == Some(&MAGIC) {
-        let place = Place { partition, record_key: args.key.as_ref().map(String::as_bytes) };
-        found.push(Found::value(None, &bytes, &place, &mut *key));
+        let place = Place { partition, record_key: input.key.as_ref().map(String::as_bytes) };
+        found.push(Found::value(None, &bytes, &place, key));
     } else {
-        found = segment(&bytes, partition, &mut *key)?;
+        found = segment(&bytes, partition, key)?;
     }
-    args.output.printer().list(&found)?;
+    output.printer().list(&found)?;
     let of = |state: &str| found.iter().filter(|record| record.state == state).count();
     match (of("damaged"), of("denied"), of("destroyed")) {
         (0, 0, 0) => Ok(()),
@@ -80,7 +93,7 @@ pub(super) fn run(args: InspectArgs) -> Result<(), Failure> {
 }
 
 /// What is known of a sealed value beyond its header.
-trait Key {
+pub(super) trait Key {
     /// Adds what it knows to a record that was found sealed.
     fn look(&mut self, found: &mut Found, header: &Header, place: &Place<'_>, sealed: &[u8]);
 }
@@ -93,7 +106,7 @@ impl Key for NoKey {
 }
 
 fn key_at_hand(args: &InspectArgs) -> Result<Box<dyn Key>, Failure> {
-    Ok(match (&args.open_as, &args.topic) {
+    Ok(match (&args.open_as, &args.input.topic) {
         (Some(principal), Some(topic)) => Box::new(Opening::new(args.config.load()?, principal, topic)?),
         (None, Some(topic)) => Box::new(KnownReaders::new(args.config.load()?, topic)?),
         _ => Box::new(NoKey),
@@ -197,7 +210,7 @@ fn proof<'b>(record: &RecordView, body: &'b [u8]) -> Result<Option<&'b [u8]>, Ba
 
 /// What a record is; its content only when a key was at hand.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Found {
+pub(super) struct Found {
     offset: Option<i64>,
     state: &'static str,
     bytes: usize,

@@ -29,9 +29,48 @@ pub(super) struct Opening {
 
 /// Why a session does not open.
 #[derive(Clone)]
-struct Closed {
-    state: &'static str,
-    note: String,
+pub(in crate::cli) struct Closed {
+    /// What the record is then.
+    pub(in crate::cli) state: &'static str,
+    /// Why.
+    pub(in crate::cli) note: String,
+}
+
+/// Opens a sealed value with its session, or tells why not.
+pub(in crate::cli) fn reveal(
+    found: &mut Found,
+    session: Result<Arc<SessionReader>, Closed>,
+    header: &Header,
+    place: &Place<'_>,
+    sealed: &[u8],
+) {
+    let session = match session {
+        Ok(session) => session,
+        Err(closed) => {
+            found.state = closed.state;
+            found.note = Some(closed.note);
+            return;
+        }
+    };
+    let opened = if header.record_type() == RecordType::TombstoneProof {
+        session.verify_tombstone(sealed, place, &mut AadBuffer::new()).map(|()| None)
+    } else {
+        session.open_parcel(sealed, place, DEFAULT_MAX_INFLATED_BYTES).map(|parcel| Some(parcel.value))
+    };
+    match opened {
+        Ok(value) => {
+            found.state = "opened";
+            match value.map(String::from_utf8) {
+                None => found.note = Some("a null value that its writer meant".to_owned()),
+                Some(Ok(text)) => found.value = Some(text),
+                Some(Err(bytes)) => found.value_base64 = Some(BASE64_STANDARD.encode(bytes.as_bytes())),
+            }
+        }
+        Err(error) => {
+            found.state = "damaged";
+            found.note = Some(format!("{error}; is it partition {}, and the right key?", place.partition));
+        }
+    }
 }
 
 impl Opening {
@@ -75,33 +114,7 @@ impl Opening {
 
 impl Key for Opening {
     fn look(&mut self, found: &mut Found, header: &Header, place: &Place<'_>, sealed: &[u8]) {
-        let session = match self.session(header.key_id()) {
-            Ok(session) => session,
-            Err(closed) => {
-                found.state = closed.state;
-                found.note = Some(closed.note);
-                return;
-            }
-        };
-        let opened = if header.record_type() == RecordType::TombstoneProof {
-            session.verify_tombstone(sealed, place, &mut AadBuffer::new()).map(|()| None)
-        } else {
-            session.open_parcel(sealed, place, DEFAULT_MAX_INFLATED_BYTES).map(|parcel| Some(parcel.value))
-        };
-        match opened {
-            Ok(value) => {
-                found.state = "opened";
-                match value.map(String::from_utf8) {
-                    None => found.note = Some("a null value that its writer meant".to_owned()),
-                    Some(Ok(text)) => found.value = Some(text),
-                    Some(Err(bytes)) => found.value_base64 = Some(BASE64_STANDARD.encode(bytes.as_bytes())),
-                }
-            }
-            Err(error) => {
-                found.state = "damaged";
-                found.note = Some(format!("{error}; is it partition {}, and the right key?", place.partition));
-            }
-        }
+        reveal(found, self.session(header.key_id()), header, place, sealed);
     }
 }
 
