@@ -201,6 +201,9 @@ pub struct Compare {
     /// Idle connections (idle)
     #[arg(long, default_value_t = 1000)]
     pub count: usize,
+    /// Rotations under load (rotate), revocations (revoke)
+    #[arg(long, default_value_t = 5)]
+    pub times: usize,
 }
 
 /// What `compare` looks at.
@@ -210,6 +213,10 @@ pub enum Aspect {
     Idle,
     /// Latency at a fixed rate
     Latency,
+    /// Grants revoked by command: until when two gateways go on delivering
+    Revoke,
+    /// The epoch rotated by command, under full load: silences, duplicates, gaps
+    Rotate,
     /// Produce, then consume, at full speed
     Speed,
     /// Kafka's own consumer: its rate against direct

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crc_fast::CrcAlgorithm;
 
 use crate::error::{Attempt, Error};
-use crate::wire::{Reader, Writer};
+use crate::wire::{Reader, Writer, overwrite};
 
 /// How the producer compresses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -33,7 +33,7 @@ pub struct Walked {
 /// Builds a batch of keyless, headerless records with the wall clock as their time.
 pub fn build(values: &[Vec<u8>], codec: Codec) -> Result<Vec<u8>, Error> {
     let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let now = wall_millis();
     let records = compress(&records(values), codec)?;
 
     let mut checked = Writer::default();
@@ -87,6 +87,45 @@ pub fn each_value(records: &[u8], mut see: impl FnMut(&[u8]) -> Result<(), Error
     Ok(())
 }
 
+/// The first value of every complete batch, as it stands, with the time that its producer wrote into the batch.
+pub fn each_first(records: &[u8], mut see: impl FnMut(i64, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    for batch in Batches::new(records) {
+        let header = Header::read(batch?)?;
+        if header.attributes & 7 != 0 {
+            return Err(Error::Mismatch("a batch that was sent without a codec is stored with one".into()));
+        }
+        see(header.timestamp, value(&mut Reader::new(header.records))?)?;
+    }
+    Ok(())
+}
+
+/// Where the values of an uncompressed batch of [`build`] begin, counted from the batch's first byte.
+pub fn places(batch: &[u8]) -> Result<Vec<usize>, Error> {
+    let header = Header::read(batch)?;
+    let mut reader = Reader::new(header.records);
+    (0..header.count)
+        .map(|_| {
+            let length = value(&mut reader)?.len();
+            // Behind each value stands one byte, the count of its headers: none.
+            Ok(batch.len() - reader.rest().len() - 1 - length)
+        })
+        .collect()
+}
+
+/// Writes the present time and a new CRC into a batch whose values were changed in place.
+pub fn renew(batch: &mut [u8]) {
+    let now = wall_millis().to_be_bytes();
+    overwrite(batch, TIMES_AT, &now);
+    overwrite(batch, TIMES_AT + now.len(), &now);
+    let sum = crc(batch.get(BEFORE_CHECKED..).unwrap_or_default());
+    overwrite(batch, CRC_AT, &sum.to_be_bytes());
+}
+
+/// The wall clock as Kafka's timestamps have it: milliseconds since 1970.
+pub fn wall_millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
 impl Codec {
     fn attribute(self) -> i16 {
         match self {
@@ -127,6 +166,7 @@ struct Header<'a> {
     crc: u32,
     attributes: i16,
     last_offset_delta: i32,
+    timestamp: i64,
     count: i32,
     records: &'a [u8],
 }
@@ -142,9 +182,10 @@ impl<'a> Header<'a> {
         let crc = reader.uint32()?;
         let attributes = reader.int16()?;
         let last_offset_delta = reader.int32()?;
-        reader.take(8 + 8 + 8 + 2 + 4)?;
+        let timestamp = reader.int64()?;
+        reader.take(8 + 8 + 2 + 4)?;
         let count = reader.int32()?;
-        Ok(Self { base_offset, crc, attributes, last_offset_delta, count, records: reader.rest() })
+        Ok(Self { base_offset, crc, attributes, last_offset_delta, timestamp, count, records: reader.rest() })
     }
 }
 
@@ -219,6 +260,10 @@ fn crc(bytes: &[u8]) -> u32 {
 const MAGIC: i8 = 2;
 /// End of base offset and length; the length counts from here.
 const LENGTH_END: usize = 12;
+/// The CRC, four bytes.
+const CRC_AT: usize = 17;
+/// Base timestamp and, behind it, the highest timestamp.
+const TIMES_AT: usize = 27;
 /// Bytes in front of those that the CRC covers.
 const BEFORE_CHECKED: usize = 21;
 /// A batch without records.
@@ -245,6 +290,30 @@ mod tests {
             .unwrap();
             assert_eq!(seen, values, "{codec:?}");
         }
+    }
+
+    #[test]
+    fn values_changed_in_place_are_found_again() {
+        let mut batch = build(&Payload::new(Kind::Random).values(3, 100), Codec::None).unwrap();
+        for (place, mark) in places(&batch).unwrap().into_iter().zip(1..) {
+            batch[place..place + 100].fill(mark);
+        }
+        assert!(each_value(&batch, |_| Ok(())).is_err(), "the CRC is still the old one");
+        renew(&mut batch);
+        let mut seen = Vec::new();
+        each_value(&batch, |value| {
+            seen.push(value.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, [vec![1; 100], vec![2; 100], vec![3; 100]]);
+        let mut firsts = Vec::new();
+        each_first(&batch, |time, value| {
+            firsts.push((time, value.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+        assert!(matches!(&firsts[..], [(time, value)] if wall_millis().abs_diff(*time) < 60_000 && value[0] == 1));
     }
 
     #[test]

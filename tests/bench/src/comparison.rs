@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::args::{Aspect, Compare, LoadArguments};
+use crate::args::{Aspect, Compare, LoadArguments, StageArguments};
 use crate::batch::Codec;
 use crate::error::Error;
 use crate::load::idle::Idle;
@@ -12,6 +12,8 @@ use crate::load::stock::Stock;
 use crate::load::{self, Figures, Shape};
 use crate::payload::Payload;
 use crate::report;
+use crate::revocation::{self, Revocation};
+use crate::rotation::{self, Rotations};
 use crate::stage::{Member, Party, Stage};
 
 /// What the rounds of one party showed.
@@ -36,7 +38,7 @@ pub struct Speed {
 
 /// `compare`: one aspect under one load.
 pub fn compare(compare: &Compare) -> Result<(), Error> {
-    let stage = Stage::start(&compare.stage)?;
+    let stage = Stage::start(&needed(compare))?;
     let load = &compare.load;
     let failed = match compare.aspect {
         Aspect::Speed => {
@@ -58,6 +60,18 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
             println!("{}", report::stock(&columns));
             failures(&columns)
         }
+        Aspect::Rotate => {
+            warm_up(&stage, load)?;
+            let columns = rotate(&stage, load, compare.times);
+            println!("{}", report::rotations(&columns));
+            failures(&columns)
+        }
+        Aspect::Revoke => {
+            warm_up(&stage, load)?;
+            let columns = revoke(&stage, load, compare.times);
+            println!("{}", report::revocations(&columns));
+            failures(&columns)
+        }
         Aspect::Idle => {
             let columns = idle(&stage, compare.count);
             println!("{}", report::idle(&columns));
@@ -67,10 +81,24 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
     if failed.is_empty() { Ok(()) } else { Err(Error::Mismatch(failed.join("; "))) }
 }
 
+/// Where nobody is named, only those are started who can show the aspect.
+fn needed(compare: &Compare) -> StageArguments {
+    let can: &[Party] = match compare.aspect {
+        Aspect::Rotate => &[Party::Sealed, Party::SealedMtls],
+        Aspect::Revoke => &[Party::SealedMtls],
+        _ => &[],
+    };
+    let mut stage = compare.stage.clone();
+    if stage.parties.is_empty() {
+        stage.parties = can.to_vec();
+    }
+    stage
+}
+
 /// The broker's just-in-time compiler must have seen both paths before anyone is measured.
 pub fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
     let longer = LoadArguments { warm: 0.0, seconds: BROKER_WARM, ..load.clone() };
-    let direct = Member { party: Party::Direct, target: stage.direct(), child: None };
+    let direct = Member { party: Party::Direct, target: stage.direct(), child: None, console: None };
     one_speed(stage, &direct, &longer, "warm-up")?;
     let calm = LoadArguments { connections: 1, seconds: 3.0, ..longer };
     one_latency(stage, &direct, &calm, RATE, "warm-up-calm").map(drop)
@@ -119,6 +147,47 @@ pub fn stock(stage: &Stage, load: &LoadArguments, rounds: usize) -> Vec<Column<S
             party: column.party,
             rounds: column.rounds.into_iter().flatten().collect(),
             failure: column.failure,
+        })
+        .collect()
+}
+
+/// The epoch rotated several times in one load, of every party that seals.
+pub fn rotate(stage: &Stage, load: &LoadArguments, times: usize) -> Vec<Column<Rotations>> {
+    // Each connection writes or reads a partition of its own.
+    let load = LoadArguments { partitions: i32::try_from(load.connections).unwrap_or(1).max(1), ..load.clone() };
+    stage
+        .members()
+        .iter()
+        .filter(|member| member.party.seals())
+        .map(|member| {
+            let topic = format!("bench-rotate-{}-{}", member.party.name(), stage.next_number());
+            let outcome =
+                with_topic(stage, &load, &topic, || rotation::run(stage, member, &load, times.max(1), &topic));
+            let failure = outcome.as_ref().err().map(ToString::to_string);
+            Column { party: member.party, rounds: outcome.into_iter().collect(), failure }
+        })
+        .collect()
+}
+
+/// A grant revoked several times, each time of a new topic, of every party whose clients have names.
+pub fn revoke(stage: &Stage, load: &LoadArguments, times: usize) -> Vec<Column<Revocation>> {
+    let load = LoadArguments { partitions: 1, ..load.clone() };
+    let of_one = |member: &Member, column: &mut Column<Revocation>| {
+        let console = member.console.as_ref().ok_or_else(|| Error::Setup("only a gateway has grants".into()))?;
+        let another = console.start_another()?;
+        for _ in 0..times.max(1) {
+            let topic = format!("bench-revoke-{}-{}", member.party.name(), stage.next_number());
+            let revoked = || revocation::run(stage, member, &another, &load, &topic);
+            column.rounds.push(with_topic(stage, &load, &topic, revoked)?);
+        }
+        Ok::<_, Error>(())
+    };
+    let members = stage.members().iter().filter(|member| member.party.seals() && member.party.tls());
+    members
+        .map(|member| {
+            let mut column = Column { party: member.party, rounds: Vec::new(), failure: None };
+            column.failure = of_one(member, &mut column).err().map(|error| error.to_string());
+            column
         })
         .collect()
 }

@@ -1,5 +1,5 @@
 //! Certificates of one run and the client side of mTLS. An own authority signs one server certificate (HAProxy and gateway use
-//! the same) and one client certificate, all ECDSA P-256. They live in the run's throw-away directory.
+//! the same) and two client certificates, all ECDSA P-256. They live in the run's throw-away directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,10 @@ pub struct Certificates {
     pub client: PathBuf,
     /// Its key.
     pub client_key: PathBuf,
+    /// Certificate of another client, CN=reader.
+    pub reader: PathBuf,
+    /// Its key.
+    pub reader_key: PathBuf,
 }
 
 impl Certificates {
@@ -44,6 +48,8 @@ impl Certificates {
             server_both: directory.join("server-both.pem"),
             client: directory.join("client.pem"),
             client_key: directory.join("client.key"),
+            reader: directory.join("reader.pem"),
+            reader_key: directory.join("reader.key"),
         };
         files
             .sign()
@@ -66,10 +72,13 @@ impl Certificates {
         let server_key = KeyPair::generate()?;
         let server = server.signed_by(&server_key, &issuer)?.pem();
 
-        let mut client = named("bench", Vec::new())?;
-        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let client_key = KeyPair::generate()?;
-        let client = client.signed_by(&client_key, &issuer)?.pem();
+        let of_client = |name: &str| {
+            let mut client = named(name, Vec::new())?;
+            client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            let key = KeyPair::generate()?;
+            Ok::<_, rcgen::Error>((client.signed_by(&key, &issuer)?.pem(), key.serialize_pem()))
+        };
+        let ((client, client_key), (reader, reader_key)) = (of_client("bench")?, of_client("reader")?);
 
         Ok(vec![
             (self.ca.clone(), ca),
@@ -77,13 +86,20 @@ impl Certificates {
             (self.server.clone(), server),
             (self.server_key.clone(), server_key.serialize_pem()),
             (self.client.clone(), client),
-            (self.client_key.clone(), client_key.serialize_pem()),
+            (self.client_key.clone(), client_key),
+            (self.reader.clone(), reader),
+            (self.reader_key.clone(), reader_key),
         ])
     }
 
     /// The generator's side of mTLS.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
         client_config(&self.ca, Some((&self.client, &self.client_key)))
+    }
+
+    /// The same for the other client.
+    pub fn reader_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        client_config(&self.ca, Some((&self.reader, &self.reader_key)))
     }
 
     /// A server that demands a client certificate, for TLS measured in memory.

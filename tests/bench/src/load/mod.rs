@@ -18,8 +18,10 @@ use crate::process::{self, CpuClock, CpuUse, Memory};
 use crate::wire::{admin, fetch};
 
 pub mod consume;
+pub mod flow;
 pub mod idle;
 pub mod latency;
+pub mod numbered;
 pub mod produce;
 pub mod stock;
 

@@ -1,10 +1,13 @@
 //! The gateway under test, started from a template of its configuration. A template is the YAML that `barnabas serve` takes,
-//! with `${NAME}` for what differs from run to run; a line that begins with `#! ` is a `barnabas` command run before. So who
-//! changes the configuration's shape changes a template and not this program.
+//! with `${NAME}` for what differs from run to run; a line that begins with `#! ` is a `barnabas` command run before the file is
+//! written, one with `#> ` a command run with the file, before the gateway starts. So who changes the configuration's shape changes a template and not this program.
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use super::child::Child;
 use super::{Party, free_port, write};
@@ -13,6 +16,16 @@ use crate::error::{Attempt, Error};
 use crate::link::Link;
 use crate::tls::Certificates;
 
+/// A gateway that runs: where, as which process, and how its operator speaks to it.
+pub struct Gateway {
+    /// Where its clients connect.
+    pub address: SocketAddr,
+    /// Its process.
+    pub child: Child,
+    /// Commands with its configuration.
+    pub console: Console,
+}
+
 /// Prepares and starts one gateway in front of `broker`.
 pub fn start(
     directory: &Path,
@@ -20,7 +33,7 @@ pub fn start(
     broker: SocketAddr,
     certificates: &Certificates,
     arguments: &StageArguments,
-) -> Result<(SocketAddr, Child), Error> {
+) -> Result<Gateway, Error> {
     let program = arguments.gateway.canonicalize().map_err(|_| {
         Error::Setup(format!("no gateway at {}: cargo build --release -p barnabas", arguments.gateway.display()))
     })?;
@@ -28,35 +41,71 @@ pub fn start(
     let template = fs::read_to_string(&template).attempt(|| format!("read {}", template.display()))?;
     let home = directory.join(party.name());
     private_folder(&home).attempt(|| format!("create {}", home.display()))?;
-
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-    let values = [
-        ("BIND", address.to_string()),
-        ("BROKER_PORT", free_port()?.to_string()),
-        ("ADMIN", format!("127.0.0.1:{}", free_port()?)),
+    let tls = if party.tls() { Some(certificates.client_config()?) } else { None };
+    let values = vec![
         ("BROKER", broker.to_string()),
         ("DIR", home.display().to_string()),
         ("CA", certificates.ca.display().to_string()),
         ("SERVER_CERT", certificates.server.display().to_string()),
         ("SERVER_KEY", certificates.server_key.display().to_string()),
     ];
-    let run = |marker: &str| {
-        for line in template.lines().filter_map(|line| line.strip_prefix(marker)) {
-            let line = fill(line, &values, &home)?;
+    let console = Console { program, template, config: home.join("barnabas.yaml"), home, values, tls };
+    console.serve()
+}
+
+/// How an operator speaks to a gateway: `barnabas` commands with its configuration. It can also start others like it.
+#[derive(Clone)]
+pub struct Console {
+    program: PathBuf,
+    template: String,
+    home: PathBuf,
+    config: PathBuf,
+    values: Vec<(&'static str, String)>,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Console {
+    /// Runs one command to its end; a failure holds what it said.
+    pub fn run(&self, words: &[&str]) -> Result<(), Error> {
+        let config = self.config.display().to_string();
+        let words: Vec<_> = words.iter().chain(&["--config", &config]).map(|&word| word.to_owned()).collect();
+        Child::output(&self.program, &words).map(drop)
+    }
+
+    /// Starts another gateway with the same keystore and the same keyring, at addresses of its own.
+    pub fn start_another(&self) -> Result<Gateway, Error> {
+        // The commands of the template made what both share; a second time they would refuse.
+        let lines = self.template.lines().filter(|line| !COMMANDS.iter().any(|marker| line.starts_with(marker)));
+        let template = lines.collect::<Vec<_>>().join("\n");
+        Self { template, config: self.home.join("another.yaml"), ..self.clone() }.serve()
+    }
+
+    /// Chooses addresses, runs the template's commands, and starts the process.
+    fn serve(self) -> Result<Gateway, Error> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let mut values = self.values.clone();
+        values.push(("BIND", address.to_string()));
+        values.push(("BROKER_PORT", free_port()?.to_string()));
+        values.push(("ADMIN", format!("127.0.0.1:{}", free_port()?)));
+        let [before, behind] = COMMANDS;
+        self.run_lines(before, &values)?;
+        write(&self.config, &fill(&self.template, &values, &self.home)?)?;
+        self.run_lines(behind, &values)?;
+        let serve = ["serve".into(), "--config".into(), self.config.display().to_string()];
+        let child = Child::start(&self.program, &serve, self.config.with_extension("log"))?;
+        Link::await_life(address, self.tls.as_ref(), super::child::START).map_err(|error| child.complaint(&error))?;
+        Ok(Gateway { address, child, console: self })
+    }
+
+    /// Runs the commands that stand in the template behind `marker`.
+    fn run_lines(&self, marker: &str, values: &[(&str, String)]) -> Result<(), Error> {
+        for line in self.template.lines().filter_map(|line| line.strip_prefix(marker)) {
+            let line = fill(line, values, &self.home)?;
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            Child::output(&program, &words)?;
+            Child::output(&self.program, &words)?;
         }
-        Ok::<(), Error>(())
-    };
-    run("#! ")?;
-    let file = home.join("barnabas.yaml");
-    write(&file, &fill(&template, &values, &home)?)?;
-    run("#> ")?;
-    let serve = ["serve".into(), "--config".into(), file.display().to_string()];
-    let child = Child::start(&program, &serve, directory.join(format!("{}.log", party.name())))?;
-    let tls = if party.tls() { Some(certificates.client_config()?) } else { None };
-    Link::await_life(address, tls.as_ref(), super::child::START).map_err(|error| child.complaint(&error))?;
-    Ok((address, child))
+        Ok(())
+    }
 }
 
 /// A keystore is refused in a folder that others can enter.
@@ -88,6 +137,9 @@ fn fill(template: &str, values: &[(&str, String)], home: &Path) -> Result<String
     text.push_str(rest);
     Ok(text)
 }
+
+/// What marks a command in a template: run before its file is written, and run when it is.
+const COMMANDS: [&str; 2] = ["#! ", "#> "];
 
 #[cfg(test)]
 mod tests {

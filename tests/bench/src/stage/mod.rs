@@ -7,7 +7,7 @@ mod gateway;
 mod relay;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +20,7 @@ use crate::tls::Certificates;
 
 pub use broker::Broker;
 pub use child::Child;
+pub use gateway::{Console, Gateway};
 
 /// Who can be measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -59,6 +60,8 @@ pub struct Member {
     pub target: Target,
     /// Its process; none for the broker itself.
     pub child: Option<Child>,
+    /// Its operator's commands; only a gateway has them.
+    pub console: Option<Console>,
 }
 
 impl Party {
@@ -127,21 +130,24 @@ impl Stage {
     }
 
     fn member(&self, party: Party, arguments: &StageArguments) -> Result<Member, Error> {
-        let (address, child) = match party {
-            Party::Direct => (self.broker.address, None),
-            Party::Haproxy => relay::start(&self.directory, party, self.broker.address, None).map(started)?,
-            Party::HaproxyMtls => {
-                relay::start(&self.directory, party, self.broker.address, Some(&self.certificates)).map(started)?
-            }
+        let relayed = |certificates| {
+            let (address, child) = relay::start(&self.directory, party, self.broker.address, certificates)?;
+            Ok::<_, Error>((address, Some(child), None))
+        };
+        let (address, child, console) = match party {
+            Party::Direct => (self.broker.address, None, None),
+            Party::Haproxy => relayed(None)?,
+            Party::HaproxyMtls => relayed(Some(&self.certificates))?,
             Party::Pass | Party::Sealed | Party::SealedMtls => {
-                gateway::start(&self.directory, party, self.broker.address, &self.certificates, arguments)
-                    .map(started)?
+                let Gateway { address, child, console } =
+                    gateway::start(&self.directory, party, self.broker.address, &self.certificates, arguments)?;
+                (address, Some(child), Some(console))
             }
         };
         let tls = if party.tls() { Some(self.certificates.client_config()?) } else { None };
         let follow = matches!(party, Party::Pass | Party::Sealed | Party::SealedMtls);
         crate::link::Link::await_life(address, tls.as_ref(), crate::stage::child::START)?;
-        Ok(Member { party, target: Target { address, tls, follow }, child })
+        Ok(Member { party, target: Target { address, tls, follow }, child, console })
     }
 
     /// The run's throw-away directory.
@@ -176,10 +182,6 @@ impl Drop for Stage {
         self.broker.end();
         let _left_for_the_next_clean = fs::remove_dir_all(&self.directory);
     }
-}
-
-fn started((address, child): (SocketAddr, Child)) -> (SocketAddr, Option<Child>) {
-    (address, Some(child))
 }
 
 /// A port that nothing listens on at this moment.

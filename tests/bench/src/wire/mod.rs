@@ -8,7 +8,7 @@ pub mod admin;
 pub mod fetch;
 pub mod produce;
 
-pub use primitive::{Reader, Writer};
+pub use primitive::{Reader, Writer, overwrite};
 
 /// Where the correlation id stands in a frame: after length, API key and API version.
 pub const CORRELATION_AT: std::ops::Range<usize> = 8..12;
