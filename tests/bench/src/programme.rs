@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::args::{Acks, LoadArguments, StageArguments};
 use crate::batch::Codec;
-use crate::comparison::{RATE, failures, idle, latency, speed, stock, warm_up};
+use crate::comparison::{RATE, failures, idle, latency, revoke, rotate, speed, stock, warm_up};
 use crate::error::{Attempt, Error};
 use crate::machine;
 use crate::parts::Parts;
@@ -47,26 +47,43 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
     let stocks = stock(&stage, &main, rounds);
     paper.table(report::stock(&stocks), failures(&stocks));
 
+    paper.heading(&format!("The epoch rotated {ROTATIONS} times at full load of produce and consume, 1 KiB, no codec"));
+    let rotations = rotate(&stage, &main, ROTATIONS);
+    paper.table(report::rotations(&rotations), failures(&rotations));
+
+    paper.heading(&format!("A reader's grant revoked {REVOCATIONS} times while it reads, on two gateways"));
+    let revocations = revoke(&stage, &main, REVOCATIONS);
+    paper.table(report::revocations(&revocations), failures(&revocations));
+
+    let mut crowds = Vec::new();
     for (title, load) in variations(&main) {
         paper.heading(title);
         let columns = speed(&stage, &load, 1);
         paper.table(report::speed(&columns), failures(&columns));
+        if load.connections != main.connections {
+            crowds.push((load.connections, columns));
+        }
     }
+    paper.heading("By the number of connections");
+    let counts: Vec<_> = crowds.iter().map(|(count, columns)| (*count, columns.as_slice())).collect();
+    paper.add(report::connections(&counts));
 
     let parts = Parts::measure(main.value, &stage.certificates)?;
     paper.heading("The parts alone, and how far from their sum");
     paper.add(report::parts(&parts, main.value));
     paper.add(report::limits(&parts, &speeds));
     paper.heading("What it must reach");
-    paper.add(report::verdicts(&report::Measured { speeds, singles, latencies, stocks, idle }));
+    paper.add(report::verdicts(&report::Measured { speeds, singles, latencies, stocks, idle, rotations, revocations }));
     match out {
         Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),
         None => Ok(()),
     }
 }
 
-/// Values, codecs and connections other than those of the main load.
+/// Values, codecs and connections other than those of the main load. They have one round, and windows a third shorter: there are
+/// many of them.
 fn variations(main: &LoadArguments) -> Vec<(&'static str, LoadArguments)> {
+    let main = LoadArguments { seconds: main.seconds * 2.0 / 3.0, warm: main.warm / 2.0, ..main.clone() };
     let json = |codec| LoadArguments { codec, values: Kind::Json, ..main.clone() };
     // Many connections share what the broker can take: smaller batches and answers, so that memory is that of connections.
     let crowd = |connections| LoadArguments {
@@ -129,5 +146,9 @@ impl Paper {
     }
 }
 
+/// Rotations for each party; each takes some seconds, and all their records stay on the disk until the last.
+const ROTATIONS: usize = 4;
+/// Revocations, each of a topic of its own.
+const REVOCATIONS: usize = 8;
 /// Idle connections opened.
 const IDLE: usize = 1000;

@@ -40,7 +40,13 @@ pub struct Rotation {
 }
 
 /// Rotates the epoch of `topic` so many times under load. The topic is there and has as many partitions as connections.
-pub fn run(stage: &Stage, member: &Member, load: &LoadArguments, times: usize, topic: &str) -> Result<Rotations, Error> {
+pub fn run(
+    stage: &Stage,
+    member: &Member,
+    load: &LoadArguments,
+    times: usize,
+    topic: &str,
+) -> Result<Rotations, Error> {
     let console = member.console.as_ref().filter(|_| member.party.seals());
     let console = console.ok_or_else(|| Error::Setup(format!("{} seals nothing: no epoch", member.party.name())))?;
     let mut shape = load.shape(topic);
@@ -50,17 +56,26 @@ pub fn run(stage: &Stage, member: &Member, load: &LoadArguments, times: usize, t
         (0..times.max(1)).map(|_| Turn::take(course, console, topic)).collect::<Result<Vec<_>, _>>()
     })?;
     let keys = Keys::read(stage, topic)?;
-    let apart: Vec<_> = turns.iter().map(|turn| turn.rotating).collect();
-    let mut each = Vec::new();
+    let mut in_force = Vec::new();
     for (index, turn) in turns.iter().enumerate() {
         let next = turns.get(index + 1).map_or(i64::MAX, |next| next.wall);
-        each.push(Rotation {
-            command: turn.command,
-            in_force: keys.changed_between(turn.wall, next)?,
-            rotating: Silences::find(&lanes, turn.rotating, &[]),
-            quiet: Silences::find(&lanes, turn.quiet, &apart),
-        });
+        in_force.push(keys.changed_between(turn.wall, next)?);
     }
+    // A rotation that takes its time is not over before it is in force.
+    let rotating = |turn: &Turn, in_force: Duration| {
+        let to = turn.rotating.to.max(turn.rotating.from + in_force + SETTLE);
+        Window { to, ..turn.rotating }
+    };
+    let both = || turns.iter().zip(in_force.iter().copied());
+    let apart: Vec<_> = both().map(|(turn, in_force)| rotating(turn, in_force)).collect();
+    let each = both()
+        .map(|(turn, in_force)| Rotation {
+            command: turn.command,
+            in_force,
+            rotating: Silences::find(&lanes, rotating(turn, in_force), &[]),
+            quiet: Silences::find(&lanes, turn.quiet, &apart),
+        })
+        .collect();
     let seconds = span(&turns).as_secs_f64();
     let rate = |side: fn(&Lane) -> &[Arrival]| {
         let within = lanes.iter().flat_map(side).filter(|arrival| inside(&turns, arrival.at));
@@ -117,13 +132,8 @@ impl Keys {
             let mut link = direct.connect(&leader)?;
             let (mut offset, mut seen, mut changes) = (0, Vec::new(), Vec::new());
             loop {
-                let wish = fetch::Wish {
-                    topic,
-                    partition: leader.partition,
-                    offset,
-                    max_wait_ms: 0,
-                    max_bytes: READ_AT_ONCE,
-                };
+                let wish =
+                    fetch::Wish { topic, partition: leader.partition, offset, max_wait_ms: 0, max_bytes: READ_AT_ONCE };
                 let fetched = fetch::answer(link.call(&mut fetch::request(&wish))?)?;
                 batch::each_first(fetched.records, |time, value| {
                     let key = key_of(value)?;
@@ -164,8 +174,8 @@ fn key_of(value: &[u8]) -> Result<[u8; 16], Error> {
     key.ok_or_else(|| Error::Mismatch("a value of a sealed topic is not sealed on the broker".into()))
 }
 
-/// A new key is in use this long after the command at the latest, or the run says so.
-const SETTLE: Duration = Duration::from_millis(1500);
+/// What a rotation brings with it is over this long after the command's end and after the new key's first use.
+const SETTLE: Duration = Duration::from_millis(500);
 /// First byte of a sealed value.
 const MAGIC: u8 = 0xfb;
 /// Where its key id stands.

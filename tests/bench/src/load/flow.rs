@@ -150,7 +150,8 @@ impl Side<'_> {
             };
             let offset = wire::produce::base_offset(link.receive()?)?;
             if u64::try_from(offset) != Ok(acknowledged) {
-                let text = format!("record {acknowledged} of partition {partition} was acknowledged at offset {offset}");
+                let text =
+                    format!("record {acknowledged} of partition {partition} was acknowledged at offset {offset}");
                 return Err(Error::Mismatch(text));
             }
             acknowledged += records;

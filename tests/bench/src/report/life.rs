@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Table;
+use super::{Table, number};
 use crate::comparison::Column;
 use crate::revocation::{Revocation, Seen};
 use crate::rotation::{Rotation, Rotations};
@@ -77,11 +77,7 @@ pub fn revocations(columns: &[Column<Revocation>]) -> String {
                 since_start(|seen| seen.refused),
                 since_end(|seen| seen.refused),
                 seen().map(|(_, seen)| seen.late).max().map_or_else(|| "-".into(), |most| format!("{most} at most")),
-                format!(
-                    "{} / {}",
-                    others(|round| round.others.acknowledged),
-                    others(|round| round.others.delivered)
-                ),
+                format!("{} / {}", others(|round| round.others.acknowledged), others(|round| round.others.delivered)),
             ]);
         }
     }
@@ -101,9 +97,20 @@ pub fn lost_or_doubled(columns: &[Column<Rotations>]) -> Option<f64> {
 }
 
 /// The longest time from the start of a revocation until a gateway refused, in seconds.
-pub fn slowest_revocation(columns: &[Column<Revocation>]) -> Option<f64> {
+fn slowest_revocation(columns: &[Column<Revocation>]) -> Option<f64> {
     let seen = columns.iter().flat_map(|column| &column.rounds).flat_map(|round| &round.gateways);
     seen.map(|seen| seen.refused).max().map(|refused| refused.as_secs_f64())
+}
+
+/// One more row of the verdicts: a figure that is reported and has no bar.
+pub fn revoked_row(columns: &[Column<Revocation>]) -> Vec<String> {
+    let slowest = slowest_revocation(columns);
+    vec![
+        "grant revoked under connected readers: slowest refusal on two gateways, s from the command's start".into(),
+        "-".into(),
+        number(slowest, 2),
+        if slowest.is_some() { "no bar" } else { "not measured" }.into(),
+    ]
 }
 
 fn millis(time: Duration) -> f64 {

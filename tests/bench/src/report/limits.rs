@@ -1,11 +1,14 @@
 //! How far from the limit, and how far from what was promised.
 
+use super::life::{lost_or_doubled, revoked_row, worst_rotation};
 use super::{Table, acknowledged, added, column_of, cpu_per_mb, cpu_per_request, median, number, peak};
 use crate::comparison::{Column, Speed};
 use crate::load::idle::Idle;
 use crate::load::latency::Paired;
 use crate::load::stock::Stock;
 use crate::parts::Parts;
+use crate::revocation::Revocation;
+use crate::rotation::Rotations;
 use crate::stage::Party;
 
 /// The parts alone.
@@ -63,11 +66,15 @@ pub struct Measured {
     pub stocks: Vec<Column<Stock>>,
     /// Idle connections.
     pub idle: Vec<Column<Idle>>,
+    /// Rotations under load.
+    pub rotations: Vec<Column<Rotations>>,
+    /// Grants revoked.
+    pub revocations: Vec<Column<Revocation>>,
 }
 
 /// Every promised figure with its bar and what this run showed.
 pub fn verdicts(measured: &Measured) -> String {
-    let Measured { speeds, singles, latencies, stocks, idle } = measured;
+    let Measured { speeds, singles, latencies, stocks, idle, rotations, revocations } = measured;
     let produce =
         |party| column_of(speeds, party).and_then(|column| median(column, |round| cpu_per_mb(&round.produce)));
     let consume =
@@ -115,12 +122,15 @@ pub fn verdicts(measured: &Measured) -> String {
     at_most("added p99 of the acknowledgement, sealed, us", Some(1000.0), added_p99(Party::Sealed), 0);
     at_most("idle mTLS connection, KiB", Some(32.0), idle, 1);
     at_most("resident under load, sealed with mTLS, MB", Some(100.0), peak, 1);
+    at_most("epoch rotated at full load: longest wait of a client, ms", Some(1000.0), worst_rotation(rotations), 0);
+    at_most("the same: records doubled or lost", Some(0.0), lost_or_doubled(rotations), 0);
     table.row(vec![
         "sealed, rate of Kafka's own consumer: share of direct, at least".into(),
         number(Some(0.9), 2),
         number(share, 2),
         verdict(Some(0.9).zip(share), |bar, figure| figure >= bar),
     ]);
+    table.row(revoked_row(revocations));
     table.text
 }
 

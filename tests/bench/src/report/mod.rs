@@ -68,6 +68,25 @@ pub fn speed(columns: &[Column<Speed>]) -> String {
     table.text
 }
 
+/// CPU and memory by the number of connections.
+pub fn connections(counts: &[(usize, &[Column<Speed>])]) -> String {
+    let heads = counts.iter().map(|(count, _)| format!("{count}: CPU ms/MB in / out, peak MB"));
+    let heads: Vec<_> = std::iter::once(String::new()).chain(heads).collect();
+    let mut table = Table::new(&heads.iter().map(String::as_str).collect::<Vec<_>>());
+    let parties = counts.first().map(|(_, columns)| *columns).unwrap_or_default();
+    for party in parties.iter().map(|column| column.party).filter(|&party| party != Party::Direct) {
+        let cells = counts.iter().map(|(_, columns)| {
+            let column = column_of(columns, party);
+            let [produce, consume] =
+                SIDES.map(|side| number(column.and_then(|column| median(column, |round| cpu_per_mb(side(round)))), 2));
+            let peak = number(column.and_then(|column| median(column, peak)), 1);
+            format!("{produce} / {consume}, {peak}")
+        });
+        table.row(std::iter::once(party.name().to_owned()).chain(cells).collect());
+    }
+    table.text
+}
+
 /// CPU for each request and its answer.
 pub fn requests(columns: &[Column<Speed>]) -> String {
     let mut table = Table::new(&[
