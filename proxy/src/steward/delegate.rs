@@ -201,7 +201,7 @@ impl Delegate {
 
     async fn attempt(&self, publisher: &mut ExclusivePublisher, change: &Change) -> Result<(), ChangeError> {
         publisher.take().await?;
-        let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
+        let mut plan = Plan::new(&self.live, &self.kms, &self.key);
         self.decide(&mut plan, change).await?;
         let objects = plan.finish();
         for object in &objects {
@@ -440,7 +440,7 @@ impl Delegate {
         batch: &[Asked],
     ) -> Result<Vec<Result<(), Reason>>, PublishError> {
         publisher.take().await?;
-        let mut plan = Plan::new(&self.live, &*self.kms, &self.key);
+        let mut plan = Plan::new(&self.live, &self.kms, &self.key);
         let mut decided: HashMap<&Need, Result<(), Reason>> = HashMap::new();
         self.draw_for(&mut plan, batch).await;
         for Asked { need, .. } in batch {
