@@ -6,6 +6,8 @@
 //! renewed before they end. Neither a token nor a plaintext may reach an error text. (Long, because a vendor is one file:
 //! settings, authentication, calls, errors, in this order.)
 
+mod refused;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use self::refused::Refused;
 use crate::http::{Client, Request, Response};
 use crate::secret::{SecretBytes, encoded, json_body};
 use crate::{Error, HttpSettings, SecretSource, SecretText, VendorError};
@@ -128,8 +131,8 @@ impl Vault {
             return unfit("keys", "names and prefixes have letters, digits, `_`, `-` and `.`");
         }
         let client = Client::new(settings.http.clone())?;
-        let (session, is_kept) = (Mutex::new(None), AtomicBool::new(false));
-        Ok(Self(Arc::new(Shared { client, settings, session, is_kept })))
+        let (session, refused, is_kept) = (Mutex::new(None), Refused::default(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Shared { client, settings, session, refused, is_kept })))
     }
 }
 
@@ -139,6 +142,7 @@ struct Shared {
     client: Client,
     settings: VaultSettings,
     session: Mutex<Option<Session>>,
+    refused: Refused,
     /// True once the task runs that renews the token.
     is_kept: AtomicBool,
 }
@@ -193,11 +197,17 @@ impl Shared {
     }
 
     async fn log_in(&self) -> Result<Session, Error> {
+        let mut tried = None;
         let (mount, body) = match &self.settings.auth {
             VaultAuth::Token(source) => return self.take_over(source.read()?).await,
             VaultAuth::AppRole { mount, role_id, secret_id } => {
                 let secret_id = secret_id.read()?;
-                (mount, json_body(&AppRoleLogin { role_id, secret_id: secret_id.expose() }))
+                if let Some(error) = self.refused.lately(&secret_id) {
+                    return Err(error.into());
+                }
+                let body = json_body(&AppRoleLogin { role_id, secret_id: secret_id.expose() });
+                tried = Some(secret_id);
+                (mount, body)
             }
             VaultAuth::Jwt { mount, role, token } | VaultAuth::Kubernetes { mount, role, token } => {
                 let token = token.read()?;
@@ -207,7 +217,11 @@ impl Shared {
         let request = self.request(Method::POST, &format!("auth/{mount}/login"), None).body(body);
         let response = self.send(&request).await?;
         if response.status != 200 {
-            return Err(unauthenticated(&response, mount).into());
+            let error = unauthenticated(&response, mount);
+            return Err(match tried {
+                Some(secret_id) => self.refused.note(secret_id, error).into(),
+                None => error.into(),
+            });
         }
         let login: Login = parsed(&response)?;
         let lease = Lease::new(login.auth.lease_duration, login.auth.renewable);

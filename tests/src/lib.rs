@@ -31,3 +31,4 @@ pub mod clients;
 pub mod evil;
 pub mod gateway;
 pub mod site;
+pub mod traffic;

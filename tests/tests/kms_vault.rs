@@ -42,6 +42,21 @@ fn a_token_that_ended_is_replaced_by_a_new_login() {
 }
 
 #[test]
+fn a_secret_id_that_is_refused_is_left_alone_so_that_the_role_is_not_locked_when_the_new_one_comes() {
+    let mut bao = OpenBao::start();
+    let key = bao.make_key();
+    let adapter = bao.adapter(&Via::port(bao.port()));
+    let wrapped = wrap(&adapter, &key).expect("wraps");
+    bao.end_credentials();
+    for _ in 0..20 {
+        let error = unwrap(&adapter, &key, &wrapped).err().expect("the secret id is destroyed");
+        assert_eq!(error.cause, CustodyCause::Unauthenticated, "{error}");
+    }
+    bao.renew_credentials();
+    unwrap(&adapter, &key, &wrapped).expect("the new secret id is tried at once, and the role is not locked");
+}
+
+#[test]
 fn a_token_of_somebody_else_is_taken_from_its_file_at_each_call() {
     let mut bao = OpenBao::start();
     let key = bao.make_key();

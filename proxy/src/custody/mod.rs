@@ -7,5 +7,5 @@
 mod systems;
 mod store;
 
-pub use store::{CustodyStore, Terms};
+pub use store::{Changes, CustodyStore, Terms};
 pub use systems::{KeySystems, LOCAL, Standing};

@@ -3,10 +3,11 @@
 //! Arrives: an identity object with its seed wrapped by a KMS. Leaves: the identity's secret half, shared while it is
 //! used. Only the first use of a client waits for the KMS. From then on its key is asked for again in the background,
 //! before `custody.max_age` is over: an answer *disabled* or *denied* stops the client there and then; no answer is
-//! survived for `custody.outage_grace`, and then the secret is dropped. What must never happen here: one client's secret
-//! given to another; a secret used longer than both times together after its KMS last agreed.
+//! survived for `custody.outage_grace`, and then the secret is dropped. A client that was stopped is asked about again,
+//! and goes on when the KMS allows it. What must never happen here: one client's secret given to another; a secret used
+//! longer than both times together after its KMS last agreed; one system's silence holding up the answers of another.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use barnabas_crypto::{Custodian, Custody, CustodyContext, CustodyError, Identity
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::KeySystems;
+use super::{KeySystems, LOCAL};
 use crate::chain::refusal::Reason;
 use crate::config::CustodySettings;
 use crate::metrics::CacheMetrics;
@@ -40,7 +41,19 @@ pub struct CustodyStore {
     systems: Arc<KeySystems>,
     terms: Terms,
     kept: Mutex<HashMap<IdentityId, Kept>>,
+    /// Systems that are being asked in the background.
+    busy: Mutex<HashSet<String>>,
+    changes: Mutex<Changes>,
     metrics: CacheMetrics,
+}
+
+/// What the KMS has said since it was last told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Identities whose secrets are gone.
+    pub ended: Vec<IdentityId>,
+    /// Some that it had said no about may go on.
+    pub allowed: bool,
 }
 
 struct Kept {
@@ -55,7 +68,8 @@ struct Kept {
 impl CustodyStore {
     /// Unwraps by `systems`.
     pub fn new(systems: Arc<KeySystems>, terms: Terms, metrics: CacheMetrics) -> Self {
-        Self { systems, terms, kept: Mutex::default(), metrics }
+        let (kept, busy, changes) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { systems, terms, kept, busy, changes, metrics }
     }
 
     /// The key management systems.
@@ -92,71 +106,102 @@ impl CustodyStore {
         }
     }
 
-    /// Asks again for what is due. Gives the identities whose secrets are gone. `find` gives an identity as the keyring
-    /// has it now, since its seed may have been wrapped anew.
-    pub async fn refresh(self: &Arc<Self>, find: impl Fn(IdentityId) -> Option<Identity>) -> Vec<IdentityId> {
-        let (mut gone, due) = self.due(find);
-        let mut asked = JoinSet::new();
-        for identity in due {
-            let this = self.clone();
-            asked.spawn(async move { (identity.id(), this.ask_again(&identity).await) });
-            if asked.len() >= REFRESHED_AT_ONCE {
-                gone.extend(asked.join_next().await.into_iter().flatten().filter(|(_, kept)| !kept).map(|(id, _)| id));
-            }
-        }
-        gone.extend(asked.join_all().await.into_iter().filter(|(_, kept)| !kept).map(|(id, _)| id));
-        self.metrics.entries.set(i64::try_from(self.lock().len()).unwrap_or(i64::MAX));
-        gone
+    /// Whether the secret of an identity may be used at this moment, and with it the sessions that it has opened.
+    pub fn stands(&self, id: IdentityId) -> bool {
+        matches!(self.look_up(id), Some(Some(_)))
     }
 
-    /// What was dropped for good just now, and what the KMS is to be asked about.
-    fn due(&self, find: impl Fn(IdentityId) -> Option<Identity>) -> (Vec<IdentityId>, Vec<Identity>) {
-        let (mut gone, mut due) = (Vec::new(), Vec::new());
-        let longest = self.terms.max_age + self.terms.outage_grace;
+    /// Drops what may be used no longer, has the systems asked in the background about what is due, and tells what has
+    /// changed since the last time. `find` gives an identity as the keyring has it, since its seed may be wrapped anew.
+    pub fn refresh<F>(self: &Arc<Self>, find: F) -> Changes
+    where
+        F: Fn(IdentityId) -> Option<Identity> + Send + Sync + 'static,
+    {
+        let (mut ended, due) = self.due(&find);
+        let find = Arc::new(find);
+        for (system, due) in due {
+            tokio::spawn(self.clone().ask_about(system, due, find.clone()));
+        }
+        self.metrics.entries.set(i64::try_from(lock(&self.kept).len()).unwrap_or(i64::MAX));
+        let mut changes = std::mem::take(&mut *lock(&self.changes));
+        changes.ended.append(&mut ended);
+        changes
+    }
+
+    /// What was dropped for good just now, and what is to be asked of each system that is not being asked already.
+    fn due(
+        &self,
+        find: &impl Fn(IdentityId) -> Option<Identity>,
+    ) -> (Vec<IdentityId>, BTreeMap<String, Vec<Identity>>) {
+        let (mut ended, mut due) = (Vec::new(), BTreeMap::<String, Vec<Identity>>::new());
         let now = Instant::now();
-        self.lock().retain(|id, kept| {
-            if kept.secret.is_none() {
-                return kept.agreed + DENIAL_KEPT > now;
-            }
+        let mut busy = lock(&self.busy);
+        lock(&self.kept).retain(|id, kept| {
             let Some(identity) = find(*id) else {
-                gone.push(*id);
+                ended.push(*id);
                 return false;
             };
-            if kept.agreed + longest <= now {
+            if kept.secret.is_some() && kept.agreed + self.longest() <= now {
                 tracing::error!(
                     event = "custody_ended",
                     identity = %id,
                     principal = identity.principal,
                     "the KMS has not answered for custody.max_age and custody.outage_grace together"
                 );
-                gone.push(*id);
+                ended.push(*id);
                 return false;
             }
-            if kept.due <= now {
+            let system = self.system_of(&identity);
+            if kept.due <= now && !busy.contains(system) {
                 kept.due = now + self.pause();
-                due.push(identity);
+                due.entry(system.to_owned()).or_default().push(identity);
             }
             true
         });
-        (gone, due)
+        busy.extend(due.keys().cloned());
+        (ended, due)
     }
 
-    /// Whether the secret is still there afterwards.
-    async fn ask_again(&self, identity: &Identity) -> bool {
+    /// Asks one system, some at once.
+    async fn ask_about<F>(self: Arc<Self>, system: String, due: Vec<Identity>, find: Arc<F>)
+    where
+        F: Fn(IdentityId) -> Option<Identity> + Send + Sync + 'static,
+    {
+        let mut asked = JoinSet::new();
+        for identity in due {
+            let (this, find) = (self.clone(), find.clone());
+            asked.spawn(async move { this.ask_again(&identity, &*find).await });
+            if asked.len() >= REFRESHED_AT_ONCE {
+                asked.join_next().await;
+            }
+        }
+        while asked.join_next().await.is_some() {}
+        lock(&self.busy).remove(&system);
+    }
+
+    async fn ask_again(&self, identity: &Identity, find: &impl Fn(IdentityId) -> Option<Identity>) {
         let id = identity.id();
         match self.unwrap(identity).await {
             Ok(secret) => {
-                self.keep(id, Some(Arc::new(secret)));
-                true
+                if !self.keep(id, Some(Arc::new(secret))) {
+                    tracing::info!(event = "custody_allowed", identity = %id, principal = identity.principal);
+                    lock(&self.changes).allowed = true;
+                }
             }
             Err(error) if error.is_retryable() => {
                 tracing::warn!(event = "custody_not_renewed", identity = %id, principal = identity.principal, %error);
-                true
+            }
+            // While it was asked, the seed was hidden anew: the answer is about what counts no more.
+            Err(_) if find(id).is_some_and(|known| known.custody != identity.custody) => {
+                if let Some(kept) = lock(&self.kept).get_mut(&id) {
+                    kept.due = Instant::now();
+                }
             }
             Err(error) => {
-                tracing::warn!(event = "custody_denied", identity = %id, principal = identity.principal, %error);
-                self.keep(id, None);
-                false
+                if self.keep(id, None) {
+                    tracing::warn!(event = "custody_denied", identity = %id, principal = identity.principal, %error);
+                    lock(&self.changes).ended.push(id);
+                }
             }
         }
     }
@@ -173,21 +218,33 @@ impl CustodyStore {
     }
 
     fn look_up(&self, id: IdentityId) -> Option<Option<Arc<IdentitySecret>>> {
-        let longest = self.terms.max_age + self.terms.outage_grace;
-        self.lock().get(&id).filter(|kept| kept.agreed.elapsed() < longest).map(|kept| kept.secret.clone())
+        let kept = lock(&self.kept);
+        let counts = |kept: &&Kept| kept.secret.is_none() || kept.agreed.elapsed() < self.longest();
+        kept.get(&id).filter(counts).map(|kept| kept.secret.clone())
     }
 
-    fn keep(&self, id: IdentityId, secret: Option<Arc<IdentitySecret>>) {
+    /// Keeps what the KMS has said. Tells whether the client had a secret up to now.
+    fn keep(&self, id: IdentityId, secret: Option<Arc<IdentitySecret>>) -> bool {
         let now = Instant::now();
         // Spread, so that a gateway's thousand clients do not come back to the KMS in one second for ever.
         let spread = u64::from(id.as_bytes().first().copied().unwrap_or(0));
         let half = self.terms.max_age / 2;
-        let due = now + half + half.mul_f64(spread as f64 / 512.0);
-        let mut kept = self.lock();
+        let due = match secret {
+            Some(_) => now + half + half.mul_f64(spread as f64 / 512.0),
+            None => now + self.terms.max_age.clamp(SHORTEST_DENIAL, LONGEST_PAUSE),
+        };
+        let mut kept = lock(&self.kept);
+        let had = kept.get(&id).is_some_and(|before| before.secret.is_some());
         if kept.len() < MOST_IDENTITIES || kept.contains_key(&id) {
             kept.insert(id, Kept { secret, agreed: now, due });
         }
         self.metrics.entries.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
+        had
+    }
+
+    /// The longest use of a secret after its KMS last agreed.
+    fn longest(&self) -> Duration {
+        self.terms.max_age + self.terms.outage_grace
     }
 
     /// Until a KMS that did not answer is asked again about the same client.
@@ -195,9 +252,16 @@ impl CustodyStore {
         (self.terms.max_age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IdentityId, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn system_of<'i>(&self, identity: &'i Identity) -> &'i str {
+        match &identity.custody {
+            Custodian::Gateway(wrapped) => self.systems.parts(&wrapped.key).0,
+            Custodian::Client => LOCAL,
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// About 3 KiB each, so 150 MiB at the most.
@@ -206,8 +270,8 @@ const MOST_IDENTITIES: usize = 50_000;
 /// Below what the guards let through at once, so that a client's first use finds a place.
 const REFRESHED_AT_ONCE: usize = 8;
 
-/// A KMS that has said no is not asked again by every request of the client it said no to.
-const DENIAL_KEPT: Duration = Duration::from_secs(5);
+/// A KMS that has said no is not asked again by every request of the client it said no to, and at most this often.
+const SHORTEST_DENIAL: Duration = Duration::from_secs(5);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

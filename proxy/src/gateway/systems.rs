@@ -4,21 +4,23 @@
 //! nobody needs a key. Nothing here waits on the data path.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::admin::Condition;
-use crate::custody::{KeySystems, Standing};
+use crate::custody::{KeySystems, LOCAL, Standing};
 use crate::keyring::Keys;
 use crate::metrics::Metrics;
 
 /// Has the systems asked again about clients whose secrets are in use, for ever.
 pub async fn renew_custody(keys: Arc<Keys>) {
-    let mut ticks = every(Duration::from_secs(1));
+    let mut ticks = every(SECOND);
     loop {
         ticks.tick().await;
-        keys.renew_custody().await;
+        keys.renew_custody();
     }
 }
 
@@ -36,20 +38,27 @@ impl Watch {
     /// Reports for ever. A gateway that has never had an answer of the system that hides its keys is not ready; one that
     /// had is, until the grace of an outage is over.
     pub async fn run(self, standing: Condition) {
-        let mut answered = false;
-        let mut ticks = every(PROBE_INTERVAL);
+        let systems: Vec<Asked> = self.systems.names().map(Asked::new).collect();
+        // Each by itself: one that takes its time must not keep the standing of another in the dark.
+        let mut probes = JoinSet::new();
+        for system in &systems {
+            probes.spawn(system.clone().probe(self.systems.clone()));
+        }
+        let mut answered = self.systems.chosen() == LOCAL;
+        let mut ticks = every(SECOND);
         loop {
             ticks.tick().await;
-            for name in self.systems.names() {
-                self.systems.probe(name).await;
-            }
-            let standings = self.systems.standings();
+            let known =
+                |one: &Standing| one.outage.is_some() || systems.iter().any(|system| system.has_answered(&one.name));
+            let standings: Vec<Standing> = self.systems.standings().into_iter().filter(known).collect();
             for Standing { name, outage } in &standings {
                 self.metrics.key_system(name, outage.is_none());
             }
             answered |= standings.iter().any(|one| one.name == self.systems.chosen() && one.outage.is_none());
             match standings.iter().find_map(|one| self.trouble(one, answered)) {
-                None => standing.met(),
+                None if answered => standing.met(),
+                // Not asked yet.
+                None => {}
                 Some(reason) => standing.failed(reason),
             }
         }
@@ -63,11 +72,40 @@ impl Watch {
     }
 }
 
+/// A system, and whether a question to it has come to its end once.
+#[derive(Clone)]
+struct Asked {
+    name: String,
+    once: Arc<AtomicBool>,
+}
+
+impl Asked {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), once: Arc::default() }
+    }
+
+    fn has_answered(&self, name: &str) -> bool {
+        self.name == name && self.once.load(Ordering::Relaxed)
+    }
+
+    async fn probe(self, systems: Arc<KeySystems>) {
+        let mut ticks = every(PROBE_INTERVAL);
+        loop {
+            ticks.tick().await;
+            systems.probe(&self.name).await;
+            self.once.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 fn every(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
+
+/// How often is looked for what is due, and how soon an outage is shown.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How often a system that nobody asks is asked for something small.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);

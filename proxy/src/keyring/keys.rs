@@ -21,6 +21,7 @@ use super::live::{LiveKeyring, now};
 use super::sealing::{STEWARD_WAIT, Sealing};
 use crate::chain::refusal::Reason;
 use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
+use crate::custody::Changes;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
 use crate::steward::{BY_POLICY, Need};
@@ -150,6 +151,7 @@ impl Keys {
             |known: &SessionReader| self.live.read(|keyring| still_opens(keyring, identity.id(), key_id, known, now()));
         if let Some(known) = sealing.cached(identity.id(), key_id)
             && granted_still(&known)
+            && sealing.custody.stands(identity.id())
         {
             self.metrics.sessions.hits.inc();
             return self.check_stream(known, stream);
@@ -359,6 +361,7 @@ impl Keys {
             && Some(session.epoch()) == current
             && session.observe_time(now())
             && !session.nears_its_end(now(), RENEWAL_MARGIN_MILLIS)
+            && sealing.custody.stands(identity.id())
         {
             return Ok(session.clone());
         }
@@ -450,19 +453,21 @@ impl Keys {
     }
 
     /// Has the KMS asked again about the clients in custody, and ends what those have that it says no about. Called every
-    /// second; takes as long as the KMS does.
-    pub async fn renew_custody(&self) {
+    /// second; waits for nobody.
+    pub fn renew_custody(&self) {
         let Some(sealing) = &self.sealing else { return };
-        let find = |id| self.live.read(|keyring| keyring.identity(id).cloned());
-        let gone = sealing.custody.refresh(find).await;
-        if gone.is_empty() {
-            return;
+        let live = self.live.clone();
+        let Changes { ended, allowed } =
+            sealing.custody.refresh(move |id| live.read(|keyring| keyring.identity(id).cloned()));
+        if !ended.is_empty() {
+            let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.retain(|(identity, _), _| !ended.contains(identity));
+            drop(readers);
+            sealing.sessions.retire(&ended);
         }
-        let mut readers = sealing.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.retain(|(identity, _), _| !gone.contains(identity));
-        drop(readers);
-        sealing.sessions.retire(&gone);
-        self.live.bump();
+        if allowed || !ended.is_empty() {
+            self.live.bump();
+        }
     }
 
     /// Grants begin and end by the clock, which no record of the keyring announces: connections decide anew then too.

@@ -36,7 +36,8 @@ impl Producer {
         Self { inner, sent: 0 }
     }
 
-    /// Hands a record to librdkafka; what becomes of it is asked by [`Producer::outcomes`].
+    /// Hands a record to librdkafka; what becomes of it is asked by [`Producer::outcomes`]. One that librdkafka does not take, since it
+    /// knows already that the client may not write, has its outcome at once.
     pub fn send(&mut self, topic: &str, record: &Sent) {
         let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
             headers.insert(Header { key, value: value.as_ref().map(|blob| &blob.0) })
@@ -61,6 +62,11 @@ impl Producer {
             match self.inner.send(copy) {
                 Ok(()) => Some(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => None,
+                Err((KafkaError::MessageProduction(code @ RDKafkaErrorCode::TopicAuthorizationFailed), _)) => {
+                    self.inner.context().outcomes.lock().expect("no panic under the lock")[self.sent - 1] =
+                        Some(Err(code));
+                    Some(())
+                }
                 Err((e, _)) => panic!("librdkafka refuses a record: {e}"),
             }
         });

@@ -101,6 +101,22 @@ impl Gateway {
         self.launch();
     }
 
+    /// The same, without waiting until it is ready: it may not become so.
+    pub fn begin(&mut self) {
+        assert!(self.process.is_none(), "the gateway runs already");
+        self.spawn();
+    }
+
+    /// Waits until it is ready.
+    #[track_caller]
+    pub fn wait_until_ready(&mut self) {
+        wait::until("the gateway is ready", PATIENCE, || {
+            let process = self.process.as_mut().expect("just started");
+            assert!(process.is_running(), "the gateway ended\n{}", process.tail());
+            (http(self.settings.ports.admin, "/readyz").0 == 200).then_some(())
+        });
+    }
+
     /// The process id.
     pub fn pid(&mut self) -> u32 {
         self.running().pid()
@@ -156,18 +172,17 @@ impl Gateway {
     }
 
     fn launch(&mut self) {
-        if is_control_run() {
-            return;
+        if !is_control_run() {
+            self.spawn();
+            self.wait_until_ready();
         }
+    }
+
+    fn spawn(&mut self) {
         let mut command = Command::new(binary());
         command.arg("serve").arg("--config").arg(&self.config);
         command.env("RUST_BACKTRACE", "1");
         self.process = Some(Process::start("gateway", &command, &self.log));
-        wait::until("the gateway is ready", PATIENCE, || {
-            let process = self.process.as_mut().expect("just started");
-            assert!(process.is_running(), "the gateway ended\n{}", process.tail());
-            (http(self.settings.ports.admin, "/readyz").0 == 200).then_some(())
-        });
     }
 
     fn unexpected(&self) -> Vec<String> {

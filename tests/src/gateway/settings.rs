@@ -104,6 +104,8 @@ pub struct Settings {
     pub enroll: Vec<String>,
     /// `limits`.
     pub limits: Vec<(String, String)>,
+    /// `kms` and `custody`, as lines of YAML.
+    pub kms: Vec<String>,
     /// The steward's delegate lives in the gateway; otherwise somewhere else.
     pub steward_embedded: bool,
     /// Host-name routing on one port instead of a port for each broker.
@@ -200,6 +202,7 @@ impl Settings {
             enroll: vec!["User:.*".to_owned()],
             steward_embedded: true,
             limits: vec![],
+            kms: vec![],
             sni: None,
             ports: Ports::take(),
         }
@@ -227,6 +230,7 @@ impl Settings {
         text += &home.block("keystore");
         let steward = home.block("steward");
         text += &if self.steward_embedded { steward } else { steward.replace("run: embedded", "run: \"off\"") };
+        self.kms.iter().for_each(|line| text += &format!("{line}\n"));
         self.put_streams(&mut text);
         text += "clients:\n  enroll:\n";
         for pattern in &self.enroll {

@@ -67,6 +67,40 @@ impl OpenBao {
         settings
     }
 
+    /// The same as `kms.bao` of a gateway's configuration, in lines of YAML. Its keys are the adapter's own: one for each
+    /// client, with the prefix `barnabas-`.
+    pub fn configuration(&self, port: u16) -> Vec<String> {
+        let (role, file) = (&self.role_id, self.secret_id.display());
+        let lines = [
+            "kms:".to_owned(),
+            "  bao:".to_owned(),
+            "    type: vault".to_owned(),
+            format!("    endpoint: \"http://127.0.0.1:{port}\""),
+            "    plaintext: loopback".to_owned(),
+            "    request_timeout: 1500ms".to_owned(),
+            format!("    auth: {{ app_role: {{ role_id: {role}, secret_id: {{ file: {file} }} }} }}"),
+        ];
+        lines.into()
+    }
+
+    /// Lets the role do what the documentation says is needed to enrol clients: the smallest policy, and making keys.
+    pub fn let_role_make_keys(&self) {
+        self.put_policy("vault-create-keys");
+        self.set_role("vault,vault-create-keys", "1h");
+    }
+
+    /// Takes one key from the role, also from tokens that it has: the more exact rule wins.
+    pub fn deny_key(&self, key: &str) {
+        let deny = |action| format!("path \"transit/{action}/barnabas-{key}\" {{ capabilities = [\"deny\"] }}\n");
+        let policy = policy("vault") + &deny("encrypt") + &deny("decrypt");
+        self.operate("PUT", "sys/policies/acl/vault", &json!({ "policy": policy }));
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Lets the role have these policies only, and tokens that live this long.
     pub fn set_role(&self, policies: &str, ttl: &str) {
         let role = json!({ "token_policies": policies, "token_no_default_policy": true, "token_ttl": ttl });
@@ -75,9 +109,7 @@ impl OpenBao {
 
     /// Puts a policy in force, from the folder that the documentation names.
     pub fn put_policy(&self, name: &str) {
-        let file = root().join("kms-adapters/policies").join(format!("{name}.hcl"));
-        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        self.operate("PUT", &format!("sys/policies/acl/{name}"), &json!({ "policy": text }));
+        self.operate("PUT", &format!("sys/policies/acl/{name}"), &json!({ "policy": policy(name) }));
     }
 
     /// Takes the role's secret id away; tokens that were given live on.
@@ -234,6 +266,12 @@ impl Bench for OpenBao {
         wait::until_true("OpenBao listens", || self.health().is_some());
         self.unseal();
     }
+}
+
+/// A policy as the documentation shows it.
+fn policy(name: &str) -> String {
+    let file = root().join("kms-adapters/policies").join(format!("{name}.hcl"));
+    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
 /// One key for all clients, as the settings name it.
