@@ -25,13 +25,15 @@ pub fn rotations(columns: &[Column<Rotations>]) -> String {
     for column in columns {
         let each = || column.rounds.iter().flat_map(|round| &round.each);
         let row = |figure: fn(&Rotation) -> Option<Duration>| middle_and_worst(each().filter_map(figure));
-        let rates = column.rounds.iter().map(|round| (round.produced_per_second, round.delivered_per_second));
+        let mut rates = column.rounds.iter().map(|round| (round.produced_per_second, round.delivered_per_second));
         let count = |figure: fn(&Rotations) -> u64| column.rounds.iter().map(figure).sum::<u64>();
         let unless_failed = |text: String| if column.rounds.is_empty() { "-".into() } else { text };
         table.row(vec![
             column.party.name().to_owned(),
             unless_failed(each().count().to_string()),
-            rates.last().map_or_else(|| "-".into(), |(produced, delivered)| format!("{produced:.0} / {delivered:.0}")),
+            rates
+                .next_back()
+                .map_or_else(|| "-".into(), |(produced, delivered)| format!("{produced:.0} / {delivered:.0}")),
             row(|rotation| Some(rotation.command)),
             row(|rotation| Some(rotation.in_force)),
             row(|rotation| rotation.quiet.acknowledged),
