@@ -65,11 +65,11 @@ impl Stand {
     pub fn hidden_seed(&self, principal: &str) -> (Identity, WrappedSeed) {
         let keyring = rd::read_all(&Endpoint::direct(self.site.broker()), self.site.home.keyring_topic());
         let objects = keyring.iter().filter_map(|got| SignedObject::parse(&got.record.value.as_ref()?.0).ok());
-        let identities = objects.filter_map(|object| match object.body() {
+        let mut identities = objects.filter_map(|object| match object.body() {
             Body::Identity(identity) if identity.principal == principal => Some(identity.clone()),
             _ => None,
         });
-        let identity = identities.last().unwrap_or_else(|| panic!("{principal} has no identity"));
+        let identity = identities.next_back().unwrap_or_else(|| panic!("{principal} has no identity"));
         match &identity.custody {
             Custodian::Gateway(wrapped) => (identity.clone(), wrapped.clone()),
             Custodian::Client => panic!("{principal} keeps its own keys"),
