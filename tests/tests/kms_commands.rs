@@ -83,7 +83,7 @@ fn everything_moves_to_another_system_and_back_while_clients_go_on() {
     assert!(there.stdout.contains(&format!("{all} hidden anew")), "{}", there.text());
     assert!(there.stderr.contains("custody: { kms: bao }"), "new ones still go elsewhere: {}", there.text());
     assert_eq!((stand.hidden_by("local"), stand.hidden_by("bao")), (0, all));
-    assert_eq!(stand.row("User:alice")["version"], "1");
+    assert_eq!(stand.row("User:alice")["version"], "v1");
     // What counts now is OpenBao's word: a key that it denies stops its client.
     traffic.goes_on();
     let again = rotate(&stand.site.gateway, &["--to", "bao"]);
@@ -151,7 +151,7 @@ fn after_a_new_version_of_a_key_everything_is_hidden_by_it_and_the_old_version_c
     let [alice, writer, reader] = ["alice", "writer-one", "reader-one"].map(|name| stand.site.client(name));
     let traffic = Traffic::start(&topic, &secret, &[alice, writer], &[reader]);
     let row = stand.row("User:alice");
-    assert_eq!((&row["kms"], &row["version"]), (&json!("bao"), &json!("1")), "{row}");
+    assert_eq!((&row["kms"], &row["version"]), (&json!("bao"), &json!("v1")), "{row}");
     let epoch = stand.inventory().into_iter().find(|row| row["kind"] == "epoch").expect("the topic has an epoch");
     let keys = [&row, &epoch].map(|row| row["key"].as_str().expect("a name").to_owned());
     for key in &keys {
@@ -161,8 +161,8 @@ fn after_a_new_version_of_a_key_everything_is_hidden_by_it_and_the_old_version_c
     assert!(dry.stdout.contains("2 to be hidden anew"), "{}", dry.text());
     let done = rotate(&stand.site.gateway, &[]);
     assert!(done.stdout.starts_with("2 hidden anew"), "{}", done.text());
-    assert_eq!(stand.row("User:alice")["version"], "2");
-    assert_eq!(stand.row("User:writer-one")["version"], "1");
+    assert_eq!(stand.row("User:alice")["version"], "v2");
+    assert_eq!(stand.row("User:writer-one")["version"], "v1");
     let newest = stand.hidden_seed("User:alice").1;
     assert!(newest.key.ends_with(&keys[0]), "{}", newest.key);
     for key in &keys {
