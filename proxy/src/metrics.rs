@@ -2,6 +2,7 @@
 //! Labels come from closed sets only, never from a client. What is counted for each request or batch is an atomic that
 //! was looked up before: no lock and no label look-up on the data path; nothing at all is counted for each record.
 
+mod audit;
 mod latency;
 mod memory;
 mod systems;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::audit::AuditMetrics;
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
 use self::systems::SystemMetrics;
@@ -40,6 +42,8 @@ pub struct Metrics {
     /// The keyring.
     pub keyring: KeyringMetrics,
     systems: SystemMetrics,
+    /// The audit log.
+    pub audit: AuditMetrics,
 }
 
 impl Metrics {
@@ -153,6 +157,7 @@ impl Default for Metrics {
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
             systems: SystemMetrics::register(&mut registry),
+            audit: AuditMetrics::register(&mut registry),
             registry,
         }
     }
