@@ -113,6 +113,16 @@ impl Metrics {
         OpenConnection { open: self.connections.open.clone() }
     }
 
+    /// Waits until no connection is open, at most `limit`.
+    pub async fn wait_until_closed(&self, limit: Duration) {
+        let closed = async {
+            while self.connections.open.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(limit, closed).await.ok();
+    }
+
     /// The OpenMetrics text of everything.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -183,7 +193,8 @@ pub enum ConnectionRefusal {
 }
 
 impl ConnectionRefusal {
-    fn label(self) -> &'static str {
+    /// The metric label, a word of a closed list.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Limit => "limit",
             Self::Handshake => "handshake",

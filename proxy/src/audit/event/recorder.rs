@@ -54,7 +54,7 @@ pub(super) trait Journal: Send + Sync {
 }
 
 /// Resolves when an entry is durable.
-pub type Receipt = Pin<Box<dyn Future<Output = Result<u64, AppendError>> + Send>>;
+pub type Receipt = Pin<Box<dyn Future<Output = Result<u64, AppendError>> + Send + Sync>>;
 
 impl Journal for Log {
     fn append(&self, entry: Vec<u8>) -> Result<Receipt, AppendError> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::encode::Stamp;
 use super::kind::TABLE;
-use super::recorder::{Journal, Keeping};
+use super::recorder::Journal;
 use super::*;
 use crate::audit::log::{AppendError, State};
 use crate::identity::Principal;

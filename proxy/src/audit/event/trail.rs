@@ -47,6 +47,12 @@ impl Peer {
     }
 }
 
+impl From<Principal> for Arc<Peer> {
+    fn from(principal: Principal) -> Self {
+        Self::new(Peer::from(principal))
+    }
+}
+
 impl From<Principal> for Peer {
     /// Of which nothing is known but who it is.
     fn from(principal: Principal) -> Self {
@@ -68,6 +74,11 @@ impl Trail {
     /// For one chain of a connection; `api` is what the chain serves.
     pub fn new(audit: Audit, peer: Arc<Peer>, api: Api) -> Self {
         Self { audit, peer, told: HashMap::new(), receipts: Vec::new(), correlation_id: 0, api }
+    }
+
+    /// Whether anybody wants to know.
+    pub fn is_on(&self) -> bool {
+        self.audit.is_on()
     }
 
     /// Whose connection it is.
