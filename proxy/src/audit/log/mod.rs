@@ -29,6 +29,8 @@ mod restore;
 // For those who read it.
 mod stored;
 pub mod proof;
+pub mod reader;
+pub mod tlog_proof;
 pub mod verify;
 
 #[cfg(test)]

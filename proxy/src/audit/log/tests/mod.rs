@@ -4,6 +4,7 @@
 mod crash;
 mod failure;
 mod growth;
+mod reading;
 mod tampering;
 
 use std::fs;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use barnabas_crypto::Secret;
 
 pub use self::bundle::diagnose;
+pub use self::known::WITNESSED;
 
 use self::known::{check_known, check_witnesses};
 use self::scan::scan;
