@@ -6,6 +6,7 @@ mod failure;
 mod growth;
 mod reading;
 mod tampering;
+mod agreement;
 
 use std::fs;
 use std::path::{Path, PathBuf};
