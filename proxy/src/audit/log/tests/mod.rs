@@ -6,6 +6,7 @@ mod failure;
 mod growth;
 mod reading;
 mod tampering;
+mod upkeep;
 mod agreement;
 
 use std::fs;
