@@ -177,7 +177,10 @@ class Tiles:
                 return None
             import zstandard
 
-            data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=WIDTH * 65537)
+            try:
+                data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=WIDTH * 65537)
+            except zstandard.ZstdError as error:
+                raise Fault(index * WIDTH, "its bundle is no Zstandard frame") from error
         entries = []
         while data:
             length = int.from_bytes(data[:2], "big")

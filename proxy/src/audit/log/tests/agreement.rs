@@ -76,6 +76,15 @@ const TAMPERED: &[(&str, Tamper)] = &[
             .unwrap();
         fs::remove_file(path).unwrap();
     }),
+    ("compressed-changed", |log| {
+        let path = log.join("tile/entries/001");
+        fs::write(log.join("tile/entries/001.zst"), zstd::bulk::compress(b"\0\x01a", 3).unwrap()).unwrap();
+        fs::remove_file(path).unwrap();
+    }),
+    ("compressed-damaged", |log| {
+        fs::write(log.join("tile/entries/001.zst"), b"no frame").unwrap();
+        fs::remove_file(log.join("tile/entries/001")).unwrap();
+    }),
 ];
 
 /// A place for cases, and the folder that goes away with it.
