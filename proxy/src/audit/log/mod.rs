@@ -20,6 +20,7 @@ mod segment;
 mod writer;
 mod published;
 mod publisher;
+mod upkeep;
 mod folder;
 
 // Before it begins.
@@ -51,6 +52,7 @@ use self::publisher::Publisher;
 use self::queue::Shared;
 use self::recover::{drop_segments, recover};
 use self::restore::{next_sequence, restore};
+use self::upkeep::Upkeep;
 use self::writer::{Start, Writer};
 
 /// Where a log lives and what it may use.
@@ -73,6 +75,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Full entry bundles older than this are compressed. `None` compresses none.
     pub compress_after: Option<Duration>,
+    /// How often old entries are looked after.
+    pub upkeep_interval: Duration,
 }
 
 impl Settings {
@@ -88,6 +92,7 @@ impl Settings {
             queue_bytes: 64 * 1024 * 1024,
             retention: None,
             compress_after: None,
+            upkeep_interval: Duration::from_secs(60),
         }
     }
 }
@@ -115,12 +120,13 @@ impl Log {
         let size = published.size();
         let shared = Arc::new(Shared::new(settings, size, checkpoint));
         let start = Start { origin: &shared.settings.origin.clone(), root: &root, size, sequence };
-        let writer = Writer::begin(shared.clone(), folder.clone(), statements, start)?;
+        let writer = Writer::begin(shared.clone(), folder.clone(), statements.clone(), start)?;
         drop(root);
         // Their entries are under a checkpoint, and the writer's own file is there already.
         drop_segments(&found.segments)?;
         sync_folder(&folder.path(SEGMENTS))?;
-        let publisher = Publisher::new(shared.clone(), published);
+        let upkeep = Upkeep::new(shared.clone(), folder, statements);
+        let publisher = Publisher::new(shared.clone(), published, upkeep);
         let threads =
             [spawn("audit-writer", move || writer.run())?, spawn("audit-publisher", move || publisher.run())?];
         Ok(Self { running: Arc::new(Running { shared, threads: Mutex::new(threads.into()) }) })

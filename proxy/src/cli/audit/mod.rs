@@ -6,6 +6,9 @@ mod prove;
 mod tail;
 mod trusted;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};

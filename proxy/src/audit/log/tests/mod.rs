@@ -6,6 +6,8 @@ mod failure;
 mod growth;
 mod reading;
 mod tampering;
+mod upkeep;
+mod agreement;
 
 use std::fs;
 use std::path::{Path, PathBuf};
