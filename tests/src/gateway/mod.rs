@@ -52,6 +52,11 @@ impl Gateway {
         self.settings.ports.bootstrap..self.settings.ports.admin
     }
 
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &PathBuf {
         &self.config
