@@ -159,6 +159,11 @@ impl Gateway {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// What it has written to standard output and to its log up to now.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, Process::output)
+    }
+
     /// All events of its log up to now, over restarts.
     pub fn events(&self) -> Vec<Event> {
         log::read(&fs::read_to_string(&self.log).unwrap_or_default())
