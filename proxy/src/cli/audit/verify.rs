@@ -62,7 +62,7 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let trusted = args.trusted_state.as_deref().map(TrustedState::read).transpose()?;
     let trusted = trusted.map(|state| state.apply(&mut asked)).transpose()?;
     let is_key_given = asked.key.is_some();
-    let report = verify(&asked, &Progress::new()).map_err(failed)?;
+    let report = verify(&asked, &progress()).map_err(failed)?;
     if args.output.output == Format::Json {
         serde_json::to_writer_pretty(std::io::stdout(), &Shown::of(&report)).map_err(std::io::Error::from)?;
         println!();
@@ -167,21 +167,17 @@ impl<'a> Shown<'a> {
 }
 
 /// How far a long verification is, on a terminal.
-struct Progress;
-
-impl Progress {
-    fn new() -> impl Fn(u64, u64) + Sync {
-        let last = Mutex::new(None::<Instant>);
-        let is_watched = std::io::stderr().is_terminal();
-        move |done, total| {
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let is_due = last.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
-            if is_watched && (is_due || done == total) {
-                *last = Some(Instant::now());
-                let end = if done == total { "\r\u{1b}[K" } else { "" };
-                // Nobody is harmed by a line that a terminal does not take.
-                write!(std::io::stderr(), "\r{done} of {total} entries{end}").ok();
-            }
+fn progress() -> impl Fn(u64, u64) + Sync {
+    let last = Mutex::new(None::<Instant>);
+    let is_watched = std::io::stderr().is_terminal();
+    move |done, total| {
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
+        if is_watched && (is_due || done == total) {
+            *last = Some(Instant::now());
+            let end = if done == total { "\r\u{1b}[K" } else { "" };
+            // Nobody is harmed by a line that a terminal does not take.
+            write!(std::io::stderr(), "\r{done} of {total} entries{end}").ok();
         }
     }
 }

@@ -7,6 +7,7 @@ mod growth;
 mod reading;
 mod tampering;
 mod upkeep;
+mod witness;
 mod agreement;
 
 use std::fs;
