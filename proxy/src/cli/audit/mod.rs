@@ -5,6 +5,7 @@ mod verify;
 mod prove;
 mod tail;
 mod trusted;
+mod against;
 
 #[cfg(test)]
 mod tests;

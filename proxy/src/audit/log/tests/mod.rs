@@ -5,6 +5,7 @@ mod crash;
 mod failure;
 mod growth;
 mod reading;
+mod parsing;
 mod tampering;
 mod upkeep;
 mod witness;
