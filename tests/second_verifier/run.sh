@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lets the gateway's tests write good and tampered logs, and runs the second verifier over them, in a Python environment of its own under target/.
+# Lets the gateway's tests write good and tampered logs, and runs the second verifier over them, in a Python environment of its own under target/;
+# then the tools of C2SP logs in c2sp/, which need Go.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 target=$(realpath -m "${CARGO_TARGET_DIR:-../../target}")
@@ -12,3 +13,7 @@ fi
 rm -rf "$cases"
 BARNABAS_TEST_AUDIT_CASES=$cases cargo test --quiet -p barnabas --lib audit::log::tests::agreement
 PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" compare.py "$cases"
+
+# The same logs before tools that others have written for C2SP logs.
+(cd c2sp && go build -mod=readonly -o "$environment/c2sp" .)
+"$environment/c2sp" "$cases"

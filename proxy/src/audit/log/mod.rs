@@ -33,6 +33,7 @@ pub mod proof;
 pub mod reader;
 pub mod tlog_proof;
 pub mod verify;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -125,11 +126,11 @@ impl Log {
         // Their entries are under a checkpoint, and the writer's own file is there already.
         drop_segments(&found.segments)?;
         sync_folder(&folder.path(SEGMENTS))?;
-        let upkeep = Upkeep::new(shared.clone(), folder, statements);
+        let upkeep = Upkeep::new(shared.clone(), folder.clone(), statements);
         let publisher = Publisher::new(shared.clone(), published, upkeep);
         let threads =
             [spawn("audit-writer", move || writer.run())?, spawn("audit-publisher", move || publisher.run())?];
-        Ok(Self { running: Arc::new(Running { shared, threads: Mutex::new(threads.into()) }) })
+        Ok(Self { running: Arc::new(Running { shared, folder, threads: Mutex::new(threads.into()) }) })
     }
 
     /// Takes an entry of 1 to [`MAX_ENTRY`] bytes; never waits. What is refused is counted, and the log says so in a
@@ -153,6 +154,10 @@ impl Log {
         self.running.shared.checkpoint()
     }
 
+    fn folder(&self) -> Arc<Folder> {
+        self.running.folder.clone()
+    }
+
     /// Writes what waits, publishes a last checkpoint and ends. What is appended afterwards is refused.
     pub async fn close(self) {
         self.running.shared.close();
@@ -165,6 +170,7 @@ impl Log {
 /// The threads of an open log. When the last clone of it is gone they write what waits and end.
 struct Running {
     shared: Arc<Shared>,
+    folder: Arc<Folder>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 

@@ -6,6 +6,7 @@ mod prove;
 mod query;
 mod tail;
 mod trusted;
+mod against;
 
 #[cfg(test)]
 mod tests;

@@ -69,6 +69,29 @@ async fn verify_answers_by_its_exit_code_and_remembers_what_it_saw() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_rolled_back_is_found_out_by_what_another_log_says_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (log, old, other) = (path("log"), path("old"), path("other"));
+    append(&log, "audit.example/1", 300).await;
+    let status = std::process::Command::new("cp").arg("-r").args([&log, &old]).status().unwrap();
+    assert!(status.success());
+    append(&log, "audit.example/1", 10).await;
+    let checkpoint = fs::read_to_string(log.join("checkpoint")).unwrap();
+    let signer = Signer::from_seed(&Secret::from_slice(&[8; 32]).unwrap()).unwrap();
+    let beside =
+        Log::open(Settings::new(other.clone(), "audit.example/2".to_owned()), signer, Arc::new(Plain)).unwrap();
+    let forged = checkpoint.replace("\n310\n", "\n999\n");
+    for text in [&checkpoint, &forged] {
+        let entry = serde_json::json!({ "data": { "crossCheckpoint": [text] } });
+        drop(beside.append(serde_json::to_vec(&entry).unwrap()).unwrap());
+    }
+    beside.close().await;
+    assert_eq!(audit(&[&"verify", &log, &"--against", &other]), Exit::Ok);
+    assert_eq!(audit(&[&"verify", &old, &"--against", &other]), Exit::Failed);
+}
+
+#[tokio::test]
 async fn a_proof_is_made_and_checked_without_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use serde_json::json;
 
 use super::super::folder::CHECKPOINT;
-use super::super::note::NoteKey;
+use super::super::note::{Note, NoteKey};
+use super::super::reader::Reader;
 use super::super::tile::hash_bytes;
 use super::super::tree::leaf_hash;
 use super::tampering::rewrite;
@@ -106,6 +107,11 @@ impl Cases {
 
     /// Verifies `log` as a case and writes the verdict. `known` are files beside the log.
     fn add(&self, name: &str, log: &Path, known: &[(&str, Vec<u8>)]) -> Report {
+        self.add_witnessed(name, log, known, None)
+    }
+
+    /// The same, with a witness that must have cosigned.
+    fn add_witnessed(&self, name: &str, log: &Path, known: &[(&str, Vec<u8>)], witness: Option<&NoteKey>) -> Report {
         let case = self.folder.join(name);
         copy(log, &case.join("log"));
         known.iter().for_each(|(name, bytes)| fs::write(case.join(name), bytes).unwrap());
@@ -115,6 +121,8 @@ impl Cases {
             key: Some(key.clone()),
             known: known.iter().map(|(_, bytes)| bytes.clone()).collect(),
             ratchet_root: Some(signer().ratchet_root().unwrap()),
+            witnesses: witness.into_iter().cloned().collect(),
+            quorum: witness.into_iter().count(),
             ..Verification::default()
         };
         let report = verify(&asked, &|_, _| {}).unwrap();
@@ -122,8 +130,8 @@ impl Cases {
             "key": key.to_string(),
             "known": known.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "ratchet_root": hex::encode(signer().ratchet_root().unwrap().expose()),
-            "witnesses": [],
-            "quorum": 0,
+            "witnesses": witness.map(ToString::to_string).into_iter().collect::<Vec<_>>(),
+            "quorum": witness.into_iter().count(),
             "whole": report.is_whole(),
             "entry": report.faults.first().and_then(|fault| fault.entry),
         });
@@ -159,6 +167,21 @@ async fn cases_for_the_second_verifier() {
         );
         fs::remove_dir_all(&bad).unwrap();
     }
+    let proof = Reader::open(&good, None).unwrap().prove(261).unwrap();
+    fs::write(cases.folder.join("untouched/261.tlog-proof"), proof.to_string()).unwrap();
+
+    let witness = signer().witness_pen("audit.example/gateway-2/witness").unwrap();
+    let other = signer().witness_pen("audit.example/gateway-3/witness").unwrap();
+    copy(&good, &bad);
+    let mut note = Note::parse(&last).unwrap();
+    note.signatures.push(witness.cosign(&note.text, 1_800_000_000));
+    fs::write(bad.join("witnessed"), note.to_string()).unwrap();
+    assert!(cases.add_witnessed("witnessed", &bad, &[], Some(witness.key())).is_whole());
+    assert!(!cases.add_witnessed("witnessed-by-another", &bad, &[], Some(other.key())).is_whole());
+    fs::write(bad.join("witnessed"), note.to_string().replace("\n600\n", "\n601\n")).unwrap();
+    assert!(!cases.add_witnessed("witnessed-otherwise", &bad, &[], Some(witness.key())).is_whole());
+    fs::remove_dir_all(&bad).unwrap();
+
     assert!(cases.add("known", &good, &[("old", old.clone()), ("last", last.clone())]).is_whole());
     assert!(!cases.add("rolled-back", &rolled_back, &[("last", last)]).is_whole());
     copy(&good, &bad);

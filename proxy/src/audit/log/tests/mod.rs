@@ -5,8 +5,10 @@ mod crash;
 mod failure;
 mod growth;
 mod reading;
+mod parsing;
 mod tampering;
 mod upkeep;
+mod witness;
 mod agreement;
 
 use std::fs;
