@@ -3,6 +3,7 @@
 //! The table of all keys is `README.md` beside this file. To reload, load again and compare.
 
 mod admin;
+mod audit;
 mod brokers;
 mod clients;
 mod clusters;
@@ -23,6 +24,7 @@ mod pattern;
 mod policy;
 mod reader;
 mod secret;
+mod sinks;
 mod steward;
 mod streams;
 mod values;
@@ -31,6 +33,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use admin::Admin;
+pub use audit::Audit;
 pub use brokers::{Brokers, PortRange, SniNames};
 pub use changes::Changes;
 pub use clients::{Custody, EnrolmentRule};
@@ -47,6 +50,7 @@ pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use secret::SecretRef;
+pub use sinks::{Sink, SinkFormat, SinkTarget};
 pub use steward::{Steward, StewardRun};
 pub use streams::{
     Compress, INTERNAL_TOPICS, Kem, OnUnreadable, RecordSuite, SealRule, StreamRule, Streams, TopicSelector,
@@ -79,6 +83,8 @@ pub struct Config {
     pub policy: Policy,
     /// `None`: no operations surface.
     pub admin: Option<Admin>,
+    /// `None`: no audit log. Otherwise there is a keystore, which has its key.
+    pub audit: Option<Audit>,
     /// Bounds.
     pub limits: Limits,
     /// Log.
@@ -154,21 +160,27 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
     let has_admin = top.node("admin").is_some();
     let admin = top.section("admin").and_then(Admin::parse);
+    let has_audit = top.node("audit").is_some();
+    let audit = top.section("audit").and_then(|reader| Audit::parse(reader, places, &nothing));
     let limits = top.section_or_empty("limits", &nothing).and_then(Limits::parse);
     let log = top.section_or_empty("log", &nothing).and_then(Log::parse);
 
     refuse_empty(&top, &listeners, &clusters);
     refuse_doubles(&top, &listeners, &clusters);
     refuse_shared_addresses(&top, &listeners, admin.as_ref());
-    refuse_unknown_clusters(&top, &listeners, &clusters, keyring.as_ref());
+    refuse_unknown_clusters(&top, &listeners, &clusters, (keyring.as_ref(), audit.as_ref()));
     refuse_unknown_kms(&top, custody.as_ref());
     let seals = streams.as_ref().is_some_and(Streams::may_seal);
     if seals {
         refuse_sealing_without_keys(&top, has_keystore, steward.as_ref());
     }
+    if has_audit && !has_keystore {
+        let remedy = "write `keystore` (`barnabas init` makes one); it holds the key that the log is signed with";
+        top.refuse("audit", Refusal::new("there is an audit log but no keystore", remedy));
+    }
     top.finish();
 
-    if (has_keystore && keystore.is_none()) || (has_admin && admin.is_none()) {
+    if (has_keystore && keystore.is_none()) || (has_admin && admin.is_none()) || (has_audit && audit.is_none()) {
         return None;
     }
     let keyring = keyring?;
@@ -183,6 +195,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         steward: steward?,
         policy,
         admin,
+        audit,
         limits: limits?,
         log: log?,
     })
@@ -253,7 +266,7 @@ fn refuse_unknown_clusters(
     top: &Reader<'_>,
     listeners: &[Option<Listener>],
     clusters: &[Option<Cluster>],
-    keyring: Option<&Keyring>,
+    (keyring, audit): (Option<&Keyring>, Option<&Audit>),
 ) {
     // A cluster that was refused has no name to compare with: judging references then would invent mistakes.
     if clusters.iter().any(Option::is_none) || clusters.is_empty() {
@@ -264,7 +277,12 @@ fn refuse_unknown_clusters(
         listener.as_ref().map(|listener| (format!("listeners[{index}].cluster"), listener.cluster.as_str()))
     });
     let by_keyring = keyring.and_then(|keyring| Some(("keyring.cluster".to_owned(), keyring.cluster.as_deref()?)));
-    for (place, name) in by_listeners.chain(by_keyring).filter(|(_, name)| !names.contains(name)) {
+    let sinks = audit.map(|audit| audit.sinks.as_slice()).unwrap_or_default();
+    let by_sinks = sinks.iter().enumerate().filter_map(|(index, sink)| match &sink.to {
+        SinkTarget::Kafka { cluster: Some(name), .. } => Some((format!("audit.sinks[{index}].cluster"), name.as_str())),
+        _ => None,
+    });
+    for (place, name) in by_listeners.chain(by_keyring).chain(by_sinks).filter(|(_, name)| !names.contains(name)) {
         let defined = names.iter().copied().collect::<Vec<_>>().join(", ");
         let refusal = Refusal::new(format!("no cluster is named `{name}`"), format!("defined are {defined}"));
         top.refuse(&place, refusal);
