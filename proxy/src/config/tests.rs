@@ -31,6 +31,33 @@ listeners:
       min_version: 1.3
       handshake_timeout: 5s
     principal: { from: subject, mapping_rules: ["RULE:^CN=(.*?),.*$/$1/L", "DEFAULT"] }
+rest:
+  - name: web
+    bind: 127.0.0.1:8443
+    advertised_url: https://kafka.example.com/
+    cluster: primary
+    tls:
+      certificate: file
+      private_key: file
+      more_certificates: [{ certificate: file, private_key: file }]
+      client_auth: optional
+      client_ca: file
+      crls: [file]
+      min_version: 1.3
+      handshake_timeout: 5s
+    principal: { from: san_uri, mapping_rules: ["DEFAULT"] }
+    anonymous: accept
+    cors: { origins: ["https://App.example.com", "*"] }
+    producer: { linger: 1ms, idle: 1m }
+    limits:
+      max_body_bytes: 1 MiB
+      max_record_bytes: 10000
+      max_header_bytes: 16 KiB
+      body_timeout: 3s
+      request_timeout: 4s
+      max_memory_bytes: 2 MiB
+      max_queued_records: 10
+      max_producers: 3
 clusters:
   - name: primary
     bootstrap_servers: ["127.0.0.1:9092"]
@@ -97,6 +124,11 @@ fn every_key_is_read_into_its_type() {
     let ClientAuth::Required(trust) = &tls.client_auth else { panic!("required") };
     assert_eq!(trust.crls, [dir.path().join("file")]);
     assert_eq!(names.principal.mapping_rules.apply("CN=Bob,O=x").as_deref(), Some("bob"));
+    let [web] = config.rest.as_slice() else { panic!("one bridge") };
+    assert_eq!(web.advertised_url.as_deref(), Some("https://kafka.example.com"));
+    assert_eq!(web.cors_origins, ["https://app.example.com", "*"]);
+    assert!(web.auth.anonymous);
+    assert_eq!((web.limits.max_body_bytes, web.limits.max_record_bytes), (1 << 20, 10_000));
     let second = config.keyring_cluster().unwrap();
     assert_eq!(second.bootstrap_servers.last().unwrap().to_string(), "[::1]:9093");
     assert_eq!(second.client.len(), 3);

@@ -1,0 +1,13 @@
+//! The HTTP bridge: clients that speak HTTPS instead of Kafka's protocol.
+//!
+//! Arrives: HTTP requests, with a certificate or a credential. Leaves: answers as the REST APIs of Kafka give them. The bridge has
+//! no sealing code: it is a Kafka client of this same gateway, over an inner listener that only it can use, so policy, keys, audit
+//! and limits are the same chain for both. What must never happen here: two principals that share a producer, a consumer or a
+//! connection; an acknowledgement that is not the broker's.
+
+pub mod caller;
+pub mod auth;
+pub mod error;
+
+pub use caller::{Caller, Connection, Proof};
+pub use error::{Code, Error};
