@@ -8,6 +8,9 @@
 pub mod caller;
 pub mod auth;
 pub mod error;
+pub mod record;
+pub mod formats;
+pub mod cloud_events;
 
 pub use caller::{Caller, Connection, Proof};
 pub use error::{Code, Error};
