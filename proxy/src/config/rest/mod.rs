@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::values::{self, Places};
 use crate::identity::PrincipalRule;
 
-pub use auth::BridgeAuth;
+pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
 
 /// One address on which the REST APIs are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +82,7 @@ impl Bridge {
         let cluster = reader.required("cluster", values::name, "name one of `clusters`");
         let tls = listener_tls::parse(&reader, places);
         let principal = parse_principal(&reader);
-        let auth = BridgeAuth::parse(&reader);
+        let auth = BridgeAuth::parse(&reader, places);
         let cors = reader.section_or_empty("cors", &nothing).and_then(|cors| {
             let origins = cors.list("origins", origin);
             cors.finish();
@@ -174,7 +174,10 @@ fn url(text: &str) -> Result<String, Refusal> {
         !authority.is_empty() && !rest.contains(['?', '#', '@']) && !rest.chars().any(char::is_whitespace)
     });
     if !sound {
-        return Err(Refusal::new(format!("`{text}` is not an address of this bridge"), "write https://HOST[:PORT][/PATH]"));
+        return Err(Refusal::new(
+            format!("`{text}` is not an address of this bridge"),
+            "write https://HOST[:PORT][/PATH]",
+        ));
     }
     Ok(trimmed.to_owned())
 }
@@ -182,9 +185,13 @@ fn url(text: &str) -> Result<String, Refusal> {
 /// `scheme://host[:port]` as a browser sends it, or `*`.
 fn origin(text: &str) -> Result<String, Refusal> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let sound = rest.is_some_and(|rest| !rest.is_empty() && rest.is_ascii() && !rest.contains(['/', '?', '#', '@', ' ']));
+    let sound =
+        rest.is_some_and(|rest| !rest.is_empty() && rest.is_ascii() && !rest.contains(['/', '?', '#', '@', ' ']));
     if text != "*" && !sound {
-        return Err(Refusal::new(format!("`{text}` is not an origin"), "write https://HOST[:PORT] without a path, or `*`"));
+        return Err(Refusal::new(
+            format!("`{text}` is not an origin"),
+            "write https://HOST[:PORT] without a path, or `*`",
+        ));
     }
     Ok(text.to_ascii_lowercase())
 }
@@ -230,8 +237,18 @@ pub(super) const KEYS: &[Key] = &[
         "What callers are told to come back to, where a load balancer stands before: `https://kafka.example.com`.",
     ),
     key("rest[].cluster", Kind::Text, "required", "The name of the upstream cluster."),
-    key("rest[].tls", Kind::SectionOrOff, "required", "TLS towards callers, or `off` for plaintext; as `listeners[].tls`."),
-    key("rest[].tls.certificate", Kind::Path, "required", "Certificate chain, PEM, own certificate first. Reloaded when it changes."),
+    key(
+        "rest[].tls",
+        Kind::SectionOrOff,
+        "required",
+        "TLS towards callers, or `off` for plaintext; as `listeners[].tls`.",
+    ),
+    key(
+        "rest[].tls.certificate",
+        Kind::Path,
+        "required",
+        "Certificate chain, PEM, own certificate first. Reloaded when it changes.",
+    ),
     key("rest[].tls.private_key", Kind::Path, "required", "Private key, PEM. Reloaded when it changes."),
     key(
         "rest[].tls.more_certificates",
@@ -263,16 +280,31 @@ pub(super) const KEYS: &[Key] = &[
     key("rest[].cors.origins", Kind::List, "none", "Origins such as `https://app.example.com`, or `*`."),
     key("rest[].producer", Kind::Section, "its defaults", "How records are sent."),
     key("rest[].producer.linger", Kind::Duration, "`2ms`", "How long a record waits for others of its principal."),
-    key("rest[].producer.idle", Kind::Duration, "`10m`", "A principal's producer is closed when nothing was sent for so long."),
+    key(
+        "rest[].producer.idle",
+        Kind::Duration,
+        "`10m`",
+        "A principal's producer is closed when nothing was sent for so long.",
+    ),
     key("rest[].limits", Kind::Section, "its defaults", "What bounds memory and waiting."),
-    key("rest[].limits.max_body_bytes", Kind::Bytes, "`16 MiB`", "The largest body of a request; a larger one is answered with 413."),
+    key(
+        "rest[].limits.max_body_bytes",
+        Kind::Bytes,
+        "`16 MiB`",
+        "The largest body of a request; a larger one is answered with 413.",
+    ),
     key(
         "rest[].limits.max_record_bytes",
         Kind::Bytes,
         "`1000000`",
         "The largest record, key, value and headers together; more than brokers take makes no sense.",
     ),
-    key("rest[].limits.max_header_bytes", Kind::Bytes, "`32 KiB`", "The largest head of a request; a larger one is answered with 431."),
+    key(
+        "rest[].limits.max_header_bytes",
+        Kind::Bytes,
+        "`32 KiB`",
+        "The largest head of a request; a larger one is answered with 431.",
+    ),
     key("rest[].limits.body_timeout", Kind::Duration, "`10s`", "How long a body may take to arrive; then 408."),
     key("rest[].limits.request_timeout", Kind::Duration, "`30s`", "How long Kafka is waited for; then 503."),
     key(
