@@ -3,7 +3,7 @@
 //! Arrives: the bridge's section of the configuration, and the inner listener. Leaves: one value that every handler is given. What must
 //! never happen here: a state that belongs to one principal.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
@@ -31,6 +31,8 @@ pub struct Bridge {
     pub cors: Cors,
     /// What a body may be.
     pub formats: formats::Limits,
+    /// The cluster's id, once a broker has told it.
+    pub cluster_id: OnceLock<String>,
     /// Counters.
     pub metrics: RestMetrics,
     /// Whether callers should be sent here.
@@ -59,6 +61,7 @@ impl Bridge {
             room: Room::new(&settings.limits),
             cors: Cors::new(&settings.cors_origins),
             formats,
+            cluster_id: OnceLock::new(),
             metrics,
             readiness,
             draining,

@@ -1,38 +1,53 @@
-//! All routes, but for those that carry records (`front.rs` finds them itself).
+//! All routes: one list of operations, of which the router and the OpenAPI document are made. Those that carry records are in the list
+//! too, and `front.rs` finds them itself.
 //!
 //! Arrives: the bridge. Leaves: a router, in which each route tells its template for metrics and audit. What must never happen here: a
-//! route that answers somebody who was not accepted, other than the probes.
+//! route that answers somebody who was not accepted, other than the probes and the documentation; a route that is not described.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::Router;
-use axum::extract::{FromRequestParts, State};
-use axum::http::StatusCode;
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::response::Response;
+use axum::routing::MethodRouter;
+use axum::{Extension, Router};
 
 use super::bridge::Bridge;
 use super::caller::Caller;
-use super::{Code, Error, v2};
+use super::openapi::Document;
+use super::operations::operations;
+use super::{Code, Error};
 
 /// The template of the route that answered, beside the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Template(pub &'static str);
 
-/// The router of a bridge.
+/// The router of a bridge, with the document that describes it.
 pub fn all(bridge: Arc<Bridge>) -> Router {
-    let router = Router::new();
-    let router = at(router, "/livez", get(live));
-    let router = at(router, "/readyz", get(ready));
-    let router = v2::routes(router);
-    router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(bridge)
+    let operations = operations();
+    let document = Document::of(&operations);
+    let mut served: BTreeMap<&'static str, MethodRouter<Arc<Bridge>>> = BTreeMap::new();
+    for operation in operations {
+        if let Some(methods) = operation.served {
+            let before = served.remove(operation.path).unwrap_or_default();
+            served.insert(operation.path, before.merge(methods));
+        }
+    }
+    let mut router = Router::new();
+    for (template, methods) in served {
+        if template.starts_with("/v3/") {
+            router = at(router, &format!("/kafka{template}"), template, methods.clone());
+        }
+        router = at(router, template, template, methods);
+    }
+    let router = router.fallback(not_found).method_not_allowed_fallback(not_allowed);
+    router.layer(Extension(document)).with_state(bridge)
 }
 
-/// Adds a route that tells its template.
-pub fn at(
+fn at(
     router: Router<Arc<Bridge>>,
+    path: &str,
     template: &'static str,
     methods: MethodRouter<Arc<Bridge>>,
 ) -> Router<Arc<Bridge>> {
@@ -40,22 +55,12 @@ pub fn at(
         response.extensions_mut().insert(Template(template));
         response
     };
-    router.route(template, methods.layer(axum::middleware::map_response(tell)))
+    router.route(path, methods.layer(axum::middleware::map_response(tell)))
 }
 
 /// Whether a path is answered without asking who calls.
 pub fn is_public(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz")
-}
-
-async fn live() -> &'static str {
-    "ok\n"
-}
-
-async fn ready(State(bridge): State<Arc<Bridge>>) -> Response {
-    let report = bridge.readiness.report();
-    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(report)).into_response()
+    matches!(path, "/livez" | "/readyz" | "/openapi.json" | "/docs" | "/docs/page.js")
 }
 
 async fn not_found() -> Error {

@@ -7,6 +7,16 @@
 pub mod metadata;
 pub mod describe_configs;
 pub mod list_offsets;
+pub mod describe_cluster;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod create_partitions;
+pub mod alter_configs;
+pub mod reassignments;
+pub mod groups;
+pub mod group_offsets;
+pub mod acls;
+pub mod verdict;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

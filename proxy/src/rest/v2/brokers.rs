@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer;
@@ -20,7 +21,8 @@ pub async fn list(State(bridge): State<Arc<Bridge>>, caller: Caller, headers: He
     answer(&headers, &Brokers { brokers })
 }
 
-#[derive(Serialize)]
-struct Brokers {
+/// The answer.
+#[derive(Serialize, JsonSchema)]
+pub struct Brokers {
     brokers: Vec<i32>,
 }

@@ -5,32 +5,15 @@ pub mod topics;
 pub mod partitions;
 pub mod produce;
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use serde::Serialize;
 
 use super::accept::Wishes;
-use super::bridge::Bridge;
-use super::routes::at;
 use super::{Code, Error};
 
-/// Adds the routes of the v2 API.
-pub fn routes(router: Router<Arc<Bridge>>) -> Router<Arc<Bridge>> {
-    let router = at(router, "/", get(nothing).post(nothing));
-    let router = at(router, "/brokers", get(brokers::list));
-    let router = at(router, "/topics", get(topics::list));
-    let router = at(router, "/topics/{topic}", get(topics::describe));
-    let router = at(router, "/topics/{topic}/partitions", get(partitions::list));
-    let router = at(router, "/topics/{topic}/partitions/{partition}", get(partitions::describe));
-    at(router, "/topics/{topic}/partitions/{partition}/offsets", get(partitions::offsets))
-}
-
 /// Some clients ask for the root to see whether anybody is there.
-async fn nothing(headers: HeaderMap) -> Result<Response, Error> {
+pub async fn nothing(headers: HeaderMap) -> Result<Response, Error> {
     answer(&headers, &serde_json::Map::new())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{answer, topics};
@@ -77,14 +78,14 @@ pub fn views(topic: &Topic) -> Vec<PartitionView> {
 }
 
 /// A partition as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct PartitionView {
     partition: i32,
     leader: i32,
     replicas: Vec<ReplicaView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ReplicaView {
     broker: i32,
     leader: bool,
@@ -103,8 +104,9 @@ impl PartitionView {
     }
 }
 
-#[derive(Serialize)]
-struct Offsets {
+/// Where a partition begins and ends.
+#[derive(Serialize, JsonSchema)]
+pub struct Offsets {
     beginning_offset: i64,
     end_offset: i64,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer;
@@ -53,8 +54,9 @@ pub async fn find(kafka: &Kafka, name: &str) -> Result<Topic, Error> {
     }
 }
 
-#[derive(Serialize)]
-struct TopicView {
+/// A topic as the API shows it.
+#[derive(Serialize, JsonSchema)]
+pub struct TopicView {
     name: String,
     configs: BTreeMap<String, String>,
     partitions: Vec<PartitionView>,
