@@ -92,6 +92,14 @@ impl Room {
         Ok((whole.map_or(first, BytesMut::freeze), hold))
     }
 
+    /// Room for bytes that arrive otherwise than as a whole body.
+    ///
+    /// # Errors
+    /// `TooManyRequests` when there is none now.
+    pub fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
+        self.hold(kibibytes(bytes))
+    }
+
     fn hold(&self, kibibytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let wanted = u32::try_from(kibibytes).map_err(|_| self.too_large())?;
         let full = |_| Code::TooManyRequests.with("requests hold as much memory as they may (limits.max_memory_bytes)");

@@ -97,10 +97,10 @@ impl Schemas {
         }
         let mut answers = Map::new();
         for (status, about, contents) in &operation.answers {
-            let mut answer = json!({ "description": about });
-            if !contents.is_empty() {
-                answer["content"] = self.contents(contents);
-            }
+            let answer = match contents.is_empty() {
+                true => json!({ "description": about }),
+                false => json!({ "description": about, "content": self.contents(contents) }),
+            };
             answers.insert(status.to_string(), answer);
         }
         if operation.is_public {

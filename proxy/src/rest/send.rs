@@ -41,7 +41,7 @@ pub async fn all(
 }
 
 /// What Kafka accepts as a name (`Topic.validate`).
-fn is_topic_name(topic: &str) -> bool {
+pub fn is_topic_name(topic: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     !topic.is_empty() && topic.len() <= 249 && topic != "." && topic != ".." && topic.bytes().all(plain)
 }

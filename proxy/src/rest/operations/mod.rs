@@ -19,6 +19,8 @@ use super::openapi::Document;
 use super::operation::{Content, Operation};
 use super::{docs, v3};
 
+pub use v2::headers;
+
 /// All that is served, and all that is described.
 pub fn operations() -> Vec<Operation> {
     let plain = |kind| vec![Content::by_hand(kind, json!({ "type": "string" }))];

@@ -4,7 +4,7 @@
 
 use axum::http::Method;
 use schemars::JsonSchema;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::rest::accept::V2;
 use crate::rest::formats::Format;
@@ -87,18 +87,15 @@ fn post(format: Format) -> Value {
         },
         "additionalProperties": false,
     });
-    let mut body = json!({
-        "type": "object",
-        "required": ["records"],
-        "properties": { "records": { "type": "array", "minItems": 1, "items": record } },
-    });
+    let mut properties = Map::new();
+    properties.insert("records".to_owned(), json!({ "type": "array", "minItems": 1, "items": record }));
     if format.has_schema() {
         for name in ["key_schema", "value_schema"] {
-            body["properties"][name] = json!({ "type": ["string", "null"] });
-            body["properties"][format!("{name}_id")] = json!({ "type": ["integer", "null"] });
+            properties.insert(name.to_owned(), json!({ "type": ["string", "null"] }));
+            properties.insert(format!("{name}_id"), json!({ "type": ["integer", "null"] }));
         }
     }
-    body
+    json!({ "type": "object", "required": ["records"], "properties": properties })
 }
 
 /// Headers of a record; the APIs differ in what a header's name is called.

@@ -12,6 +12,9 @@ pub mod configs;
 pub mod groups;
 pub mod lags;
 pub mod acls;
+pub mod records;
+mod lines;
+mod stream;
 mod refusal;
 
 use axum::http::Method;
@@ -21,7 +24,14 @@ use super::operation::{Operation, text};
 
 /// All operations of the v3 API.
 pub fn operations() -> Vec<Operation> {
-    let parts = [cluster_operations(), topic_operations(), config_operations(), group_operations(), acl_operations()];
+    let parts = [
+        cluster_operations(),
+        topic_operations(),
+        config_operations(),
+        group_operations(),
+        acl_operations(),
+        records::operations(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
