@@ -11,6 +11,8 @@ pub mod error;
 pub mod record;
 pub mod formats;
 pub mod cloud_events;
+#[cfg(feature = "schemas")]
+pub mod schema;
 
 pub use caller::{Caller, Connection, Proof};
 pub use error::{Code, Error};
