@@ -105,6 +105,17 @@ impl Http {
 
     /// Reads one answer.
     pub fn answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head()?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while self.chunk(&mut answer.body)? > 0 {}
+        } else if let Some(length) = answer.header("content-length").and_then(|length| length.parse().ok()) {
+            answer.body = vec![0; length];
+            self.stream.read_exact(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    fn head(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -118,14 +129,19 @@ impl Http {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        if answer.header("transfer-encoding") == Some("chunked") {
-            while self.chunk(&mut answer.body)? > 0 {}
-        } else if let Some(length) = answer.header("content-length").and_then(|length| length.parse().ok()) {
-            answer.body = vec![0; length];
-            self.stream.read_exact(&mut answer.body)?;
+        Ok(Answer { status, headers, body: Vec::new() })
+    }
+
+    /// Begins a request whose body comes in pieces, and is answered in pieces.
+    #[track_caller]
+    pub fn open(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> Open<'_> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\ntransfer-encoding: chunked\r\n", self.host);
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
         }
-        Ok(answer)
+        head += "\r\n";
+        self.send(head.as_bytes()).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        Open(self)
     }
 
     fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<usize> {
@@ -137,6 +153,33 @@ impl Http {
         self.stream.read_exact(&mut body[start..])?;
         self.stream.read_line(&mut String::new())?;
         Ok(length)
+    }
+}
+
+/// A request whose body is being written, and whose answer is being read.
+pub struct Open<'a>(&'a mut Http);
+
+impl Open<'_> {
+    /// Writes a piece of the body.
+    pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.0.send(&[format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
+    }
+
+    /// Ends the body.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.0.send(b"0\r\n\r\n")
+    }
+
+    /// Reads the head of the answer.
+    pub fn read_head(&mut self) -> io::Result<Answer> {
+        self.0.head()
+    }
+
+    /// Reads a piece of the answer; an empty one is its end.
+    pub fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = Vec::new();
+        self.0.chunk(&mut piece)?;
+        Ok(piece)
     }
 }
 

@@ -20,6 +20,8 @@ pub mod body;
 pub mod record;
 pub mod formats;
 pub mod cloud_events;
+#[cfg(feature = "schemas")]
+pub mod schema;
 pub mod v2;
 pub mod v3;
 pub mod raw;

@@ -14,6 +14,8 @@ use crate::rest::formats::{
 };
 use crate::rest::pool::{Delivery, Entry, Hold, Refusal};
 use crate::rest::record::Record;
+#[cfg(feature = "schemas")]
+use crate::rest::schema::Role;
 use crate::rest::{Code, Error, audit, refusal};
 
 /// What the lines of one request have in common, and who sends.
@@ -245,22 +247,45 @@ impl Writer {
         }
     }
 
+    /// Turns JSON into bytes of a schema of the registry.
+    #[cfg(feature = "schemas")]
     async fn with_schema(
         &self,
-        _role: Role,
+        role: Role,
         part: &Part,
-        _bytes: &mut Option<bytes::Bytes>,
+        bytes: &mut Option<bytes::Bytes>,
     ) -> Result<ToldPart, Refused> {
-        let text = if part.format.is_none() && part.schema.is_none() {
-            "a type is needed: BINARY, JSON or STRING"
-        } else {
-            "types with a schema need a schema registry (schema_registry), and none is configured"
+        let Some(schemas) = &self.cluster.ask.bridge.schemas else { return Err(refused_format(&no_registry(part))) };
+        let told = async {
+            let chosen = schemas.choose(&self.topic, role, part).await?;
+            if let Some(json) = bytes {
+                *bytes = Some(chosen.write(json)?);
+            }
+            let size = bytes.as_ref().map_or(0, bytes::Bytes::len);
+            let schema = ToldSchema { id: chosen.schema.id(), subject: chosen.subject, version: chosen.version };
+            Ok(ToldPart { format: chosen.schema.format(), size, schema: Some(Box::new(schema)) })
         };
-        Err(refused_format(&FormatError::new(Code::InvalidPayload, text)))
+        told.await.map_err(|error: FormatError| refused_format(&error))
+    }
+
+    /// Without a registry there are no schemas.
+    #[cfg(not(feature = "schemas"))]
+    async fn with_schema(&self, _: Role, part: &Part, _: &mut Option<bytes::Bytes>) -> Result<ToldPart, Refused> {
+        Err(refused_format(&no_registry(part)))
     }
 }
 
+fn no_registry(part: &Part) -> FormatError {
+    let text = if part.format.is_none() && part.schema.is_none() {
+        "a type is needed: BINARY, JSON or STRING"
+    } else {
+        "types with a schema need a schema registry (schema_registry), and none is configured"
+    };
+    FormatError::new(Code::InvalidPayload, text)
+}
+
 /// Of a key, or of a value.
+#[cfg(not(feature = "schemas"))]
 #[derive(Clone, Copy)]
 enum Role {
     Key,

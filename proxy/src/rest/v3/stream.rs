@@ -153,7 +153,7 @@ impl Exchange {
         let mut draft = Draft::default();
         let partitions = self.writer.cluster.ask.entry.partitions(&self.writer.topic).await;
         let broken = loop {
-            match self.splitter.next() {
+            match self.splitter.take() {
                 Ok(Some(piece)) => {
                     let record = parse_v3(&piece.text, piece.position, &bridge.formats);
                     let is_malformed = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
