@@ -369,3 +369,38 @@ fn a_drain_loses_no_answer() {
     let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic).len();
     assert_eq!(stored, acknowledged + 1, "every record that is there was acknowledged, and the other way round");
 }
+
+#[test]
+fn the_calls_of_the_chapter_do_what_it_says() {
+    let mut site = site();
+    let topic = site.sealed_topic(1);
+    let (files, _) = caller(&mut site, "alice");
+    let own = files.own.clone().expect("alice has a certificate");
+    let (ca, certificate, key) = (files.ca.display(), own.certificate.display(), own.private_key.display());
+    let tls = format!("--cacert {ca} --cert {certificate} --key {key}");
+    let chapter = barnabas_tests::scratch::root().join("proxy/src/rest/README.md");
+    let chapter = std::fs::read_to_string(chapter).expect("the chapter can be read");
+    let block = |mark: &str, name: &str| {
+        let (_, rest) = chapter.split_once(&format!("<!-- {mark}: {name} -->\n```"))?;
+        Some(rest.split_once('\n')?.1.split_once("\n```")?.0.to_owned())
+    };
+    let names: Vec<&str> = chapter.split("<!-- call: ").skip(1).filter_map(|rest| rest.split(" -->").next()).collect();
+    assert_eq!(names, ["json", "raw", "event", "tombstone", "offsets"]);
+    for name in names {
+        let mut shell = std::process::Command::new("sh");
+        shell.arg("-c").arg(block("call", name).expect("a block follows the mark"));
+        shell.env("URL", format!("https://{}", site.gateway.rest())).env("TOPIC", &topic).env("TLS", &tls);
+        let done = shell.output().expect("a shell runs");
+        let (said, mistakes) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "{name}: {said}{mistakes}");
+        match block("answer", name) {
+            Some(answer) => assert_eq!(said, answer, "{name}"),
+            None => assert!(said.contains(r#""offset":"#), "{name}: {said}"),
+        }
+    }
+    let read = rd::read_all(&site.client("reader"), &topic);
+    assert_eq!(read[0].record.value, Some(blob(r#"{"bar": 2.4}"#)));
+    assert_eq!(read[2].record.headers, [("unit".to_owned(), Some(blob("bar")))]);
+    assert!(read[3].record.headers.contains(&("ce_type".to_owned(), Some(blob("reading")))));
+    assert_eq!((read[4].record.key.clone(), read[4].record.value.clone()), (Some(blob("pump-7")), None));
+}
