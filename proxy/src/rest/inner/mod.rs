@@ -72,6 +72,11 @@ impl Inner {
         Tokens::admit(&self.tokens, principal.clone())
     }
 
+    /// Whether a name holds that of the gateway's own topic: requests that change what it names are refused by closing the connection.
+    pub fn names_keyring(&self, name: &str) -> bool {
+        self.shared.keys.keyring_topic().is_some_and(|topic| name.contains(topic))
+    }
+
     /// A connection of a principal to a broker, without a socket: for questions that the bridge asks itself. It ends when either side
     /// is dropped, or the broker closes it.
     pub fn pipe(self: &Arc<Self>, principal: Principal, target: Target) -> DuplexStream {

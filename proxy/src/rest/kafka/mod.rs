@@ -126,6 +126,11 @@ impl Kafka {
         answered.unwrap_or(Err(AskError::Late(self.limit)))
     }
 
+    /// Whether a name holds that of the gateway's own topic, which nobody changes through it.
+    pub fn names_keyring(&self, name: &str) -> bool {
+        self.inner.names_keyring(name)
+    }
+
     /// A connection that was kept may have ended meanwhile: then a new one is tried.
     async fn attempt<Q: Question>(&self, node_id: i32, question: &Q) -> Result<Q::Answer, AskError> {
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&node_id);

@@ -59,14 +59,18 @@ pub async fn delete(ask: Ask, Path(cluster_id): Path<String>) -> Result<Json<Lis
             return Err(Code::BadRequest.with(format!("{needed} must be named in the query")));
         }
     }
-    let (verdict, deleted) = cluster.controller(&DeleteAcls(&filter)).await?;
+    let name = filter.resource_name.clone().unwrap_or_default();
+    let answered = cluster.controller(&DeleteAcls(&filter)).await;
+    let (verdict, deleted) = answered.map_err(|error| cluster.refused(&name, error))?;
     refusal::check(&verdict, "access rules")?;
     let views = deleted.iter().filter_map(|acl| Acl::of(&cluster.place, acl)).collect();
     Ok(Json(List::new("KafkaAclList", cluster.place.address(&["acls"]), views)))
 }
 
 async fn make(cluster: &Cluster, rules: &[acls::Acl]) -> Result<(), Error> {
-    for verdict in cluster.controller(&CreateAcls(rules)).await? {
+    let names = rules.iter().map(|rule| rule.resource_name.as_str()).collect::<Vec<_>>().join(" ");
+    let made = cluster.controller(&CreateAcls(rules)).await.map_err(|error| cluster.refused(&names, error))?;
+    for verdict in made {
         refusal::check(&verdict, "access rule")?;
     }
     Ok(())

@@ -143,6 +143,14 @@ impl Cluster {
         let controller = self.any(&Metadata { topics: Some(&[]) }).await?.controller_id;
         self.node(controller, question).await
     }
+
+    /// What is told when a change of `name` got no answer: the gateway ends a connection that asks to change its own topic.
+    pub fn refused(&self, name: &str, error: Error) -> Error {
+        if error.code == Code::KafkaRetriable && self.ask.kafka().names_keyring(name) {
+            return Code::Forbidden.with("the keyring topic is changed at the brokers only, not through the gateway");
+        }
+        error
+    }
 }
 
 impl FromRequestParts<Arc<Bridge>> for Ask {

@@ -218,7 +218,8 @@ impl Subject<'_> {
     ) -> Result<StatusCode, Error> {
         let node = self.node(cluster).await?;
         let (kind, name) = self.resource();
-        let verdict = cluster.node(node, &AlterConfigs { kind, name, changes, validate_only }).await?;
+        let altered = cluster.node(node, &AlterConfigs { kind, name, changes, validate_only }).await;
+        let verdict = altered.map_err(|error| cluster.refused(name, error))?;
         refusal::check(&verdict, &self.words())?;
         Ok(StatusCode::NO_CONTENT)
     }

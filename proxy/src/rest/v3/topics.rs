@@ -56,7 +56,7 @@ pub async fn create(ask: Ask, Path(cluster_id): Path<String>, body: Body) -> Res
         validate_only: wanted.validate_only,
         timeout_ms: cluster.ask.timeout_ms(),
     };
-    let created = cluster.controller(&question).await?;
+    let created = cluster.controller(&question).await.map_err(|error| cluster.refused(&wanted.topic_name, error))?;
     refusal::check(&created.verdict, &format!("topic {}", wanted.topic_name))?;
     let view = Topic::made(&cluster.place, &question, &created);
     let location = view.metadata.address.clone();
@@ -74,7 +74,8 @@ pub async fn grow(
     let GrownTopic { partitions_count } = cluster.ask.body(body).await?;
     let mut topic = find(&cluster, &name).await?;
     let timeout_ms = cluster.ask.timeout_ms();
-    let grown = cluster.controller(&CreatePartitions { topic: &name, count: partitions_count, timeout_ms }).await?;
+    let question = CreatePartitions { topic: &name, count: partitions_count, timeout_ms };
+    let grown = cluster.controller(&question).await.map_err(|error| cluster.refused(&name, error))?;
     refusal::check(&grown, &format!("topic {name}"))?;
     let replication_factor = replication_factor(&topic);
     topic.partitions.clear();
@@ -85,7 +86,8 @@ pub async fn grow(
 pub async fn delete(ask: Ask, Path((cluster_id, name)): Path<(String, String)>) -> Result<StatusCode, Error> {
     let cluster = ask.cluster(&cluster_id).await?;
     let timeout_ms = cluster.ask.timeout_ms();
-    let verdict = cluster.controller(&DeleteTopic { name: &name, timeout_ms }).await?;
+    let deleted = cluster.controller(&DeleteTopic { name: &name, timeout_ms }).await;
+    let verdict = deleted.map_err(|error| cluster.refused(&name, error))?;
     refusal::check(&verdict, &format!("topic {name}"))?;
     Ok(StatusCode::NO_CONTENT)
 }
