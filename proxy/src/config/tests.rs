@@ -69,6 +69,7 @@ rest:
       timeout: 1s
       max_schemas: 10
     producer: { linger: 1ms, idle: 1m }
+    consumer: { idle: 2m }
     limits:
       max_body_bytes: 1 MiB
       max_record_bytes: 10000
@@ -78,6 +79,7 @@ rest:
       max_memory_bytes: 2 MiB
       max_queued_records: 10
       max_producers: 3
+      max_consumers: 4
 clusters:
   - name: primary
     bootstrap_servers: ["127.0.0.1:9092"]
