@@ -2,6 +2,8 @@
 //! Beyond the tree itself it looks into the files that it names: certificates that do not fit their keys, secrets that
 //! cannot be read, host names that no certificate carries. `serve` starts with the same look.
 
+mod kms;
+
 use std::path::Path;
 
 use clap::Args;
@@ -85,6 +87,9 @@ fn look_into_files(config: &Config) -> Vec<Mistake> {
                 ));
             }
         }
+    }
+    for system in &config.kms {
+        kms::look_at(system, &mut mistakes);
     }
     if let Some(Keystore { backend: KeystoreBackend::Local { unlock: Unlock::Passphrase(secret), .. } }) =
         &config.keystore
