@@ -4,6 +4,7 @@
 
 mod latency;
 mod memory;
+mod rest;
 mod systems;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
+pub use self::rest::RestMetrics;
 use self::systems::SystemMetrics;
 use crate::frame::{Call, api};
 
@@ -39,6 +41,8 @@ pub struct Metrics {
     pub keys: CacheMetrics,
     /// The keyring.
     pub keyring: KeyringMetrics,
+    /// The HTTP bridges.
+    pub rest: RestMetrics,
     systems: SystemMetrics,
 }
 
@@ -152,6 +156,7 @@ impl Default for Metrics {
             sessions: CacheMetrics::register(&mut registry, "sessions"),
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
+            rest: RestMetrics::register(&mut registry),
             systems: SystemMetrics::register(&mut registry),
             registry,
         }

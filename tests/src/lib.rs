@@ -30,5 +30,6 @@ pub mod kms;
 pub mod clients;
 pub mod evil;
 pub mod gateway;
+pub mod rest;
 pub mod site;
 pub mod traffic;

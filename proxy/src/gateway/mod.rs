@@ -3,6 +3,7 @@
 //! Arrives: a checked configuration. Leaves: nothing but log and metrics, until a signal ends it. Nothing is bound
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
+mod bridges;
 mod keys;
 mod kms;
 mod reload;
@@ -32,6 +33,7 @@ use crate::custody::CustodyStore;
 use crate::keyring::{Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
+use crate::rest::inner::InnerBook;
 use crate::router::{Cluster, ListenerBook, discovery};
 use crate::steward::{Asker, PublishError, Reminder, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
@@ -111,8 +113,11 @@ pub struct Gateway {
     delegate: Option<Arc<crate::steward::Delegate>>,
     custody: Option<Arc<CustodyStore>>,
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
+    bridges: Vec<bridges::Opened>,
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
+    /// The bridges' own way in stays until their last request is answered.
+    inner_draining: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -120,7 +125,7 @@ impl Gateway {
     pub async fn build(config: Config) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
         let readiness = Arc::new(Readiness::default());
-        let draining = watch::Sender::new(false);
+        let (draining, inner_draining) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = KeyParts::open(&config, metrics.clone()).await?;
         let permits = Arc::new(Semaphore::new(config.limits.max_connections));
         let limits = Arc::new(config.limits);
@@ -163,6 +168,31 @@ impl Gateway {
             };
             listeners.push((Arc::new(serving), sockets));
         }
+        let mut bridges = Vec::new();
+        for bridge in &config.rest {
+            let Some(cluster) = clusters.get(&bridge.cluster).cloned() else { continue };
+            let book = Arc::new(InnerBook::new(cluster.clone()));
+            let shared = Shared {
+                keys: parts.keys.clone(),
+                topic_ids: cluster.topic_ids.clone(),
+                partitions: cluster.partitions.clone(),
+                book: book.clone(),
+                limits: limits.clone(),
+                memory: memory.clone(),
+                metrics: metrics.clone(),
+                draining: inner_draining.subscribe(),
+            };
+            let needed = bridges::Parts {
+                upstream_tls: upstream_tls.get(&bridge.cluster).cloned(),
+                cluster,
+                book,
+                shared,
+                permits: permits.clone(),
+                readiness: readiness.clone(),
+                draining: draining.subscribe(),
+            };
+            bridges.push(bridges::open(bridge.clone(), needed).await?);
+        }
         let admin = match &config.admin {
             Some(admin) => Some(TcpListener::bind(admin.bind).await.map_err(|source| Error::Bind {
                 listener: "admin".to_owned(),
@@ -172,7 +202,21 @@ impl Gateway {
             None => None,
         };
         let KeyParts { live, keys, keyring, delegate, custody } = parts;
-        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, custody, listeners, admin, draining })
+        Ok(Self {
+            config,
+            metrics,
+            readiness,
+            live,
+            keys,
+            keyring,
+            delegate,
+            custody,
+            listeners,
+            bridges,
+            admin,
+            draining,
+            inner_draining,
+        })
     }
 
     /// One line for each address that clients can use.
@@ -183,6 +227,10 @@ impl Gateway {
             format!("listener {} on {} ({tls}) for cluster {}", listener.name, listener.bind, listener.cluster)
         };
         let mut lines: Vec<String> = self.listeners.iter().map(line).collect();
+        lines.extend(self.config.rest.iter().map(|bridge| {
+            let scheme = if bridge.tls.is_some() { "https" } else { "http" };
+            format!("bridge {} on {scheme}://{} for cluster {}", bridge.name, bridge.bind, bridge.cluster)
+        }));
         if let Some(admin) = &self.config.admin {
             lines.push(format!("admin on http://{} (/livez /readyz /metrics)", admin.bind));
         }
@@ -195,6 +243,7 @@ impl Gateway {
             keys: self.keys.clone(),
             delegate: self.delegate.clone(),
             listeners: self.listeners.iter().map(|(serving, _)| serving.clone()).collect(),
+            bridges: self.bridges.iter().map(|opened| opened.server.clone()).collect(),
         }
     }
 
@@ -244,6 +293,11 @@ impl Gateway {
         for (serving, sockets) in self.listeners {
             listeners.spawn(listener::accept_all(serving, sockets));
         }
+        for opened in self.bridges {
+            let reachable = self.readiness.condition("brokers");
+            background.spawn(discovery::follow(opened.cluster, opened.upstream_tls, reachable));
+            listeners.spawn(opened.server.accept_all(opened.socket));
+        }
         serving.met();
         stop.await;
         tracing::info!(event = "draining", limit_seconds = self.config.limits.drain_timeout.as_secs());
@@ -256,6 +310,7 @@ impl Gateway {
             Ok(()) => tracing::info!(event = "drained"),
             Err(_) => tracing::warn!(event = "drain_cut_short", remedy = "raise limits.drain_timeout"),
         }
+        self.inner_draining.send_replace(true);
         ended.send_replace(true);
         background.abort_all();
     }

@@ -5,9 +5,29 @@
 //! and limits are the same chain for both. What must never happen here: two principals that share a producer, a consumer or a
 //! connection; an acknowledgement that is not the broker's.
 
+pub mod server;
+pub mod front;
 pub mod caller;
 pub mod auth;
+pub mod cors;
+pub mod accept;
+pub mod routes;
+pub mod body;
+pub mod record;
+pub mod formats;
+pub mod cloud_events;
+pub mod v2;
+pub mod raw;
+pub mod bridge;
+pub mod send;
+pub mod pool;
+pub mod kafka;
+pub mod inner;
+pub mod refusal;
 pub mod error;
+pub mod audit;
 
+pub use bridge::Bridge;
 pub use caller::{Caller, Connection, Proof};
 pub use error::{Code, Error};
+pub use server::{PROTOCOLS, Server};

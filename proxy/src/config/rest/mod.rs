@@ -208,8 +208,8 @@ pub const DEFAULT_MAX_BODY_BYTES: usize = 16 << 20;
 /// A broker's own default (`message.max.bytes`), less what sealing and framing add.
 pub const DEFAULT_MAX_RECORD_BYTES: usize = 1_000_000;
 
-/// Room for a large token, and twice that.
-pub const DEFAULT_MAX_HEADER_BYTES: usize = 32 << 10;
+/// Room for several large tokens; a body is also read in pieces of this size.
+pub const DEFAULT_MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// The largest default body at 13 Mbit/s.
 pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -302,7 +302,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "rest[].limits.max_header_bytes",
         Kind::Bytes,
-        "`32 KiB`",
+        "`64 KiB`",
         "The largest head of a request; a larger one is answered with 431.",
     ),
     key("rest[].limits.body_timeout", Kind::Duration, "`10s`", "How long a body may take to arrive; then 408."),

@@ -22,6 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use ring::digest::{SHA256, digest};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -101,26 +102,19 @@ impl Callers {
         Self(inner)
     }
 
-    /// Refuses an address that holds a credential. To be asked before an address is logged or routed.
-    ///
-    /// # Errors
-    /// [`super::Code::BadRequest`].
-    pub fn check_address(&self, address: &Uri) -> Result<(), Error> {
-        header::refuse_in_address(address).map_err(|refusal| self.0.told(&Refusal::Header(refusal)))
-    }
-
-    /// Who makes a request. A credential in the headers counts before the certificate of the connection.
+    /// Who makes a request. A credential in the headers counts before the certificate of the connection; one in the address refuses
+    /// the request.
     ///
     /// # Errors
     /// [`super::Code::Unauthenticated`], with the schemes that are accepted in `WWW-Authenticate`; `BadRequest` for what is no
     /// credential or contradicts the certificate, `TooManyRequests` after too many wrong passwords, `AuthenticationUnavailable`
     /// when a token's issuer does not answer.
-    pub async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Error> {
-        self.0.caller(connection, headers).await.map_err(|refusal| {
+    pub async fn caller(&self, connection: &Connection, address: &Uri, headers: &HeaderMap) -> Result<Caller, Error> {
+        self.0.caller(connection, address, headers).await.map_err(|refusal| {
             if refusal.is_worth_a_line() {
                 tracing::info!(event = "caller_refused", peer = %connection.peer, reason = refusal.word());
             }
-            self.0.told(&refusal)
+            refusal.told(&self.0.challenge, &self.0.settings)
         })
     }
 
@@ -147,7 +141,8 @@ impl Callers {
 }
 
 impl Inner {
-    async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    async fn caller(&self, connection: &Connection, address: &Uri, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        header::refuse_in_address(address)?;
         let Some(value) = header::only(headers)? else {
             return match &connection.certificate {
                 Some(principal) => Ok(Caller::certified(principal.clone())),
@@ -263,10 +258,6 @@ impl Inner {
         self.verified.mark(Kind::Credential, stored.to_string().as_bytes())
     }
 
-    fn told(&self, refusal: &Refusal) -> Error {
-        refusal.told(&self.challenge, &self.settings)
-    }
-
     /// Has everybody looked at again, open streams included.
     fn doubt(&self) {
         self.verified.doubt();
@@ -299,6 +290,13 @@ async fn follow(callers: Weak<Inner>) {
         }
         versions = now;
     }
+}
+
+/// What tells a client certificate (DER) from others: its SHA-256 (RFC 8705, section 3.1).
+pub fn thumbprint(certificate: &[u8]) -> [u8; 32] {
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    thumbprint
 }
 
 /// Half the processors at most: the other half has records to seal.
