@@ -96,8 +96,7 @@ impl Front {
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, Error> {
-        self.bridge.callers.check_address(&parts.uri)?;
-        self.bridge.callers.caller(&self.connection, &parts.headers).await
+        self.bridge.callers.caller(&self.connection, &parts.uri, &parts.headers).await
     }
 
     async fn route(&self, mut parts: Parts, body: Incoming) -> Done {

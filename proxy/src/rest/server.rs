@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::auth;
 use super::bridge::Bridge;
 use super::caller::Connection;
 use super::front::Front;
@@ -119,6 +120,7 @@ impl Server {
             Ok(principal) => Some(principal).filter(|_| !chain.is_empty()),
             Err(error) => return self.refuse(peer, &error),
         };
+        let thumbprint = chain.first().map(|own| auth::thumbprint(own));
         tokio::select! {
             () = self.speak(stream, Connection { peer, certificate, thumbprint, encrypted: true }) => {}
             reason = tls.disowned(&chain, reloaded) => {

@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -134,13 +135,14 @@ impl CredentialName {
 pub struct CredentialStore {
     path: PathBuf,
     current: Mutex<Arc<CredentialSet>>,
+    version: AtomicU64,
     marks: Mutex<Option<Marks>>,
 }
 
 impl CredentialStore {
     /// Reads the file for the first time. A broken one is logged and holds nobody: the gateway's other clients are not to suffer.
     pub fn new(path: PathBuf) -> Self {
-        let store = Self { path, current: Mutex::default(), marks: Mutex::new(None) };
+        let store = Self { path, current: Mutex::default(), version: AtomicU64::new(0), marks: Mutex::new(None) };
         store.refresh();
         store
     }
@@ -150,25 +152,27 @@ impl CredentialStore {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the file when it has changed. True when other credentials are in force than before. Blocks on the file.
-    pub fn refresh(&self) -> bool {
+    /// Changes whenever other credentials are in force than before.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Reads the file when it has changed. Blocks on the file.
+    pub fn refresh(&self) {
         let mut known = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         // Before reading: what is written meanwhile is another change.
         let found = marks(&self.path);
         if *known == found {
-            return false;
+            return;
         }
         *known = found;
         match CredentialSet::read(&self.path) {
             Ok(set) => {
                 tracing::info!(event = "credentials_reloaded", file = %self.path.display(), names = set.0.len());
                 *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
-                true
+                self.version.fetch_add(1, Ordering::AcqRel);
             }
-            Err(error) => {
-                tracing::error!(event = "credentials_refused", %error);
-                false
-            }
+            Err(error) => tracing::error!(event = "credentials_refused", %error),
         }
     }
 }
@@ -284,6 +288,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// Whether looking at the file has changed anything.
+    fn refreshes(store: &CredentialStore) -> bool {
+        let before = store.version();
+        store.refresh();
+        store.version() != before
+    }
+
     fn add(path: &Path, name: &str, password: &str) {
         let stored = Stored::new(password, Stretching::FOR_GENERATED).unwrap();
         let credential = Credential { stored, added: "2026-01-02T03:04:05Z".to_owned() };
@@ -299,20 +310,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("credentials");
         let store = CredentialStore::new(path.clone());
-        assert!(store.current().find("alice").is_none() && !store.refresh());
+        assert!(store.current().find("alice").is_none() && !refreshes(&store));
         add(&path, "alice", "open sesame");
         add(&path, "bob", "b");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(store.refresh() && !store.refresh());
+        assert!(refreshes(&store) && !refreshes(&store));
         let set = store.current();
         assert!(set.find("alice").unwrap().stored.is_made_of("open sesame"));
         assert!(!set.find("bob").unwrap().stored.is_made_of("open sesame"));
         assert!(!fs::read_to_string(&path).unwrap().contains("sesame"));
         let removed = change::<_, CredentialError>(&path, |set| Ok(set.remove("alice"))).unwrap();
-        assert!(removed && store.refresh());
+        assert!(removed && refreshes(&store));
         assert!(store.current().find("alice").is_none() && store.current().find("bob").is_some());
         fs::remove_file(&path).unwrap();
-        assert!(store.refresh() && store.current().iter().next().is_none());
+        assert!(refreshes(&store) && store.current().iter().next().is_none());
     }
 
     #[test]
@@ -322,7 +333,7 @@ mod tests {
         add(&path, "alice", "a");
         let store = CredentialStore::new(path.clone());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(!store.refresh() && store.current().find("alice").is_some());
+        assert!(!refreshes(&store) && store.current().find("alice").is_some());
         let error = CredentialSet::read(&path).err().unwrap().to_string();
         assert!(error.contains("0640") && error.contains("chmod"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();

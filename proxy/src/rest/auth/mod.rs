@@ -22,6 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use ring::digest::{SHA256, digest};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -42,7 +43,7 @@ pub struct Callers(Arc<Inner>);
 
 struct Inner {
     settings: BridgeAuth,
-    basic: Option<(BasicAuth, CredentialStore)>,
+    basic: Option<(BasicAuth, Arc<CredentialStore>)>,
     issuers: Vec<Arc<Issuer>>,
     verified: Verified,
     attempts: Attempts,
@@ -81,7 +82,7 @@ impl Callers {
     pub fn new(settings: BridgeAuth) -> Self {
         let basic = settings.basic.clone().map(|basic| {
             let store = CredentialStore::new(basic.credentials.clone());
-            (basic, store)
+            (basic, Arc::new(store))
         });
         let inner = Inner {
             basic,
@@ -101,26 +102,19 @@ impl Callers {
         Self(inner)
     }
 
-    /// Refuses an address that holds a credential. To be asked before an address is logged or routed.
-    ///
-    /// # Errors
-    /// [`super::Code::BadRequest`].
-    pub fn check_address(&self, address: &Uri) -> Result<(), Error> {
-        header::refuse_in_address(address).map_err(|refusal| self.0.told(&Refusal::Header(refusal)))
-    }
-
-    /// Who makes a request. A credential in the headers counts before the certificate of the connection.
+    /// Who makes a request. A credential in the headers counts before the certificate of the connection; one in the address refuses
+    /// the request.
     ///
     /// # Errors
     /// [`super::Code::Unauthenticated`], with the schemes that are accepted in `WWW-Authenticate`; `BadRequest` for what is no
     /// credential or contradicts the certificate, `TooManyRequests` after too many wrong passwords, `AuthenticationUnavailable`
     /// when a token's issuer does not answer.
-    pub async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Error> {
-        self.0.caller(connection, headers).await.map_err(|refusal| {
+    pub async fn caller(&self, connection: &Connection, address: &Uri, headers: &HeaderMap) -> Result<Caller, Error> {
+        self.0.caller(connection, address, headers).await.map_err(|refusal| {
             if refusal.is_worth_a_line() {
                 tracing::info!(event = "caller_refused", peer = %connection.peer, reason = refusal.word());
             }
-            self.0.told(&refusal)
+            refusal.told(&self.0.challenge, &self.0.settings)
         })
     }
 
@@ -147,7 +141,8 @@ impl Callers {
 }
 
 impl Inner {
-    async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    async fn caller(&self, connection: &Connection, address: &Uri, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        header::refuse_in_address(address)?;
         let Some(value) = header::only(headers)? else {
             return match &connection.certificate {
                 Some(principal) => Ok(Caller::certified(principal.clone())),
@@ -192,29 +187,21 @@ impl Inner {
             return Ok(proven);
         }
         let generation = self.verified.generation();
-        let (stored, is_known) = self.stored(&store.current(), &basic.name, &name_mark)?;
-        let password = basic.password;
+        let (store, nobody) = (store.clone(), self.nobody.clone());
+        let (name, password) = (basic.name.clone(), basic.password);
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            stored.is_made_of(&password).then_some(stored)
+            // What was added a moment ago counts: its client's first requests must not use its attempts up.
+            store.refresh();
+            let (stored, is_known) = stored(&store.current(), &name, &name_mark, nobody)?;
+            (stored.is_made_of(&password) && is_known).then_some(stored).ok_or(Refusal::Password)
         });
-        let stored = checked.await.map_err(|_| Refusal::Unavailable)?.filter(|_| is_known).ok_or(Refusal::Password)?;
+        let stored = checked.await.map_err(|_| Refusal::Unavailable)??;
         self.attempts.give_back(name_mark, peer);
         let principal = settings.mapping_rules.principal(&basic.name).map_err(Refusal::Name)?;
         let ground = Ground::Credential { name: basic.name.into(), mark: self.credential_mark(&stored) };
         let caller = Caller { principal, proof: Proof::Basic, expires: None, ground };
         Ok(self.keep(mark, Proven { caller, bound_to: None }, generation))
-    }
-
-    /// What a password is checked against, and whether that can succeed. A name that is not there is checked against somebody
-    /// else's, always the same one, so that it takes as long.
-    fn stored(&self, credentials: &CredentialSet, name: &str, mark: &Mark) -> Result<(Stored, bool), Refusal> {
-        if let Some(credential) = credentials.find(name) {
-            return Ok((credential.stored.clone(), true));
-        }
-        let draw = mark.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        let decoy = credentials.decoy(draw).map(|credential| &credential.stored).or(self.nobody.as_ref());
-        decoy.cloned().map(|stored| (stored, false)).ok_or(Refusal::Unavailable)
     }
 
     async fn bearer(&self, token: &str, mark: Option<Mark>, now: SystemTime) -> Result<Proven, Refusal> {
@@ -263,8 +250,10 @@ impl Inner {
         self.verified.mark(Kind::Credential, stored.to_string().as_bytes())
     }
 
-    fn told(&self, refusal: &Refusal) -> Error {
-        refusal.told(&self.challenge, &self.settings)
+    /// Changes with whatever a proof can rest on.
+    fn versions(&self) -> (Option<u64>, Vec<(u64, bool)>) {
+        let issuers = self.issuers.iter().map(|issuer| issuer.version());
+        (self.basic.as_ref().map(|(_, store)| store.version()), issuers.collect())
     }
 
     /// Has everybody looked at again, open streams included.
@@ -274,11 +263,27 @@ impl Inner {
     }
 }
 
+/// What a password is checked against, and whether that can succeed. A name that is not there is checked against somebody else's,
+/// always the same one, so that it takes as long.
+fn stored(
+    credentials: &CredentialSet,
+    name: &str,
+    mark: &Mark,
+    nobody: Option<Stored>,
+) -> Result<(Stored, bool), Refusal> {
+    if let Some(credential) = credentials.find(name) {
+        return Ok((credential.stored.clone(), true));
+    }
+    let draw = mark.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    let decoy = credentials.decoy(draw).map(|credential| credential.stored.clone()).or(nobody);
+    decoy.map(|stored| (stored, false)).ok_or(Refusal::Unavailable)
+}
+
 /// Looks for changes as long as somebody has the callers.
 async fn follow(callers: Weak<Inner>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut versions = Vec::new();
+    let Some(mut versions) = callers.upgrade().map(|inner| inner.versions()) else { return };
     loop {
         ticks.tick().await;
         let Some(inner) = callers.upgrade() else { return };
@@ -287,18 +292,22 @@ async fn follow(callers: Weak<Inner>) {
             // An issuer that is slow must not keep us from seeing a credential go.
             tokio::spawn(async move { issuer.keep_up().await });
         }
-        let by_file = {
-            let inner = inner.clone();
-            let refreshed =
-                tokio::task::spawn_blocking(move || inner.basic.as_ref().is_some_and(|(_, store)| store.refresh()));
-            refreshed.await.unwrap_or_default()
-        };
-        let now: Vec<_> = inner.issuers.iter().map(|issuer| issuer.version()).collect();
-        if by_file || now != versions {
+        let looked = inner.clone();
+        let refresh = move || looked.basic.iter().for_each(|(_, store)| store.refresh());
+        tokio::task::spawn_blocking(refresh).await.ok();
+        let now = inner.versions();
+        if now != versions {
             inner.doubt();
         }
         versions = now;
     }
+}
+
+/// What tells a client certificate (DER) from others: its SHA-256 (RFC 8705, section 3.1).
+pub fn thumbprint(certificate: &[u8]) -> [u8; 32] {
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    thumbprint
 }
 
 /// Half the processors at most: the other half has records to seal.

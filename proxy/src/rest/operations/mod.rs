@@ -3,6 +3,7 @@
 //! Probes and documents are answered here; for the rest the list says who answers. What must never happen here: an operation that a
 //! test cannot find in the document.
 
+mod consumers;
 mod raw;
 mod v2;
 
@@ -51,6 +52,7 @@ pub fn operations() -> Vec<Operation> {
             .gives_forms(200, "The program", plain("text/javascript; charset=utf-8")),
     ];
     operations.extend(v2::operations());
+    operations.extend(consumers::operations());
     operations.extend(v3::operations());
     operations.extend(raw::operations());
     operations

@@ -1,9 +1,10 @@
-//! The v2 API: metadata and produce, as the REST proxies of Kafka have it.
+//! The v2 API: metadata, produce and consumers, as the REST proxies of Kafka have it.
 
 pub mod brokers;
 pub mod topics;
 pub mod partitions;
 pub mod produce;
+pub mod consumers;
 
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
