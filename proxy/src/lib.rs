@@ -15,6 +15,7 @@ pub mod keyring;
 pub mod custody;
 pub mod steward;
 pub mod audit;
+pub mod rest;
 pub mod metrics;
 pub mod admin;
 pub mod logging;

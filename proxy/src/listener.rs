@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -240,16 +240,9 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
 
 /// Ends when the client's certificate is not accepted any more: after a reload of trust anchors or revocation lists.
 async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>], reloaded: Option<Reloaded>) -> String {
-    let (Some(tls), Some(mut reloaded)) = (&serving.tls, reloaded) else {
-        return std::future::pending().await;
-    };
-    loop {
-        if reloaded.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        if let Err(error) = tls.snapshot().still_accepts(chain, UnixTime::now()) {
-            return error.to_string();
-        }
+    match (&serving.tls, reloaded) {
+        (Some(tls), Some(reloaded)) => tls.disowned(chain, reloaded).await,
+        _ => std::future::pending().await,
     }
 }
 

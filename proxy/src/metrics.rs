@@ -5,6 +5,7 @@
 mod audit;
 mod latency;
 mod memory;
+mod rest;
 mod systems;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use self::audit::AuditMetrics;
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
+pub use self::rest::RestMetrics;
 use self::systems::SystemMetrics;
 use crate::frame::{Call, api};
 
@@ -41,6 +43,8 @@ pub struct Metrics {
     pub keys: CacheMetrics,
     /// The keyring.
     pub keyring: KeyringMetrics,
+    /// The HTTP bridges.
+    pub rest: RestMetrics,
     systems: SystemMetrics,
     /// The audit log.
     pub audit: AuditMetrics,
@@ -166,6 +170,7 @@ impl Default for Metrics {
             sessions: CacheMetrics::register(&mut registry, "sessions"),
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
+            rest: RestMetrics::register(&mut registry),
             systems: SystemMetrics::register(&mut registry),
             audit: AuditMetrics::register(&mut registry),
             registry,

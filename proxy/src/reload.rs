@@ -100,6 +100,14 @@ fn in_force(old: Config, new: Config) -> Config {
             listener.principal = next.principal.clone();
         }
     }
+    for bridge in &mut now.rest {
+        if let Some(next) = new.rest.iter().find(|next| next.name == bridge.name)
+            && next.tls.is_some() == bridge.tls.is_some()
+        {
+            bridge.tls = next.tls.clone();
+            bridge.principal = next.principal.clone();
+        }
+    }
     for cluster in &mut now.clusters {
         if let Some(next) = new.clusters.iter().find(|next| next.name == cluster.name)
             && next.tls.is_some() == cluster.tls.is_some()
@@ -113,7 +121,9 @@ fn in_force(old: Config, new: Config) -> Config {
 /// The files whose change means a reload. Keystores are not among them: they change by themselves.
 fn files(path: &Path, config: &Config) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::from([path.to_owned()]);
-    for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+    let of_listeners = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    let of_bridges = config.rest.iter().filter_map(|bridge| bridge.tls.as_ref());
+    for tls in of_listeners.chain(of_bridges) {
         for own in std::iter::once(&tls.certificate).chain(&tls.more_certificates) {
             files.extend([own.certificate.clone(), own.private_key.clone()]);
         }

@@ -1,6 +1,6 @@
 //! TLS on both sides of the gateway: files named by the configuration arrive, rustls configurations leave.
-//! The provider of cryptography is given in one place and never taken from the process; there is no ALPN, because Kafka
-//! has none. New files replace old ones while connections live; broken files leave the old ones in use and an error in
+//! The provider of cryptography is given in one place and never taken from the process; ALPN is offered
+//! to HTTP's clients only, because Kafka has none. New files replace old ones while connections live; broken files leave the old ones in use and an error in
 //! the log. A private key never leaves this module but into rustls.
 
 mod files;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use server::{ServerSnapshot, ServerTls};
+pub use server::{Protocols, ServerSnapshot, ServerTls};
 pub use upstream::UpstreamTlsSource;
 
 pub use crate::identity::NameRefusal as PrincipalError;

@@ -31,5 +31,7 @@ pub mod kms;
 pub mod clients;
 pub mod evil;
 pub mod gateway;
+pub mod issuer;
+pub mod rest;
 pub mod site;
 pub mod traffic;

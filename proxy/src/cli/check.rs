@@ -64,6 +64,13 @@ fn look_into_files(config: &Config) -> Vec<Mistake> {
     for (index, listener) in config.listeners.iter().enumerate() {
         look_at_listener(&format!("listeners[{index}]"), listener, &mut mistakes);
     }
+    for (index, bridge) in config.rest.iter().enumerate() {
+        let place = format!("rest[{index}].tls");
+        let tls = bridge.tls.clone().map(|tls| ServerTls::new(tls, bridge.principal.clone()));
+        if let Some(Err(error)) = tls {
+            mistakes.push(mistake(&place, error.to_string(), "correct the file that it names"));
+        }
+    }
     for (index, cluster) in config.clusters.iter().enumerate() {
         let place = format!("clusters[{index}]");
         if let Some(Err(error)) = cluster.tls.clone().map(UpstreamTlsSource::new) {

@@ -2,7 +2,7 @@
 //! a restart leaves, by the names of the keys. A difference must never be passed over in silence: a key that is in neither
 //! list would let an operator believe that it is in force.
 
-use super::{Config, Listener};
+use super::{Bridge, Config, Listener};
 
 /// The differences, as paths of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,7 @@ impl Changes {
         changes.note(old.audit != new.audit, false, "audit");
         changes.note(old.limits != new.limits, false, "limits");
         changes.compare_listeners(&old.listeners, &new.listeners);
+        changes.compare_bridges(&old.rest, &new.rest);
         changes.compare_clusters(old, new);
         changes
     }
@@ -60,6 +61,24 @@ impl Changes {
         }
         for listener in new.iter().filter(|now| !old.iter().any(|listener| listener.name == now.name)) {
             self.note(true, false, &format!("listeners.{} (added)", listener.name));
+        }
+    }
+
+    fn compare_bridges(&mut self, old: &[Bridge], new: &[Bridge]) {
+        for bridge in old {
+            let place = format!("rest.{}", bridge.name);
+            let Some(now) = new.iter().find(|now| now.name == bridge.name) else {
+                self.note(true, false, &format!("{place} (removed)"));
+                continue;
+            };
+            let switched = bridge.tls.is_some() != now.tls.is_some();
+            self.note(bridge.tls != now.tls, !switched, &format!("{place}.tls"));
+            self.note(bridge.principal != now.principal, !switched, &format!("{place}.principal"));
+            let other = |of: &Bridge| Bridge { tls: None, principal: Default::default(), ..of.clone() };
+            self.note(other(bridge) != other(now), false, &place);
+        }
+        for bridge in new.iter().filter(|now| !old.iter().any(|bridge| bridge.name == now.name)) {
+            self.note(true, false, &format!("rest.{} (added)", bridge.name));
         }
     }
 
@@ -138,6 +157,8 @@ streams: { default: pass }
         ] {
             assert_eq!(changed(&[(variable, value)]), (vec![], list(&[place])), "{variable}");
         }
+        let bridge = "[{ name: w, bind: '127.0.0.1:8443', cluster: one, tls: off }]";
+        assert_eq!(changed(&[("REST", bridge)]), (vec![], list(&["rest.w (added)"])));
         let renamed = changed(&[("LISTENERS__0__NAME", "b")]);
         assert_eq!(renamed, (vec![], list(&["listeners.a (removed)", "listeners.b (added)"])));
     }

@@ -90,7 +90,8 @@ impl Listener {
     }
 }
 
-fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
+/// Also for the bridges of `rest`, which take the same rules.
+pub(super) fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
     let Some(node) = reader.node("principal") else {
         return Some(PrincipalRule::default());
     };

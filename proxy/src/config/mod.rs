@@ -23,6 +23,7 @@ mod overrides;
 mod pattern;
 mod policy;
 mod reader;
+mod rest;
 mod secret;
 mod sinks;
 mod steward;
@@ -49,6 +50,10 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
+pub use rest::{
+    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, SchemaRegistry,
+    SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
+};
 pub use secret::SecretRef;
 pub use sinks::{Sink, SinkFormat, SinkTarget};
 pub use steward::{Steward, StewardRun};
@@ -67,6 +72,8 @@ use self::values::Places;
 pub struct Config {
     /// At least one; names and addresses are distinct.
     pub listeners: Vec<Listener>,
+    /// May be empty; names and addresses are distinct.
+    pub rest: Vec<Bridge>,
     /// At least one; names are distinct, and every listener's cluster is here.
     pub clusters: Vec<Cluster>,
     /// Where the keyring is.
@@ -149,6 +156,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let top = Reader::open(mistakes, "", &tree)?;
     let listeners: Vec<_> =
         top.sections("listeners").into_iter().map(|reader| Listener::parse(reader, places)).collect();
+    let rest: Vec<_> = top.sections("rest").into_iter().map(|reader| Bridge::parse(reader, places)).collect();
     let clusters: Vec<_> = top.sections("clusters").into_iter().map(|reader| Cluster::parse(reader, places)).collect();
     let keyring = top.section_or_empty("keyring", &nothing).and_then(Keyring::parse);
     let has_keystore = top.node("keystore").is_some();
@@ -166,9 +174,9 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let log = top.section_or_empty("log", &nothing).and_then(Log::parse);
 
     refuse_empty(&top, &listeners, &clusters);
-    refuse_doubles(&top, &listeners, &clusters);
-    refuse_shared_addresses(&top, &listeners, admin.as_ref());
-    refuse_unknown_clusters(&top, &listeners, &clusters, (keyring.as_ref(), audit.as_ref()));
+    refuse_doubles(&top, &listeners, &clusters, &rest);
+    refuse_shared_addresses(&top, &listeners, &rest, admin.as_ref());
+    refuse_unknown_clusters(&top, &listeners, &clusters, &rest, (keyring.as_ref(), audit.as_ref()));
     refuse_unknown_kms(&top, custody.as_ref());
     let seals = streams.as_ref().is_some_and(Streams::may_seal);
     if seals {
@@ -187,6 +195,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let policy = Policy::compile(streams?, clients?, keyring.topic.clone());
     Some(Config {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
+        rest: rest.into_iter().collect::<Option<_>>()?,
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         keyring,
         keystore,
@@ -210,10 +219,16 @@ fn refuse_empty(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[Op
     }
 }
 
-fn refuse_doubles(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[Option<Cluster>]) {
+fn refuse_doubles(
+    top: &Reader<'_>,
+    listeners: &[Option<Listener>],
+    clusters: &[Option<Cluster>],
+    rest: &[Option<Bridge>],
+) {
     let listeners = listeners.iter().map(|l| l.as_ref().map(|l| l.name.as_str())).collect::<Vec<_>>();
     let clusters = clusters.iter().map(|c| c.as_ref().map(|c| c.name.as_str())).collect::<Vec<_>>();
-    for (section, names) in [("listeners", listeners), ("clusters", clusters)] {
+    let rest = rest.iter().map(|bridge| bridge.as_ref().map(|bridge| bridge.name.as_str())).collect::<Vec<_>>();
+    for (section, names) in [("listeners", listeners), ("clusters", clusters), ("rest", rest)] {
         let mut seen = BTreeSet::new();
         for (index, name) in names.iter().enumerate() {
             if let Some(name) = name
@@ -227,7 +242,12 @@ fn refuse_doubles(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[
 }
 
 /// Every listening socket of the process must be its own: bootstrap addresses, broker ports, the operations surface.
-fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], admin: Option<&Admin>) {
+fn refuse_shared_addresses(
+    top: &Reader<'_>,
+    listeners: &[Option<Listener>],
+    rest: &[Option<Bridge>],
+    admin: Option<&Admin>,
+) {
     let mut taken: Vec<Claim> = Vec::new();
     if let Some(admin) = admin {
         taken.push(Claim {
@@ -237,6 +257,7 @@ fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], adm
             last: admin.bind.port(),
         });
     }
+    let mut claimed: Vec<Claim> = Vec::new();
     for (index, listener) in listeners.iter().enumerate() {
         let Some(listener) = listener else { continue };
         let (ip, port) = (listener.bind.ip(), listener.bind.port());
@@ -245,20 +266,24 @@ fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], adm
             let (first, last) = range.ports().into_inner();
             claims.push(Claim { place: format!("listeners[{index}].brokers"), ip, first, last });
         }
-        for claim in claims {
-            if let Some(other) = taken.iter().find(|other| other.meets(&claim)) {
-                let ports = match (claim.first, claim.last) {
-                    (first, last) if first == last => format!("port {first} is"),
-                    (first, last) => format!("ports {first} to {last} are"),
-                };
-                let refusal = Refusal::new(
-                    format!("{ports} also claimed by {}", other.place),
-                    "choose ports that nobody else has",
-                );
-                top.refuse(&claim.place, refusal);
-            }
-            taken.push(claim);
+        claimed.extend(claims);
+    }
+    for (index, bridge) in rest.iter().enumerate() {
+        let Some(bridge) = bridge else { continue };
+        let (ip, port) = (bridge.bind.ip(), bridge.bind.port());
+        claimed.push(Claim { place: format!("rest[{index}].bind"), ip, first: port, last: port });
+    }
+    for claim in claimed {
+        if let Some(other) = taken.iter().find(|other| other.meets(&claim)) {
+            let ports = match (claim.first, claim.last) {
+                (first, last) if first == last => format!("port {first} is"),
+                (first, last) => format!("ports {first} to {last} are"),
+            };
+            let refusal =
+                Refusal::new(format!("{ports} also claimed by {}", other.place), "choose ports that nobody else has");
+            top.refuse(&claim.place, refusal);
         }
+        taken.push(claim);
     }
 }
 
@@ -266,6 +291,7 @@ fn refuse_unknown_clusters(
     top: &Reader<'_>,
     listeners: &[Option<Listener>],
     clusters: &[Option<Cluster>],
+    rest: &[Option<Bridge>],
     (keyring, audit): (Option<&Keyring>, Option<&Audit>),
 ) {
     // A cluster that was refused has no name to compare with: judging references then would invent mistakes.
@@ -276,13 +302,17 @@ fn refuse_unknown_clusters(
     let by_listeners = listeners.iter().enumerate().filter_map(|(index, listener)| {
         listener.as_ref().map(|listener| (format!("listeners[{index}].cluster"), listener.cluster.as_str()))
     });
+    let by_rest = rest.iter().enumerate().filter_map(|(index, bridge)| {
+        bridge.as_ref().map(|bridge| (format!("rest[{index}].cluster"), bridge.cluster.as_str()))
+    });
     let by_keyring = keyring.and_then(|keyring| Some(("keyring.cluster".to_owned(), keyring.cluster.as_deref()?)));
     let sinks = audit.map(|audit| audit.sinks.as_slice()).unwrap_or_default();
     let by_sinks = sinks.iter().enumerate().filter_map(|(index, sink)| match &sink.to {
         SinkTarget::Kafka { cluster: Some(name), .. } => Some((format!("audit.sinks[{index}].cluster"), name.as_str())),
         _ => None,
     });
-    for (place, name) in by_listeners.chain(by_keyring).chain(by_sinks).filter(|(_, name)| !names.contains(name)) {
+    let all = by_listeners.chain(by_rest).chain(by_keyring).chain(by_sinks);
+    for (place, name) in all.filter(|(_, name)| !names.contains(name)) {
         let defined = names.iter().copied().collect::<Vec<_>>().join(", ");
         let refusal = Refusal::new(format!("no cluster is named `{name}`"), format!("defined are {defined}"));
         top.refuse(&place, refusal);

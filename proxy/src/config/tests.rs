@@ -31,6 +31,55 @@ listeners:
       min_version: 1.3
       handshake_timeout: 5s
     principal: { from: subject, mapping_rules: ["RULE:^CN=(.*?),.*$/$1/L", "DEFAULT"] }
+rest:
+  - name: web
+    bind: 127.0.0.1:8443
+    advertised_url: https://kafka.example.com/
+    cluster: primary
+    tls:
+      certificate: file
+      private_key: file
+      more_certificates: [{ certificate: file, private_key: file }]
+      client_auth: optional
+      client_ca: file
+      crls: [file]
+      min_version: 1.3
+      handshake_timeout: 5s
+    principal: { from: san_uri, mapping_rules: ["DEFAULT"] }
+    anonymous: accept
+    credentials_without_tls: accept
+    basic: { credentials: not-there-yet, mapping_rules: ["RULE:^device-(.*)$/$1/"] }
+    bearer:
+      - issuer: https://issuer.example.com/realms/a
+        audience: [kafka, bridge]
+        jwks_url: https://keys.example.com/a?b=c
+        algorithms: [ES256, Ed25519]
+        principal_claim: client_id
+        mapping_rules: ["RULE:^(.*)$/a:$1/"]
+        clock_skew: 30s
+        keys_refresh: 1m
+        keys_max_age: 2d
+        ca: file
+        plaintext: loopback
+    cors: { origins: ["https://App.example.com", "*"] }
+    schema_registry:
+      url: https://registry.example.com
+      tls: { ca: file, certificate: file, private_key: file, server_name: registry.internal }
+      basic: { username: barnabas, password: { file: file } }
+      timeout: 1s
+      max_schemas: 10
+    producer: { linger: 1ms, idle: 1m }
+    consumer: { idle: 2m }
+    limits:
+      max_body_bytes: 1 MiB
+      max_record_bytes: 10000
+      max_header_bytes: 16 KiB
+      body_timeout: 3s
+      request_timeout: 4s
+      max_memory_bytes: 2 MiB
+      max_queued_records: 10
+      max_producers: 3
+      max_consumers: 4
 clusters:
   - name: primary
     bootstrap_servers: ["127.0.0.1:9092"]
@@ -110,6 +159,17 @@ fn every_key_is_read_into_its_type() {
     let ClientAuth::Required(trust) = &tls.client_auth else { panic!("required") };
     assert_eq!(trust.crls, [dir.path().join("file")]);
     assert_eq!(names.principal.mapping_rules.apply("CN=Bob,O=x").as_deref(), Some("bob"));
+    let [web] = config.rest.as_slice() else { panic!("one bridge") };
+    assert_eq!(web.advertised_url.as_deref(), Some("https://kafka.example.com"));
+    assert_eq!(web.cors_origins, ["https://app.example.com", "*"]);
+    assert!(web.auth.anonymous && web.auth.in_the_clear);
+    assert_eq!(web.auth.basic.as_ref().unwrap().credentials, dir.path().join("not-there-yet"));
+    let [issuer] = web.auth.bearer.as_slice() else { panic!("one issuer") };
+    assert_eq!(issuer.audiences, ["kafka", "bridge"]);
+    assert_eq!(issuer.algorithms, [TokenAlgorithm::Es256, TokenAlgorithm::EdDsa]);
+    assert_eq!(issuer.mapping_rules.apply("x").as_deref(), Some("a:x"));
+    assert_eq!((issuer.clock_skew, issuer.keys_max_age), (Duration::from_secs(30), Duration::from_secs(172_800)));
+    assert_eq!((web.limits.max_body_bytes, web.limits.max_record_bytes), (1 << 20, 10_000));
     let second = config.keyring_cluster().unwrap();
     assert_eq!(second.bootstrap_servers.last().unwrap().to_string(), "[::1]:9093");
     assert_eq!(second.client.len(), 3);

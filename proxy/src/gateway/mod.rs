@@ -4,6 +4,7 @@
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
 mod audit;
+mod bridges;
 mod keys;
 mod kms;
 mod reload;
@@ -35,6 +36,7 @@ use crate::custody::CustodyStore;
 use crate::keyring::{Keys, LiveKeyring, Pace, Sealing, TopicError, WriterSessions, measure_lag};
 use crate::listener::{self, Bound, Serving};
 use crate::metrics::Metrics;
+use crate::rest::inner::InnerBook;
 use crate::router::{Cluster, ListenerBook, discovery};
 use crate::steward::{Asker, PublishError, Reminder, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
@@ -54,6 +56,14 @@ pub enum Error {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// An HTTP bridge cannot be built.
+    #[error("bridge {name}: {reason}")]
+    Bridge {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        reason: String,
     },
     /// The delegate's certificate.
     #[error("steward certificate {}: {reason}", path.display())]
@@ -118,8 +128,11 @@ pub struct Gateway {
     custody: Option<Arc<CustodyStore>>,
     audit: OpenAudit,
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
+    bridges: Vec<bridges::Opened>,
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
+    /// The bridges' own way in stays until their last request is answered.
+    inner_draining: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -127,7 +140,7 @@ impl Gateway {
     pub async fn build(config: Config) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
         let readiness = Arc::new(Readiness::default());
-        let draining = watch::Sender::new(false);
+        let (draining, inner_draining) = (watch::Sender::new(false), watch::Sender::new(false));
         let parts = KeyParts::open(&config, metrics.clone()).await?;
         let permits = Arc::new(Semaphore::new(config.limits.max_connections));
         let limits = Arc::new(config.limits);
@@ -171,6 +184,32 @@ impl Gateway {
             };
             listeners.push((Arc::new(serving), sockets));
         }
+        let mut bridges = Vec::new();
+        for bridge in &config.rest {
+            let Some(cluster) = clusters.get(&bridge.cluster).cloned() else { continue };
+            let book = Arc::new(InnerBook::new(cluster.clone()));
+            let shared = Shared {
+                keys: parts.keys.clone(),
+                topic_ids: cluster.topic_ids.clone(),
+                partitions: cluster.partitions.clone(),
+                book: book.clone(),
+                limits: limits.clone(),
+                memory: memory.clone(),
+                metrics: metrics.clone(),
+                audit: parts.audit.audit().clone(),
+                draining: inner_draining.subscribe(),
+            };
+            let needed = bridges::Parts {
+                upstream_tls: upstream_tls.get(&bridge.cluster).cloned(),
+                cluster,
+                book,
+                shared,
+                permits: permits.clone(),
+                readiness: readiness.clone(),
+                draining: draining.subscribe(),
+            };
+            bridges.push(bridges::open(bridge.clone(), needed).await?);
+        }
         let admin = match &config.admin {
             Some(admin) => Some(TcpListener::bind(admin.bind).await.map_err(|source| Error::Bind {
                 listener: "admin".to_owned(),
@@ -193,8 +232,10 @@ impl Gateway {
             custody,
             audit,
             listeners,
+            bridges,
             admin,
             draining,
+            inner_draining,
         })
     }
 
@@ -211,6 +252,10 @@ impl Gateway {
             format!("listener {} on {} ({tls}) for cluster {}", listener.name, listener.bind, listener.cluster)
         };
         let mut lines: Vec<String> = self.listeners.iter().map(line).collect();
+        lines.extend(self.config.rest.iter().map(|bridge| {
+            let scheme = if bridge.tls.is_some() { "https" } else { "http" };
+            format!("bridge {} on {scheme}://{} for cluster {}", bridge.name, bridge.bind, bridge.cluster)
+        }));
         if let Some(admin) = &self.config.admin {
             lines.push(format!("admin on http://{} (/livez /readyz /metrics)", admin.bind));
         }
@@ -223,6 +268,7 @@ impl Gateway {
             keys: self.keys.clone(),
             delegate: self.delegate.clone(),
             listeners: self.listeners.iter().map(|(serving, _)| serving.clone()).collect(),
+            bridges: self.bridges.iter().map(|opened| opened.server.clone()).collect(),
         }
     }
 
@@ -278,6 +324,11 @@ impl Gateway {
         for (serving, sockets) in self.listeners {
             listeners.spawn(listener::accept_all(serving, sockets));
         }
+        for opened in self.bridges {
+            let reachable = self.readiness.condition("brokers");
+            background.spawn(discovery::follow(opened.cluster, opened.upstream_tls, reachable));
+            listeners.spawn(opened.server.accept_all(opened.socket));
+        }
         serving.met();
         stop.await;
         tracing::info!(event = "draining", limit_seconds = self.config.limits.drain_timeout.as_secs());
@@ -295,6 +346,7 @@ impl Gateway {
             listeners.shutdown().await;
             self.metrics.wait_until_closed(LAST_WORDS).await;
         }
+        self.inner_draining.send_replace(true);
         ended.send_replace(true);
         background.abort_all();
         self.audit.close(drained).await;

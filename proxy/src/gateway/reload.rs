@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::keyring::Keys;
 use crate::listener::Serving;
+use crate::rest;
 use crate::steward::Delegate;
 
 /// Holds what can be changed.
@@ -15,6 +16,7 @@ pub struct Reloader {
     pub(super) keys: Arc<Keys>,
     pub(super) delegate: Option<Arc<Delegate>>,
     pub(super) listeners: Vec<Arc<Serving>>,
+    pub(super) bridges: Vec<Arc<rest::Server>>,
 }
 
 impl Reloader {
@@ -37,6 +39,14 @@ impl Reloader {
             let upstream = config.cluster(&serving.listener.cluster).and_then(|cluster| cluster.tls.as_ref());
             if let (Some(tls), Some(settings)) = (&serving.upstream_tls, upstream) {
                 tls.reload(settings.clone()).ok();
+            }
+        }
+        for server in &self.bridges {
+            let new = config.rest.iter().find(|bridge| bridge.name == server.name());
+            if let (Some(tls), Some(new)) = (server.tls(), new)
+                && let Some(settings) = new.tls.clone()
+            {
+                tls.reload(settings, new.principal.clone()).ok();
             }
         }
         tracing::info!(event = "configuration_reloaded");

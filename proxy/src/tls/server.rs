@@ -19,46 +19,79 @@ use crate::identity::{NameRefusal, Principal, PrincipalRule};
 
 /// TLS of one listener. Lives as long as the listener; its files are read anew by [`ServerTls::reload`].
 #[derive(Debug)]
-pub struct ServerTls(Reloadable<ServerSnapshot>);
+pub struct ServerTls {
+    loaded: Reloadable<ServerSnapshot>,
+    protocols: Protocols,
+}
+
+/// What is offered by ALPN, the preferred one first; nothing for Kafka, which has no name there.
+pub type Protocols = &'static [&'static [u8]];
 
 impl ServerTls {
     /// Loads for the first time; at the start a broken file is an error.
     pub fn new(settings: ListenerTls, principal: PrincipalRule) -> Result<Self, TlsError> {
-        Reloadable::new((settings, principal)).map(Self)
+        Self::with_protocols(settings, principal, &[])
+    }
+
+    /// The same, for a listener whose clients choose a protocol in the handshake (ALPN, RFC 7301).
+    pub fn with_protocols(
+        settings: ListenerTls,
+        principal: PrincipalRule,
+        protocols: Protocols,
+    ) -> Result<Self, TlsError> {
+        let loaded = Reloadable::new((settings, principal, protocols))?;
+        Ok(Self { loaded, protocols })
     }
 
     /// The configuration of the next handshake.
     pub fn current(&self) -> Arc<ServerConfig> {
-        self.0.current().config()
+        self.loaded.current().config()
     }
 
     /// How long the next handshake may take.
     pub fn handshake_timeout(&self) -> Duration {
-        self.0.current().settings.handshake_timeout
+        self.loaded.current().settings.handshake_timeout
     }
 
     /// Who a client is, by what TLS has verified; `None` is a client without a certificate.
     pub fn principal(&self, chain: Option<&[CertificateDer<'_>]>) -> Result<Principal, NameRefusal> {
         match chain.and_then(<[_]>::first) {
-            Some(certificate) => self.0.current().principal.principal(certificate),
+            Some(certificate) => self.loaded.current().principal.principal(certificate),
             None => Ok(Principal::anonymous()),
         }
     }
 
     /// What is in use now.
     pub fn snapshot(&self) -> Arc<ServerSnapshot> {
-        self.0.current()
+        self.loaded.current()
     }
 
     /// Tells of every later change, so that live connections can be looked at again
     /// ([`ServerSnapshot::still_accepts`]).
     pub fn subscribe(&self) -> watch::Receiver<Arc<ServerSnapshot>> {
-        self.0.subscribe()
+        self.loaded.subscribe()
     }
 
     /// Reads the files anew. On an error what is in use stays in use.
     pub fn reload(&self, settings: ListenerTls, principal: PrincipalRule) -> Result<(), TlsError> {
-        self.0.reload(&(settings, principal))
+        self.loaded.reload(&(settings, principal, self.protocols))
+    }
+
+    /// Ends when a client that was accepted would be so no longer, after a reload of trust anchors or revocation lists, and says why.
+    /// `chain` is what it showed. `reloaded` must be from before its handshake, so that a reload in the middle of it counts.
+    pub async fn disowned(
+        &self,
+        chain: &[CertificateDer<'_>],
+        mut reloaded: watch::Receiver<Arc<ServerSnapshot>>,
+    ) -> String {
+        loop {
+            if reloaded.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+            if let Err(error) = self.snapshot().still_accepts(chain, UnixTime::now()) {
+                return error.to_string();
+            }
+        }
     }
 }
 
@@ -103,9 +136,9 @@ impl ServerSnapshot {
 }
 
 impl Load for ServerSnapshot {
-    type Settings = (ListenerTls, PrincipalRule);
+    type Settings = (ListenerTls, PrincipalRule, Protocols);
 
-    fn load((settings, principal): &(ListenerTls, PrincipalRule)) -> Result<Self, TlsError> {
+    fn load((settings, principal, protocols): &Self::Settings) -> Result<Self, TlsError> {
         let first = files::certified_key(&settings.certificate)?;
         let more = settings.more_certificates.iter().map(files::certified_key).collect::<Result<Vec<_>, _>>()?;
         let names = Arc::new(CertificateNames::new(first, more));
@@ -118,10 +151,11 @@ impl Load for ServerSnapshot {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::Tls13 => &[&rustls::version::TLS13],
         };
-        let config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(verifier.clone())
             .with_cert_resolver(names.clone());
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
             settings: settings.clone(),
             principal: principal.clone(),

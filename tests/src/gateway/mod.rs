@@ -47,6 +47,11 @@ impl Gateway {
         format!("localhost:{}", self.settings.ports.bootstrap)
     }
 
+    /// `localhost:<port>` of the HTTP bridge.
+    pub fn rest(&self) -> String {
+        format!("localhost:{}", self.settings.ports.rest)
+    }
+
     /// All ports that clients may be sent to.
     pub fn client_ports(&self) -> std::ops::Range<u16> {
         self.settings.ports.bootstrap..self.settings.ports.admin

@@ -108,6 +108,8 @@ pub struct Settings {
     pub kms: Vec<String>,
     /// `audit`, as lines of YAML; see [`Settings::with_audit`].
     pub audit: Vec<String>,
+    /// An HTTP bridge with the listener's TLS and principals, and these further keys of it as lines of YAML.
+    pub rest: Option<Vec<String>>,
     /// The steward's delegate lives in the gateway; otherwise somewhere else.
     pub steward_embedded: bool,
     /// Host-name routing on one port instead of a port for each broker.
@@ -125,6 +127,8 @@ pub struct Ports {
     pub brokers: u16,
     /// The admin port.
     pub admin: u16,
+    /// The port of the HTTP bridge.
+    pub rest: u16,
 }
 
 /// TLS of the clients' listener.
@@ -206,6 +210,7 @@ impl Settings {
             limits: vec![],
             kms: vec![],
             audit: vec![],
+            rest: None,
             sni: None,
             ports: Ports::take(),
         }
@@ -232,6 +237,12 @@ impl Settings {
         self
     }
 
+    /// With an HTTP bridge and these further keys of it.
+    pub fn with_rest(mut self, keys: &[&str]) -> Self {
+        self.rest = Some(keys.iter().map(|key| (*key).to_owned()).collect());
+        self
+    }
+
     /// With a stream rule.
     pub fn with_rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
@@ -242,6 +253,7 @@ impl Settings {
     pub fn yaml(&self, home: &Home) -> String {
         let mut text = String::new();
         self.put_listener(&mut text);
+        self.put_bridge(&mut text);
         self.put_cluster(&mut text);
         text += &format!("keyring: {{ cluster: primary, topic: {} }}\n", home.keyring_topic);
         text += &home.block("keystore");
@@ -280,6 +292,18 @@ impl Settings {
                 );
             }
         }
+        self.put_tls(text);
+    }
+
+    fn put_bridge(&self, text: &mut String) {
+        let Some(keys) = &self.rest else { return };
+        *text += &format!("rest:\n  - name: web\n    bind: \"127.0.0.1:{}\"\n    cluster: primary\n", self.ports.rest);
+        self.put_tls(text);
+        keys.iter().for_each(|key| *text += &format!("    {key}\n"));
+    }
+
+    /// TLS and principals, the same for Kafka clients and for HTTP clients.
+    fn put_tls(&self, text: &mut String) {
         match &self.tls {
             None => *text += "    tls: off\n",
             Some(tls) => {
@@ -346,8 +370,8 @@ impl Settings {
 impl Ports {
     /// A free row.
     pub fn take() -> Self {
-        let bootstrap = ports::block(BROKERS + 2);
-        Self { bootstrap, brokers: BROKERS, admin: bootstrap + BROKERS + 1 }
+        let bootstrap = ports::block(BROKERS + 3);
+        Self { bootstrap, brokers: BROKERS, admin: bootstrap + BROKERS + 1, rest: bootstrap + BROKERS + 2 }
     }
 }
 

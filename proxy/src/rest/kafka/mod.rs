@@ -1,0 +1,249 @@
+//! What the bridge asks Kafka itself, for one principal: topics, partitions, offsets, settings.
+//!
+//! Arrives: a [`Question`]. Leaves: the broker's answer, as the gateway gives it to this principal. Each question is one Kafka API, in
+//! a file of its own; connections are pipes into the gateway, kept while they are used. What must never happen here: a count
+//! believed that a broker wrote, or an answer taken for another question's.
+
+pub mod metadata;
+pub mod describe_configs;
+pub mod list_offsets;
+pub mod describe_cluster;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod create_partitions;
+pub mod alter_configs;
+pub mod reassignments;
+pub mod groups;
+pub mod group_offsets;
+pub mod acls;
+pub mod verdict;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+
+use super::inner::Inner;
+use super::{Code, Error};
+use crate::chain::rewrite::api_versions::{self, OfferedApi};
+use crate::connection::read::{FrameReader, ReadError};
+use crate::frame::{
+    ApiKey, ApiVersion, Call, CorrelationId, Cursor, Encoding, ResponseHeader, Segments, WireError, api,
+};
+use crate::identity::Principal;
+use crate::router::Target;
+
+/// A request of one Kafka API, and how its answer is read.
+pub trait Question {
+    /// What is asked for.
+    type Answer;
+
+    /// The API.
+    const API: ApiKey;
+
+    /// The versions that are written and read here.
+    const VERSIONS: std::ops::RangeInclusive<i16>;
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// When something does not fit its field.
+    fn put(&self, out: &mut BytesMut, version: i16, encoding: Encoding) -> Result<(), WireError>;
+
+    /// Reads the body of the answer.
+    ///
+    /// # Errors
+    /// When it is none.
+    fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Self::Answer, WireError>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// The connection ended: no broker, or none that answers.
+    #[error("no broker answers")]
+    Closed,
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The broker took too long.
+    #[error("no broker has answered within {0:?}")]
+    Late(Duration),
+    /// A frame that is none.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The broker is too old, or too new.
+    #[error("brokers do not offer {0} in a version that is known here")]
+    Unsupported(&'static str),
+    /// A message that is none.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+impl From<AskError> for Error {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Unsupported(_) => Code::Kafka.with(error.to_string()),
+            AskError::Wire(_) | AskError::Read(ReadError::Length { .. }) => {
+                Code::Kafka.with("a broker's answer is malformed")
+            }
+            AskError::Late(_) => Code::KafkaRetriable.with(error.to_string()),
+            AskError::Closed | AskError::Io(_) | AskError::Read(_) => Code::KafkaRetriable.with("no broker answers"),
+        }
+    }
+}
+
+/// The questions of one principal.
+pub struct Kafka {
+    inner: Arc<Inner>,
+    principal: Principal,
+    limit: Duration,
+    idle: Mutex<HashMap<i32, Link>>,
+}
+
+impl Kafka {
+    /// Asks as `principal`, and waits `limit` at most.
+    pub fn new(inner: Arc<Inner>, principal: Principal, limit: Duration) -> Self {
+        Self { inner, principal, limit, idle: Mutex::default() }
+    }
+
+    /// Asks any broker.
+    ///
+    /// # Errors
+    /// [`AskError`], for each reason why there is no answer.
+    pub async fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, AskError> {
+        self.ask_node(ANY, question).await
+    }
+
+    /// Asks the broker with this node id; a negative one is any broker.
+    ///
+    /// # Errors
+    /// [`AskError`], for each reason why there is no answer.
+    pub async fn ask_node<Q: Question>(&self, node_id: i32, question: &Q) -> Result<Q::Answer, AskError> {
+        let answered = tokio::time::timeout(self.limit, self.attempt(node_id, question)).await;
+        answered.unwrap_or(Err(AskError::Late(self.limit)))
+    }
+
+    /// Whether a name holds that of the gateway's own topic, which nobody changes through it.
+    pub fn names_keyring(&self, name: &str) -> bool {
+        self.inner.names_keyring(name)
+    }
+
+    /// A connection that was kept may have ended meanwhile: then a new one is tried.
+    async fn attempt<Q: Question>(&self, node_id: i32, question: &Q) -> Result<Q::Answer, AskError> {
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&node_id);
+        if let Some(mut link) = kept
+            && let Ok(answer) = link.ask(question).await
+        {
+            self.keep(node_id, link);
+            return Ok(answer);
+        }
+        let target = if node_id < 0 { Target::Bootstrap } else { Target::Node(node_id) };
+        let mut link = Link::open(self.inner.pipe(self.principal.clone(), target)).await?;
+        let answer = link.ask(question).await?;
+        self.keep(node_id, link);
+        Ok(answer)
+    }
+
+    fn keep(&self, node_id: i32, link: Link) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE || idle.contains_key(&node_id) {
+            idle.insert(node_id, link);
+        }
+    }
+}
+
+/// One connection, one question at a time.
+struct Link {
+    frames: FrameReader<ReadHalf<DuplexStream>>,
+    write: WriteHalf<DuplexStream>,
+    offered: Vec<OfferedApi>,
+    correlation: i32,
+}
+
+impl Link {
+    async fn open(pipe: DuplexStream) -> Result<Self, AskError> {
+        let (read, write) = tokio::io::split(pipe);
+        let mut link =
+            Self { frames: FrameReader::new(read, MOST_ANSWER_BYTES), write, offered: Vec::new(), correlation: 0 };
+        let call = link.call(api::API_VERSIONS, 0);
+        let request = api_versions::request(call, CLIENT_ID).map_err(malformed)?;
+        let frame = link.exchange(request).await?;
+        let header = ResponseHeader::parse(&frame, call)?;
+        let (_, offered) = api_versions::decode(&frame, &header).map_err(malformed)?;
+        link.offered = offered;
+        Ok(link)
+    }
+
+    async fn ask<Q: Question>(&mut self, question: &Q) -> Result<Q::Answer, AskError> {
+        let name = api::find(Q::API).map_or("an unknown API", |api| api.name);
+        let offered = self.offered.iter().find(|offered| offered.key == Q::API);
+        let offered = offered.ok_or(AskError::Unsupported(name))?;
+        let version = offered.newest.min(*Q::VERSIONS.end());
+        if version < offered.oldest.max(*Q::VERSIONS.start()) {
+            return Err(AskError::Unsupported(name));
+        }
+        let call = self.call(Q::API, version);
+        let mut request = BytesMut::new();
+        call.put_request_header(&mut request, CLIENT_ID)?;
+        question.put(&mut request, version, call.encoding()?)?;
+        let frame = self.exchange(request.freeze()).await?;
+        let header = ResponseHeader::parse(&frame, call)?;
+        if header.call.correlation_id != call.correlation_id {
+            return Err(AskError::Closed);
+        }
+        Q::read(&mut header.cursor(&frame), version).map_err(AskError::from)
+    }
+
+    fn call(&mut self, api_key: ApiKey, version: i16) -> Call {
+        self.correlation = self.correlation.wrapping_add(1);
+        Call { api_key, version: ApiVersion(version), correlation_id: CorrelationId(self.correlation) }
+    }
+
+    async fn exchange(&mut self, request: Bytes) -> Result<Bytes, AskError> {
+        let mut framed = Segments::whole(request).framed()?;
+        self.write.write_all_buf(&mut framed).await?;
+        self.write.flush().await?;
+        Ok(self.frames.next().await?.ok_or(AskError::Closed)?.freeze())
+    }
+}
+
+fn malformed(error: crate::chain::rewrite::RewriteError) -> AskError {
+    match error {
+        crate::chain::rewrite::RewriteError::Wire(error) => AskError::Wire(error),
+        _ => AskError::Closed,
+    }
+}
+
+/// Reads an array whose elements take at least `smallest` bytes each; null counts as empty.
+fn read_array<T>(
+    cursor: &mut Cursor<'_>,
+    (field, smallest): (&'static str, usize),
+    mut element: impl FnMut(&mut Cursor<'_>) -> Result<T, WireError>,
+) -> Result<Vec<T>, WireError> {
+    let count = cursor.nullable_count(field, smallest)?.unwrap_or(0);
+    let mut elements = Vec::new();
+    for _ in 0..count {
+        elements.push(element(cursor)?);
+    }
+    Ok(elements)
+}
+
+/// Writes BOOLEAN.
+fn put_bool(out: &mut BytesMut, value: bool) {
+    out.put_u8(u8::from(value));
+}
+
+/// Any broker.
+pub const ANY: i32 = -1;
+
+/// What brokers see in their request logs.
+const CLIENT_ID: &str = "barnabas-rest";
+
+/// Connections that one principal keeps for its next question.
+const MOST_IDLE: usize = 8;
+
+/// A hundred thousand partitions with their replicas.
+const MOST_ANSWER_BYTES: usize = 16 << 20;
