@@ -177,13 +177,6 @@ impl Server {
     }
 }
 
-/// SHA-256 of a certificate.
-fn thumbprint(der: &[u8]) -> [u8; 32] {
-    let mut thumbprint = [0; 32];
-    thumbprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, der).as_ref());
-    thumbprint
-}
-
 /// Until the gateway drains. A sender that is gone counts.
 async fn begins(draining: &mut watch::Receiver<bool>) {
     draining.wait_for(|draining| *draining).await.ok();
