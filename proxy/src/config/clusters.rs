@@ -60,7 +60,8 @@ impl Cluster {
     }
 }
 
-fn parse_tls(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<UpstreamTls>> {
+/// Also for schema registries, which are reached by the same code.
+pub(super) fn parse_tls(reader: &Reader<'_>, places: &Places<'_>) -> Option<Option<UpstreamTls>> {
     let Some(node) = reader.node("tls") else {
         let remedy = "write { ca: path }, or `tls: off` for plaintext towards the brokers";
         reader.refuse("tls", Refusal::new("`tls` is missing", remedy));

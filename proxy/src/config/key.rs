@@ -73,10 +73,11 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 20] = [
+    let sections: [&'static [Key]; 21] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
+        super::rest::registry::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,

@@ -47,7 +47,10 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
-pub use rest::{BasicAuth, Bridge, BridgeAuth, BridgeLimits, BridgeProducer, TokenAlgorithm, TokenIssuer};
+pub use rest::{
+    BasicAuth, Bridge, BridgeAuth, BridgeLimits, BridgeProducer, SchemaRegistry, SchemaRegistryCredential,
+    TokenAlgorithm, TokenIssuer,
+};
 pub use secret::SecretRef;
 pub use steward::{Steward, StewardRun};
 pub use streams::{

@@ -62,6 +62,12 @@ rest:
         ca: file
         plaintext: loopback
     cors: { origins: ["https://App.example.com", "*"] }
+    schema_registry:
+      url: https://registry.example.com
+      tls: { ca: file, certificate: file, private_key: file, server_name: registry.internal }
+      basic: { username: barnabas, password: { file: file } }
+      timeout: 1s
+      max_schemas: 10
     producer: { linger: 1ms, idle: 1m }
     limits:
       max_body_bytes: 1 MiB

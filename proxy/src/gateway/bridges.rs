@@ -57,7 +57,9 @@ pub(super) async fn open(settings: config::Bridge, parts: Parts) -> Result<Opene
         .await
         .map_err(bind)?;
     let callers = Callers::new(settings.auth.clone());
+    let name = settings.name.clone();
     let bridge = Bridge::new(settings, callers, inner, metrics.rest.clone(), parts.readiness, parts.draining);
+    let bridge = bridge.map_err(|reason| Error::Bridge { name, reason })?;
     let server = Server::new(bridge, tls, parts.permits, metrics);
     Ok(Opened { server, socket, cluster: parts.cluster, upstream_tls: parts.upstream_tls })
 }

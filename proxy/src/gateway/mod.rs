@@ -51,6 +51,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// An HTTP bridge cannot be built.
+    #[error("bridge {name}: {reason}")]
+    Bridge {
+        /// Its name in the configuration.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The delegate's certificate.
     #[error("steward certificate {}: {reason}", path.display())]
     Certificate {

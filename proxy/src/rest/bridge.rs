@@ -29,6 +29,9 @@ pub struct Bridge {
     pub room: Room,
     /// Web pages that may call.
     pub cors: Cors,
+    /// Where schemas are.
+    #[cfg(feature = "schemas")]
+    pub schemas: Option<super::schema::Schemas>,
     /// What a body may be.
     pub formats: formats::Limits,
     /// Counters.
@@ -41,6 +44,9 @@ pub struct Bridge {
 
 impl Bridge {
     /// Builds a bridge. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// A sentence about the settings of the schema registry.
     pub fn new(
         settings: config::Bridge,
         callers: Callers,
@@ -48,12 +54,16 @@ impl Bridge {
         metrics: RestMetrics,
         readiness: Arc<Readiness>,
         draining: watch::Receiver<bool>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, String> {
         let pool = Arc::new(Pool::new(inner, settings.producer, settings.limits, metrics.clone()));
         tokio::spawn(pool.clone().close_idle());
         let formats =
             formats::Limits { max_record_bytes: settings.limits.max_record_bytes, ..formats::Limits::default() };
-        Arc::new(Self {
+        #[cfg(feature = "schemas")]
+        let schemas = schemas(&settings)?;
+        Ok(Arc::new(Self {
+            #[cfg(feature = "schemas")]
+            schemas,
             callers,
             pool,
             room: Room::new(&settings.limits),
@@ -63,6 +73,26 @@ impl Bridge {
             readiness,
             draining,
             settings,
-        })
+        }))
     }
+}
+
+#[cfg(feature = "schemas")]
+fn schemas(settings: &config::Bridge) -> Result<Option<super::schema::Schemas>, String> {
+    use super::schema::{RegistryCredential, RegistrySettings, Schemas};
+    use crate::config::SchemaRegistryCredential as Credential;
+
+    let Some(registry) = settings.schema_registry.clone() else { return Ok(None) };
+    let credential = registry.credential.map(|credential| match credential {
+        Credential::Basic(username, password) => RegistryCredential::Basic { username, password },
+        Credential::Bearer(token) => RegistryCredential::Bearer(token),
+    });
+    let registry = RegistrySettings {
+        url: registry.url,
+        tls: registry.tls,
+        credential,
+        timeout: registry.timeout,
+        max_schemas: registry.max_schemas,
+    };
+    Schemas::new(&registry, settings.limits.max_record_bytes).map(Some).map_err(|error| error.to_string())
 }

@@ -16,6 +16,8 @@ pub mod body;
 pub mod record;
 pub mod formats;
 pub mod cloud_events;
+#[cfg(feature = "schemas")]
+pub mod schema;
 pub mod v2;
 pub mod raw;
 pub mod bridge;

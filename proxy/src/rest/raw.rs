@@ -1,12 +1,14 @@
 //! `POST /v1/topics/{topic}/records`: the body is the value. Web hooks and devices need no envelope.
 //!
 //! Arrives: any bytes; key, partition, timestamp and headers from the query or from `Kafka-*` header fields. Leaves: where the record
-//! was written, under a status that tells the truth. `DELETE` with a key writes a tombstone. What must never happen here: a field
+//! was written, under a status that tells the truth. `DELETE` with a key writes a tombstone. CloudEvents are recognised. What must never happen here: a field
 //! that was given twice, once of them ignored.
 
+use std::borrow::Cow;
+
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::bridge::Bridge;
+use super::cloud_events::{self, EventOptions, Mode, Stored};
 use super::formats::Placed;
 use super::front::Posted;
 use super::pool::{Delivery, Refusal};
@@ -31,38 +34,107 @@ pub async fn post(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Posted, Error> {
-    let mut record = Fields::of(parts)?.record()?;
+    let mut fields = Fields::of(parts)?;
+    let mode = if parts.method == Method::POST { Mode::of(&parts.headers)? } else { None };
+    let options = fields.event_options(mode)?;
+    let record = fields.record()?;
     let (body, hold) = bridge.room.read(&parts.headers, body).await?;
-    if parts.method == Method::POST {
-        record.value = Some(body);
-    } else if record.key.is_none() || !body.is_empty() {
-        return Err(Code::BadRequest.with("a delete needs a key and no body"));
-    }
+    let records = match mode {
+        Some(mode) => {
+            let events = cloud_events::read(mode, &parts.headers, &body, options, &bridge.formats)?;
+            placed_as(record, events, mode)?
+        }
+        None => vec![plain(record, &parts.method, body)?],
+    };
     let most = bridge.settings.limits.max_record_bytes;
-    if record.size() > most {
+    if records.iter().any(|record| record.size() > most) {
         return Err(Code::TooLarge.with(format!("the record is larger than {most} bytes (limits.max_record_bytes)")));
     }
-    let delivery = send::all(bridge, caller, (topic, None), std::slice::from_ref(&record), hold).await?;
-    let response = match outcome(&delivery) {
-        Ok(placed) => {
-            let Placed { partition, offset, timestamp } = placed;
-            let written = Written { topic, partition, offset, timestamp };
-            let body = serde_json::to_vec(&written).map_err(|_| Code::Internal.with("the answer cannot be written"))?;
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-        }
-        Err(error) => error.into_response(),
+    if records.is_empty() {
+        return Ok(Posted { response: answer(StatusCode::OK, &Batch { records: vec![] })?, delivery: None });
+    }
+    let delivery = send::all(bridge, caller, (topic, None), &records, hold).await?;
+    let response = match mode {
+        Some(Mode::Batched) => batch(topic, &delivery)?,
+        _ => match delivery.outcomes().next().map(|outcome| written(topic, outcome)) {
+            Some(Ok(written)) => answer(StatusCode::OK, &written)?,
+            Some(Err(error)) => error.into_response(),
+            None => Code::Internal.with("a record without an outcome").into_response(),
+        },
     };
     Ok(Posted { response, delivery: Some(delivery) })
 }
 
-fn outcome(delivery: &Delivery) -> Result<Placed, Error> {
-    let refused = match delivery.outcomes().next().flatten() {
-        Some(Ok(placed)) => return Ok(*placed),
+fn plain(mut record: Record, method: &Method, body: Bytes) -> Result<Record, Error> {
+    if method == Method::POST {
+        record.value = Some(body);
+    } else if record.key.is_none() || !body.is_empty() {
+        return Err(Code::BadRequest.with("a delete needs a key and no body"));
+    }
+    Ok(record)
+}
+
+/// Events, with what the request says beside them. Of several at once only the partition can be meant.
+fn placed_as(beside: Record, mut events: Vec<Record>, mode: Mode) -> Result<Vec<Record>, Error> {
+    if mode == Mode::Batched && (beside.key.is_some() || beside.timestamp.is_some() || !beside.headers.is_empty()) {
+        return Err(Code::BadRequest.with("key, timestamp and headers cannot be those of all events of a batch"));
+    }
+    for event in &mut events {
+        if let Some(key) = &beside.key {
+            event.key = Some(key.clone());
+        }
+        event.partition = beside.partition.or(event.partition);
+        event.timestamp = beside.timestamp.or(event.timestamp);
+        event.headers.extend(beside.headers.iter().cloned());
+    }
+    Ok(events)
+}
+
+/// Each event's outcome, in their order; the status is that of the first that failed.
+fn batch(topic: &str, delivery: &Delivery) -> Result<Response, Error> {
+    let mut status = StatusCode::OK;
+    let mut records = Vec::with_capacity(delivery.outcomes().len());
+    for outcome in delivery.outcomes() {
+        records.push(match written(topic, outcome) {
+            Ok(written) => BatchOutcome::Written(written),
+            Err(error) => {
+                if status == StatusCode::OK {
+                    status = error.code.status();
+                }
+                BatchOutcome::Refused { error_code: error.code.number(), message: error.message }
+            }
+        });
+    }
+    answer(status, &Batch { records })
+}
+
+fn written<'t>(topic: &'t str, outcome: Option<&Result<Placed, Refusal>>) -> Result<Written<'t>, Error> {
+    let refused = match outcome {
+        Some(Ok(Placed { partition, offset, timestamp })) => {
+            return Ok(Written { topic, partition: *partition, offset: *offset, timestamp: *timestamp });
+        }
         Some(Err(error)) => *error,
         None => Refusal::RequestTimedOut,
     };
     let (code, message) = refusal::of_record(refused);
     Err(code.with(message))
+}
+
+fn answer(status: StatusCode, value: &impl Serialize) -> Result<Response, Error> {
+    let body = serde_json::to_vec(value).map_err(|_| Code::Internal.with("the answer cannot be written"))?;
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[derive(Serialize)]
+struct Batch<'a> {
+    records: Vec<BatchOutcome<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BatchOutcome<'a> {
+    Written(Written<'a>),
+    Refused { error_code: u32, message: Cow<'static, str> },
 }
 
 #[derive(Serialize)]
@@ -79,6 +151,8 @@ struct Fields {
     key: Option<Bytes>,
     partition: Option<String>,
     timestamp: Option<String>,
+    event_key: Option<String>,
+    event_mode: Option<String>,
     headers: Vec<(String, Option<Bytes>)>,
 }
 
@@ -128,8 +202,30 @@ impl Fields {
             }
             "partition" => once(&mut self.partition, as_text()?, name),
             "timestamp" => once(&mut self.timestamp, as_text()?, name),
-            _ => Err(Code::BadRequest.with("known are key, key_base64, partition, timestamp, and header.NAME")),
+            "event_key" => once(&mut self.event_key, as_text()?, name),
+            "event_mode" => once(&mut self.event_mode, as_text()?, name),
+            _ => Err(Code::BadRequest
+                .with("known are key, key_base64, partition, timestamp, event_key, event_mode, and header.NAME")),
         }
+    }
+
+    /// What is asked for events; asked for anything else it is a mistake.
+    fn event_options(&mut self, mode: Option<Mode>) -> Result<EventOptions, Error> {
+        let (key, stored) = (self.event_key.take(), self.event_mode.take());
+        if mode.is_none() && (key.is_some() || stored.is_some()) {
+            return Err(Code::BadRequest.with("event_key and event_mode are for CloudEvents"));
+        }
+        let key_of_partitionkey = match key.as_deref() {
+            None => false,
+            Some("partitionkey") => true,
+            Some(_) => return Err(Code::BadRequest.with("event_key can be partitionkey")),
+        };
+        let stored = match stored.as_deref() {
+            None | Some("as-sent") => Stored::AsSent,
+            Some("binary") => Stored::Binary,
+            Some(_) => return Err(Code::BadRequest.with("event_mode can be as-sent or binary")),
+        };
+        Ok(EventOptions { key_of_partitionkey, stored })
     }
 
     fn record(self) -> Result<Record, Error> {

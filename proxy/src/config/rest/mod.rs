@@ -3,6 +3,7 @@
 //! same code; every bound has a default with its reason.
 
 pub(super) mod auth;
+pub(super) mod registry;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::values::{self, Places};
 use crate::identity::PrincipalRule;
 
 pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
+pub use registry::{SchemaRegistry, SchemaRegistryCredential};
 
 /// One address on which the REST APIs are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub struct Bridge {
     pub auth: BridgeAuth,
     /// Origins of web pages that may call; empty for none.
     pub cors_origins: Vec<String>,
+    /// Where schemas are; `None`: formats with schemas are not taken.
+    pub schema_registry: Option<SchemaRegistry>,
     /// How records are sent.
     pub producer: BridgeProducer,
     /// Bounds.
@@ -88,6 +92,7 @@ impl Bridge {
             cors.finish();
             origins
         });
+        let schema_registry = SchemaRegistry::parse(&reader, places);
         let producer = reader.section_or_empty("producer", &nothing).and_then(BridgeProducer::parse);
         let limits = reader.section_or_empty("limits", &nothing).and_then(BridgeLimits::parse);
         if let Some(None) = &tls
@@ -106,6 +111,7 @@ impl Bridge {
             principal: principal?,
             auth: auth?,
             cors_origins: cors?,
+            schema_registry: schema_registry?,
             producer: producer?,
             limits: limits?,
         })

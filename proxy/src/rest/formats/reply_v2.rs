@@ -97,6 +97,15 @@ pub enum Layout {
     OneLine,
 }
 
+impl Layout {
+    /// To JSON that was written.
+    pub(crate) fn apply(self, json: &mut [u8]) {
+        if self == Self::OneLine {
+            json.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        }
+    }
+}
+
 /// Writes the answer to a read: an array of records.
 pub struct V2Records {
     out: BytesMut,
@@ -199,17 +208,14 @@ pub(super) fn push_embedded(out: &mut BytesMut, format: Format, layout: Layout, 
             }
             let start = out.len();
             out.put_slice(bytes);
-            if layout == Layout::OneLine {
-                let written = out.get_mut(start..).unwrap_or_default();
-                written.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-            }
+            layout.apply(out.get_mut(start..).unwrap_or_default());
         }
     }
     true
 }
 
 /// Appends bytes as base64 in a string.
-pub(super) fn push_base64(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn push_base64(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u8(b'"');
     let start = out.len();
     // Four characters for three bytes: what a buffer in memory has cannot overflow.

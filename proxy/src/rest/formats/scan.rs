@@ -54,6 +54,11 @@ impl<'a> Scanner<'a> {
         self.base + self.at
     }
 
+    /// Where the scanner stands in its own bytes: behind what it took, and behind whitespace that it looked over.
+    pub(crate) fn offset(&self) -> usize {
+        self.at
+    }
+
     /// Calls `each` with the name of every member of an object, placed before its value; `each` takes the value.
     pub(crate) fn members(
         &mut self,
@@ -62,8 +67,7 @@ impl<'a> Scanner<'a> {
         self.open(b'{', "an object")?;
         if !self.accept(b'}') {
             loop {
-                let name = self.string("the name of a member")?;
-                self.expect(b':', "a colon")?;
+                let name = self.member_name()?;
                 each(self, name)?;
                 if !self.accept(b',') {
                     break;
@@ -116,14 +120,29 @@ impl<'a> Scanner<'a> {
 
     /// Takes an integer within the range of `i64`.
     pub(crate) fn integer(&mut self, what: &'static str) -> Result<i64, FormatError> {
+        let start = self.position();
+        let digits = self.number_text(what)?;
+        digits.parse().map_err(|_| shape(format!("{what} is expected")).at(start))
+    }
+
+    /// Takes a number of any kind and gives its text.
+    pub(crate) fn number_text(&mut self, what: &'static str) -> Result<&'a str, FormatError> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.unexpected(what));
         }
         let start = self.at;
         self.number()?;
         let digits = self.bytes.get(start..self.at).unwrap_or_default();
-        let value = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-        value.ok_or_else(|| shape(format!("{what} is expected")).at(self.base + start))
+        Ok(std::str::from_utf8(digits).unwrap_or_default())
+    }
+
+    /// Takes true or false.
+    pub(crate) fn boolean(&mut self, what: &'static str) -> Result<bool, FormatError> {
+        match self.peek() {
+            Some(b't') => self.literal(b"true").map(|()| true),
+            Some(b'f') => self.literal(b"false").map(|()| false),
+            _ => Err(self.unexpected(what)),
+        }
     }
 
     /// Takes a value of any kind and gives its range, without the whitespace around it.
@@ -201,9 +220,11 @@ impl<'a> Scanner<'a> {
         Self { bytes, at: range.start, base: self.base, depth: self.depth, max_depth: self.max_depth }
     }
 
-    fn member_name(&mut self) -> Result<(), FormatError> {
-        self.string("the name of a member")?;
-        self.expect(b':', "a colon")
+    fn member_name(&mut self) -> Result<Text<'a>, FormatError> {
+        self.expect(b'"', "the name of a member")?;
+        let name = self.string_tail()?;
+        self.expect(b':', "a colon")?;
+        Ok(name)
     }
 
     fn scalar(&mut self) -> Result<(), FormatError> {

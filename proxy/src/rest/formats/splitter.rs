@@ -60,7 +60,7 @@ impl Splitter {
         }
     }
 
-    /// Adds what the network brought. [`Self::next`] is to be called until it gives nothing before more is pushed.
+    /// Adds what the network brought. [`Self::take`] is to be called until it gives nothing before more is pushed.
     pub fn push(&mut self, chunk: Bytes) {
         if self.chunk.is_empty() {
             self.chunk = chunk;
@@ -77,7 +77,7 @@ impl Splitter {
     /// # Errors
     /// `BadRequest` for anything but an object, or one nested too deep; `TooLarge` for one beyond the limit. The stream
     /// cannot be read any further then, and every later call gives the error again.
-    pub fn next(&mut self) -> Result<Option<Piece>, FormatError> {
+    pub fn take(&mut self) -> Result<Option<Piece>, FormatError> {
         if self.is_broken {
             return Err(malformed("the stream was already broken").in_record(self.count).at(self.at));
         }
@@ -112,11 +112,11 @@ impl Splitter {
             let length = self.chunk.len();
             self.check_length(self.at + length)?;
             self.begun.extend_from_slice(&self.chunk);
-            self.take(length);
+            self.cut(length);
             return Ok(None);
         };
         self.check_length(self.at + end)?;
-        let tail = self.take(end);
+        let tail = self.cut(end);
         let text = if self.begun.is_empty() {
             tail
         } else {
@@ -131,7 +131,7 @@ impl Splitter {
     /// Skips to the first brace. False when there is none yet.
     fn begin(&mut self) -> Result<bool, FormatError> {
         let white = self.chunk.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
-        self.take(white);
+        self.cut(white);
         match self.chunk.first() {
             None => Ok(false),
             Some(b'{') => {
@@ -196,7 +196,7 @@ impl Splitter {
         Err(FormatError::new(Code::TooLarge, text).at(self.start))
     }
 
-    fn take(&mut self, length: usize) -> Bytes {
+    fn cut(&mut self, length: usize) -> Bytes {
         self.at += length;
         if length == self.chunk.len() {
             return std::mem::take(&mut self.chunk);

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{self, Format, Placed, Refused};
+use crate::rest::formats::{self, Format, Placed, ProduceBody, Refused};
 use crate::rest::front::Posted;
 use crate::rest::pool::{Delivery, Refusal};
 use crate::rest::{Caller, Code, Error, refusal, send};
@@ -29,23 +29,48 @@ pub async fn post(
 ) -> Result<Posted, Error> {
     let wishes = Wishes::of(headers);
     let content_type = wishes.v2()?;
-    let format = format(headers)?;
+    let format = format(bridge, headers)?;
     let (body, hold) = bridge.room.read(headers, body).await?;
-    let posted = formats::parse_v2(format, &body, &bridge.formats)?;
+    let mut posted = formats::parse_v2(format, &body, &bridge.formats)?;
+    let schemas = write_with_schemas(bridge, topic, format, &mut posted).await?;
     let delivery = send::all(bridge, caller, (topic, partition), &posted.records, hold).await?;
     if let Some(error) = unanswered(&delivery) {
         return Ok(Posted { response: error.into_response(), delivery: Some(delivery) });
     }
-    let schemas = (posted.key_schema_id, posted.value_schema_id);
     let response = answer(&delivery, schemas, content_type, wishes.wants_strict_status());
     Ok(Posted { response, delivery: Some(delivery) })
 }
 
-fn format(headers: &HeaderMap) -> Result<Format, Error> {
+/// Turns keys and values that have a schema into the registry's wire format, and gives the numbers of the schemas.
+#[cfg(feature = "schemas")]
+async fn write_with_schemas(
+    bridge: &Bridge,
+    topic: &str,
+    format: Format,
+    body: &mut ProduceBody,
+) -> Result<(Option<i32>, Option<i32>), Error> {
+    match &bridge.schemas {
+        Some(schemas) if format.has_schema() => Ok(schemas.write_v2(topic, format, body).await?),
+        _ => Ok((None, None)),
+    }
+}
+
+#[cfg(not(feature = "schemas"))]
+async fn write_with_schemas(
+    _: &Bridge,
+    _: &str,
+    _: Format,
+    _: &mut ProduceBody,
+) -> Result<(Option<i32>, Option<i32>), Error> {
+    Ok((None, None))
+}
+
+fn format(bridge: &Bridge, headers: &HeaderMap) -> Result<Format, Error> {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return Ok(Format::Binary) };
     let format = content_type.to_str().ok().and_then(Format::of_media_type);
     let unknown = || Code::UnsupportedMediaType.with("HTTP 415 Unsupported Media Type");
-    format.filter(|format| !format.has_schema()).ok_or_else(unknown)
+    let has_registry = bridge.settings.schema_registry.is_some();
+    format.filter(|format| !format.has_schema() || has_registry).ok_or_else(unknown)
 }
 
 /// When Kafka has answered for none of the records, the request as a whole has failed.
