@@ -25,6 +25,20 @@ pub struct TlsSettings {
     pub client_certificate: Option<ClientCertificate>,
 }
 
+impl TlsSettings {
+    /// Reads the files that are named, as a connection would.
+    ///
+    /// # Errors
+    /// `Certificate`, with the file: no PEM, nothing in it, or a key that does not belong to the certificate.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.ca.is_none() && self.client_certificate.is_none() {
+            Ok(())
+        } else {
+            Tls::new(self.clone()).config().map(|_| ())
+        }
+    }
+}
+
 /// A certificate with its key, both PEM files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientCertificate {
@@ -142,6 +156,17 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &tls.config().unwrap()));
         pair(folder.path());
         assert!(!Arc::ptr_eq(&first, &tls.config().unwrap()));
+    }
+
+    #[test]
+    fn files_are_checked_before_anybody_connects() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = pair(folder.path());
+        let settings = TlsSettings { ca: Some(own.certificate.clone()), client_certificate: Some(own.clone()) };
+        settings.check().unwrap();
+        TlsSettings::default().check().unwrap();
+        fs::write(&own.private_key, "broken").unwrap();
+        assert!(settings.check().unwrap_err().to_string().contains("own.key"));
     }
 
     #[test]

@@ -6,5 +6,5 @@ environment=${CARGO_TARGET_DIR:-../../target}/second_reader
 if [[ ! -x $environment/bin/python ]]; then
   python3 -m venv "$environment"
 fi
-"$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
+"$environment/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" reader.py

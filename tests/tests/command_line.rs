@@ -39,6 +39,39 @@ fn check_tells_all_mistakes_at_once_with_their_paths_and_ends_with_64() {
 }
 
 #[test]
+fn check_looks_into_the_files_that_the_kms_section_names() {
+    let folder = Scratch::new("kms-files");
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".into()]).expect("a certificate");
+    for (name, text) in [
+        ("ca.pem", "no certificate".to_owned()),
+        ("own.pem", own.cert.pem()),
+        ("other.key", other.signing_key.serialize_pem()),
+        ("empty", "\n".to_owned()),
+        ("gcp.json", "not json, but hunter2".to_owned()),
+    ] {
+        folder.write(name, text);
+    }
+    let config = written(
+        &folder,
+        "listeners: [{ name: main, bind: '127.0.0.1:1', cluster: primary, tls: off, brokers: { by: port, first_port: 2, count: 2 } }]\n\
+         clusters: [{ name: primary, bootstrap_servers: ['127.0.0.1:1'], tls: off }]\nstreams: { default: pass }\nkms:\n  \
+         vault: { type: vault, endpoint: 'https://localhost', tls: { ca: ca.pem }, auth: { token: { file: empty } } }\n  \
+         kmip: { type: kmip, address: 'localhost:5696', tls: { certificate: own.pem, private_key: other.key } }\n  \
+         google: { type: gcp, key_ring: projects/p/locations/l/keyRings/r, credentials: { file: gcp.json } }\n",
+    );
+    let checked = barnabas(&["check", "--config", &config.display().to_string()]);
+    let text = said(&checked);
+    assert_eq!(checked.status.code(), Some(64), "{text}");
+    for told in
+        ["kms.vault.tls", "ca.pem", "kms.vault.auth", "kms.kmip.tls", "own.pem", "kms.google.credentials", "JSON"]
+    {
+        assert!(text.contains(told), "{told} is not told:\n{text}");
+    }
+    assert!(!text.contains("hunter2"), "a secret is told:\n{text}");
+}
+
+#[test]
 fn serve_with_a_mistake_binds_nothing_and_ends_with_64() {
     let folder = Scratch::new("mistakes");
     let port = barnabas_tests::ports::block(4);
@@ -84,6 +117,9 @@ fn every_command_teaches_by_its_help() {
         &["keyring", "import"],
         &["steward"],
         &["inspect"],
+        &["kms", "check"],
+        &["kms", "inventory"],
+        &["kms", "rotate"],
         &["completions"],
     ];
     for command in commands {

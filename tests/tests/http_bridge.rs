@@ -385,11 +385,12 @@ fn the_calls_of_the_chapter_do_what_it_says() {
         Some(rest.split_once('\n')?.1.split_once("\n```")?.0.to_owned())
     };
     let names: Vec<&str> = chapter.split("<!-- call: ").skip(1).filter_map(|rest| rest.split(" -->").next()).collect();
-    assert_eq!(names, ["json", "raw", "event", "tombstone", "offsets"]);
+    assert_eq!(names, ["json", "raw", "event", "tombstone", "offsets", "consumer"]);
     for name in names {
         let mut shell = std::process::Command::new("sh");
         shell.arg("-c").arg(block("call", name).expect("a block follows the mark"));
         shell.env("URL", format!("https://{}", site.gateway.rest())).env("TOPIC", &topic).env("TLS", &tls);
+        shell.env("GROUP", barnabas_tests::scratch::unique("group"));
         let done = shell.output().expect("a shell runs");
         let (said, mistakes) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "{name}: {said}{mistakes}");

@@ -1,6 +1,11 @@
 //! Promise: a revoked client reads nothing that is sealed after the revocation, by policy or by command, with its connections open.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use barnabas_tests::clients::rd;
 use barnabas_tests::clients::record::{assert_same, numbered, shows};
@@ -56,3 +61,62 @@ fn a_grant_revoked_by_command_closes_what_comes_after_it() {
     assert!(rd::read_all(&alice, &topic).len() >= 2);
     assert!(!site.broker().disk_holds(secret.as_bytes()));
 }
+
+#[test]
+fn a_grant_begins_and_ends_by_the_clock_also_for_epochs_that_come_before_it_and_for_a_connected_reader() {
+    let mut site = Site::new();
+    site.gateway.expect_in_log("no grant");
+    site.gateway.expect_in_log("may not write");
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let (alice, auditor) = (site.client("alice"), site.client("mallory"));
+    let mut sent = vec![numbered(&secret, 0, 0)];
+    rd::produce(&alice, &topic, &sent, &[]);
+    assert!(rd::try_produce(&auditor, &topic, &numbered(&secret, 1, 0)).is_err(), "enrolled, and nothing else");
+    let (begins, ends) = (Timestamp::now() + BEFORE, Timestamp::now() + BEFORE + DURING);
+    let times = [begins, ends].map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let add = ["grant", "add", "--topic", &topic, "--principal", "User:mallory", "--from-epoch", "0"];
+    site.gateway.command(&[&add[..], &["--starts", &times[0], "--until", &times[1]]].concat()).ok();
+    site.gateway.command(&["epoch", "rotate", "--topic", &topic]).ok();
+    sent.push(numbered(&secret, 1, 0));
+    rd::produce(&alice, &topic, &sent[1..], &[]);
+
+    let refused = |reading: &rd::Reading| reading.error == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+    let mut reading = rd::read(&auditor, &topic, &[]);
+    while refused(&reading) {
+        assert!(reading.records.is_empty());
+        assert!(Timestamp::now() < begins + LATE, "the grant has not begun");
+        reading = rd::read(&auditor, &topic, &[]);
+    }
+    assert!(Timestamp::now() >= begins - Duration::from_secs(1), "the grant began too early");
+    assert_same(&sent, &reading.records);
+
+    let connected = rd::consumer(&auditor, "none", &[("enable.auto.commit", "false")]);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, 0, Offset::Beginning).expect("an offset that exists");
+    connected.assign(&list).expect("librdkafka takes the assignment");
+    assert_same(&sent, &rd::take(&connected, sent.len()));
+    wait::until_true("the connected reader is refused", || {
+        sent.push(numbered(&secret, sent.len(), 0));
+        rd::produce(&alice, &topic, &sent[sent.len() - 1..], &[]);
+        match connected.poll(Duration::from_millis(500)) {
+            Some(Err(error)) => error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed),
+            Some(Ok(_)) => {
+                assert!(Timestamp::now() < ends + LATE, "a record after the grant's end");
+                false
+            }
+            None => false,
+        }
+    });
+    assert!(Timestamp::now() >= ends - Duration::from_secs(1), "the grant ended too early");
+    assert!(refused(&rd::read(&auditor, &topic, &[])));
+    site.assert_sealed(&topic, sent.len(), &secret);
+}
+
+/// Until the grant begins: enough for two commands on a busy machine.
+const BEFORE: Duration = Duration::from_secs(20);
+
+/// While it holds.
+const DURING: Duration = Duration::from_secs(20);
+
+/// The gateway looks every second; the rest is a busy machine's.
+const LATE: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 //! Beyond the tree itself it looks into the files that it names: certificates that do not fit their keys, secrets that
 //! cannot be read, host names that no certificate carries. `serve` starts with the same look.
 
+mod kms;
+
 use std::path::Path;
 
 use clap::Args;
@@ -62,6 +64,13 @@ fn look_into_files(config: &Config) -> Vec<Mistake> {
     for (index, listener) in config.listeners.iter().enumerate() {
         look_at_listener(&format!("listeners[{index}]"), listener, &mut mistakes);
     }
+    for (index, bridge) in config.rest.iter().enumerate() {
+        let place = format!("rest[{index}].tls");
+        let tls = bridge.tls.clone().map(|tls| ServerTls::new(tls, bridge.principal.clone()));
+        if let Some(Err(error)) = tls {
+            mistakes.push(mistake(&place, error.to_string(), "correct the file that it names"));
+        }
+    }
     for (index, cluster) in config.clusters.iter().enumerate() {
         let place = format!("clusters[{index}]");
         if let Some(Err(error)) = cluster.tls.clone().map(UpstreamTlsSource::new) {
@@ -78,6 +87,9 @@ fn look_into_files(config: &Config) -> Vec<Mistake> {
                 ));
             }
         }
+    }
+    for system in &config.kms {
+        kms::look_at(system, &mut mistakes);
     }
     if let Some(Keystore { backend: KeystoreBackend::Local { unlock: Unlock::Passphrase(secret), .. } }) =
         &config.keystore

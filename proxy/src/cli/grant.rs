@@ -41,6 +41,9 @@ pub struct AddArgs {
     /// The first epoch, by a time that it covers (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub(super) from: Option<Timestamp>,
+    /// When the grant begins (RFC 3339); without it, now
+    #[arg(long, value_name = "TIME")]
+    pub(super) starts: Option<Timestamp>,
     /// When the grant ends (RFC 3339); without it, it goes on
     #[arg(long, value_name = "TIME")]
     pub(super) until: Option<Timestamp>,
@@ -116,20 +119,27 @@ fn add(args: AddArgs) -> Result<(), Failure> {
     if valid_to <= at {
         return Err(Failure::new(Exit::Usage, "--until is in the past"));
     }
+    let valid_from = args.starts.map_or(UnixMillis::new(at.millis().saturating_sub(CLOCK_SKEW_MILLIS)), moment::read);
+    if valid_to <= valid_from {
+        return Err(Failure::new(Exit::Usage, "--until is before --starts"));
+    }
     let desk = Desk::to_change(args.config.load()?)?;
     desk::check_certificate(&desk)?;
     let (identity, stream) = (desk.identity(&principal)?.id(), desk.stream(&args.topic)?.id);
     let first = first_epoch(&desk, stream, args.from_epoch, args.from)?;
-    let valid_from = UnixMillis::new(at.millis().saturating_sub(CLOCK_SKEW_MILLIS));
     let range = GrantRange { first, valid_from, valid_to };
     desk.make(&Change::Grant { identity, stream, right, range })?;
     let from = desk.read(|keyring| {
-        let valid = keyring.grants(identity, stream).filter(|grant| grant.right == right && grant.is_valid(now()));
+        let valid = keyring
+            .grants(identity, stream)
+            .filter(|grant| grant.right == right && grant.is_valid(now().max(valid_from)));
         valid.map(|grant| grant.first).min()
     })?;
     let from = from.map(|epoch| format!(" from epoch {epoch} on")).unwrap_or_default();
     let until = moment::written(valid_to).map(|until| format!(" until {until}")).unwrap_or_default();
-    println!("{principal} may {} `{}`{from}{until}", right.name(), args.topic);
+    let starts =
+        args.starts.and_then(|_| moment::written(valid_from)).map(|time| format!(" from {time}")).unwrap_or_default();
+    println!("{principal} may {} `{}`{from}{starts}{until}", right.name(), args.topic);
     Ok(())
 }
 
@@ -281,7 +291,8 @@ const ADD_HELP: &str = "\
 Examples:
   barnabas grant add --topic orders --principal User:CN=billing
   barnabas grant add --topic orders --principal User:CN=till --right write
-  barnabas grant add --topic orders --principal User:audit --from 2026-01-01T00:00:00Z --until 2026-12-31T00:00:00Z";
+  barnabas grant add --topic orders --principal User:audit --from 2026-01-01T00:00:00Z --until 2026-12-31T00:00:00Z
+  barnabas grant add --topic orders --principal User:audit --starts 2027-01-01T00:00:00Z --until 2027-02-01T00:00:00Z";
 
 const LIST_HELP: &str = "\
 Examples:

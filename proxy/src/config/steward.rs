@@ -35,8 +35,7 @@ impl Steward {
     pub(super) fn parse(reader: Reader<'_>, places: &Places<'_>) -> Option<Self> {
         let root_public_key = reader.optional("root_public_key", public_key);
         let run = reader.or_default("run", values::choice(RUNS), StewardRun::Off);
-        let bounds = values::duration(Duration::from_secs(60), Duration::from_secs(366 * 86_400));
-        let epoch_lifetime = reader.or_default("epoch_lifetime", bounds, DEFAULT_EPOCH_LIFETIME);
+        let lifetime = reader.or_default("epoch_lifetime", epoch_lifetime(), DEFAULT_EPOCH_LIFETIME);
         let certificate = reader.optional("certificate", |text| places.file(text));
         if let (Some(StewardRun::Embedded), Some(None)) = (run, &certificate) {
             let remedy = "name the delegate's certificate that `barnabas init` made, or write `run: off`";
@@ -47,9 +46,14 @@ impl Steward {
             root_public_key: root_public_key?,
             run: run?,
             certificate: certificate?,
-            epoch_lifetime: epoch_lifetime?,
+            epoch_lifetime: lifetime?,
         })
     }
+}
+
+/// How a lifetime of epochs is read, here and in the rules of streams.
+pub(super) fn epoch_lifetime() -> impl Fn(&str) -> Result<Duration, Refusal> {
+    values::duration(SHORTEST_EPOCH, LONGEST_EPOCH)
 }
 
 fn public_key(text: &str) -> Result<[u8; 32], Refusal> {
@@ -64,6 +68,11 @@ const RUNS: &[(&str, StewardRun)] = &[("embedded", StewardRun::Embedded), ("off"
 
 /// A year of daily epochs is one grant of about 13 KB; a stolen epoch key opens one day.
 pub const DEFAULT_EPOCH_LIFETIME: Duration = Duration::from_secs(86_400);
+
+/// Each epoch stays in the keyring, with a seed in the grants of each reader.
+const SHORTEST_EPOCH: Duration = Duration::from_secs(60);
+
+const LONGEST_EPOCH: Duration = Duration::from_secs(366 * 86_400);
 
 pub(super) const KEYS: &[Key] = &[
     key("steward", Kind::Section, "its defaults", "The authority over clients, epochs and grants."),
@@ -89,6 +98,6 @@ pub(super) const KEYS: &[Key] = &[
         "steward.epoch_lifetime",
         Kind::Duration,
         "`1d`",
-        "The delegate starts a new epoch of every stream after this time.",
+        "The delegate starts a new epoch of a stream after this time, when a tenth of it is left: let that be longer than outages of the KMS.",
     ),
 ];

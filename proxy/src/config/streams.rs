@@ -10,7 +10,7 @@ use super::mistake::Refusal;
 use super::node::Node;
 use super::pattern::{PrincipalPattern, TopicPattern};
 use super::reader::Reader;
-use super::values;
+use super::{steward, values};
 use crate::identity::Principal;
 
 /// The rules as written, in their order.
@@ -53,6 +53,8 @@ pub struct SealRule {
     pub on_unreadable: OnUnreadable,
     /// Whether a record is compressed before it is sealed.
     pub compress: Compress,
+    /// How long an epoch lasts; `None` is as `steward.epoch_lifetime` says.
+    pub epoch_lifetime: Option<Duration>,
     /// So long after its last session an epoch's seed is destroyed; `None` is never.
     pub destroy_after: Option<Duration>,
     /// Who may write. Nobody else.
@@ -118,6 +120,7 @@ impl Streams {
             kem: Kem::XWing,
             on_unreadable: OnUnreadable::Fail,
             compress: Compress::None,
+            epoch_lifetime: None,
             destroy_after: None,
             writers: Vec::new(),
             readers: Vec::new(),
@@ -188,6 +191,7 @@ fn parse_seal(reader: &Reader<'_>, base: &SealRule) -> Option<SealRule> {
     let kem = reader.or_default("kem", values::choice(KEMS), base.kem);
     let on_unreadable = reader.or_default("on_unreadable", values::choice(UNREADABLE), base.on_unreadable);
     let compress = reader.or_default("compress", values::choice(COMPRESS), base.compress);
+    let epoch_lifetime = reader.optional("epoch_lifetime", steward::epoch_lifetime());
     let destroy_after = reader.optional("destroy_after", values::duration(SHORTEST_DESTRUCTION, LONGEST_DESTRUCTION));
     let principals = |key: &str, inherited: &[PrincipalPattern]| match reader.node(key) {
         Some(_) => reader.list(key, PrincipalPattern::parse),
@@ -200,6 +204,7 @@ fn parse_seal(reader: &Reader<'_>, base: &SealRule) -> Option<SealRule> {
         kem: kem?,
         on_unreadable: on_unreadable?,
         compress: compress?,
+        epoch_lifetime: epoch_lifetime?.or(base.epoch_lifetime),
         destroy_after: destroy_after?.or(base.destroy_after),
         writers: writers?,
         readers: readers?,
@@ -244,7 +249,8 @@ const UNREADABLE: &[(&str, OnUnreadable)] =
 
 const COMPRESS: &[(&str, Compress)] = &[("none", Compress::None), ("record", Compress::Record)];
 
-const SEAL_KEYS: &[&str] = &["suite", "kem", "on_unreadable", "compress", "destroy_after", "writers", "readers"];
+const SEAL_KEYS: &[&str] =
+    &["suite", "kem", "on_unreadable", "compress", "epoch_lifetime", "destroy_after", "writers", "readers"];
 
 /// Whoever wants less can destroy by command.
 const SHORTEST_DESTRUCTION: Duration = Duration::from_secs(60);
@@ -279,6 +285,12 @@ pub(super) const KEYS: &[Key] = &[
         "`none` or `record`: compress each record before it is sealed.",
     ),
     key(
+        "streams.settings.epoch_lifetime",
+        Kind::Duration,
+        "`steward.epoch_lifetime`",
+        "The delegate starts a new epoch after this time. A shorter one holds for the epoch that there is.",
+    ),
+    key(
         "streams.settings.destroy_after",
         Kind::Duration,
         "never",
@@ -294,6 +306,7 @@ pub(super) const KEYS: &[Key] = &[
     key("streams.rules[].kem", Kind::Choice, "from `settings`", "As in `settings`."),
     key("streams.rules[].on_unreadable", Kind::Choice, "from `settings`", "As in `settings`."),
     key("streams.rules[].compress", Kind::Choice, "from `settings`", "As in `settings`."),
+    key("streams.rules[].epoch_lifetime", Kind::Duration, "from `settings`", "As in `settings`."),
     key("streams.rules[].destroy_after", Kind::Duration, "from `settings`", "As in `settings`."),
     key("streams.rules[].writers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),
     key("streams.rules[].readers", Kind::List, "from `settings`", "As in `settings`; replaces, does not add."),

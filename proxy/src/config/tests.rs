@@ -69,6 +69,7 @@ rest:
       timeout: 1s
       max_schemas: 10
     producer: { linger: 1ms, idle: 1m }
+    consumer: { idle: 2m }
     limits:
       max_body_bytes: 1 MiB
       max_record_bytes: 10000
@@ -78,6 +79,7 @@ rest:
       max_memory_bytes: 2 MiB
       max_queued_records: 10
       max_producers: 3
+      max_consumers: 4
 clusters:
   - name: primary
     bootstrap_servers: ["127.0.0.1:9092"]
@@ -92,9 +94,9 @@ custody: { max_age: 10m, outage_grace: 2h }
 steward: { root_public_key: "0101010101010101010101010101010101010101010101010101010101010101", run: embedded, epoch_lifetime: 7d, certificate: file }
 streams:
   default: refuse
-  settings: { suite: aes-256-gcm, kem: x25519, on_unreadable: skip, compress: record, destroy_after: 40d, writers: ["User:*"], readers: ["User:audit"] }
+  settings: { suite: aes-256-gcm, kem: x25519, on_unreadable: skip, compress: record, epoch_lifetime: 12h, destroy_after: 40d, writers: ["User:*"], readers: ["User:audit"] }
   rules:
-    - { topic: orders, seal: true, suite: chacha20-poly1305, kem: x-wing, writers: ["User:CN=alice"], readers: ["User:CN=(bob|carol)"], on_unreadable: opaque, compress: none, destroy_after: 8d }
+    - { topic: orders, seal: true, suite: chacha20-poly1305, kem: x-wing, writers: ["User:CN=alice"], readers: ["User:CN=(bob|carol)"], on_unreadable: opaque, compress: none, epoch_lifetime: 1h, destroy_after: 8d }
     - { pattern: "pay\\..*", seal: true }
     - { topic: logs, seal: false }
 clients: { enroll: [{ principal: "User:svc-.*", custody: gateway }, { principal: "User:lib", custody: client }] }
@@ -178,9 +180,11 @@ fn the_policy_answers_by_the_first_match() {
     let policy = Config::parse(EVERYTHING, dir.path(), &env()).unwrap().policy;
     let StreamRule::Seal(orders) = policy.stream("orders") else { panic!("sealed") };
     assert_eq!(orders.suite, RecordSuite::ChaCha20Poly1305);
+    assert_eq!(orders.epoch_lifetime, Some(Duration::from_secs(3600)));
     assert!(orders.may_write(&Principal::user("CN=alice")) && !orders.may_write(&Principal::user("CN=bob")));
     assert!(orders.may_read(&Principal::user("CN=carol")) && !orders.may_read(&Principal::user("audit")));
     let StreamRule::Seal(pay) = policy.stream("pay.eu") else { panic!("sealed") };
+    assert_eq!(pay.epoch_lifetime, Some(Duration::from_secs(12 * 3600)));
     assert_eq!((pay.kem, pay.on_unreadable, pay.compress), (Kem::X25519, OnUnreadable::Skip, Compress::Record));
     assert!(pay.may_read(&Principal::user("audit")) && pay.may_write(&Principal::anonymous()));
     assert_eq!(policy.stream("logs"), &StreamRule::Pass);

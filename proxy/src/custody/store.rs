@@ -59,7 +59,7 @@ pub struct Changes {
 struct Kept {
     /// `None`: the KMS has said no.
     secret: Option<Arc<IdentitySecret>>,
-    /// When the KMS last gave an answer that counts.
+    /// When the KMS was asked for the last answer that counts.
     agreed: Instant,
     /// When it is asked again.
     due: Instant,
@@ -89,10 +89,11 @@ impl CustodyStore {
             None => {}
         }
         self.metrics.misses.inc();
+        let asked = Instant::now();
         match self.unwrap(identity).await {
             Ok(secret) => {
                 let secret = Arc::new(secret);
-                self.keep(id, Some(secret.clone()));
+                self.keep(id, Some(secret.clone()), asked);
                 Ok(secret)
             }
             Err(error) => {
@@ -100,7 +101,7 @@ impl CustodyStore {
                 if error.is_retryable() {
                     return Err(Reason::Unavailable("the KMS does not answer"));
                 }
-                self.keep(id, None);
+                self.keep(id, None, asked);
                 Err(Reason::NoIdentity)
             }
         }
@@ -135,29 +136,31 @@ impl CustodyStore {
     ) -> (Vec<IdentityId>, BTreeMap<String, Vec<Identity>>) {
         let (mut ended, mut due) = (Vec::new(), BTreeMap::<String, Vec<Identity>>::new());
         let now = Instant::now();
+        // The keyring is asked without the lock: who looks a secret up does not wait for fifty thousand identities.
+        let listed: Vec<IdentityId> = lock(&self.kept).keys().copied().collect();
         let mut busy = lock(&self.busy);
-        lock(&self.kept).retain(|id, kept| {
-            let Some(identity) = find(*id) else {
-                ended.push(*id);
-                return false;
-            };
-            if kept.secret.is_some() && kept.agreed + self.longest() <= now {
-                tracing::error!(
-                    event = "custody_ended",
-                    identity = %id,
-                    principal = identity.principal,
-                    "the KMS has not answered for custody.max_age and custody.outage_grace together"
-                );
-                ended.push(*id);
-                return false;
+        for id in listed {
+            let identity = find(id);
+            let mut all = lock(&self.kept);
+            let Some(kept) = all.get_mut(&id) else { continue };
+            let is_over = kept.secret.is_some() && kept.agreed + self.longest() <= now;
+            match identity {
+                Some(identity) if !is_over => {
+                    let system = self.system_of(&identity);
+                    if kept.due <= now && !busy.contains(system) {
+                        kept.due = now + self.pause();
+                        due.entry(system.to_owned()).or_default().push(identity);
+                    }
+                }
+                gone => {
+                    all.remove(&id);
+                    ended.push(id);
+                    if let Some(identity) = gone {
+                        told_of_the_end(&identity);
+                    }
+                }
             }
-            let system = self.system_of(&identity);
-            if kept.due <= now && !busy.contains(system) {
-                kept.due = now + self.pause();
-                due.entry(system.to_owned()).or_default().push(identity);
-            }
-            true
-        });
+        }
         busy.extend(due.keys().cloned());
         (ended, due)
     }
@@ -181,9 +184,10 @@ impl CustodyStore {
 
     async fn ask_again(&self, identity: &Identity, find: &impl Fn(IdentityId) -> Option<Identity>) {
         let id = identity.id();
+        let asked = Instant::now();
         match self.unwrap(identity).await {
             Ok(secret) => {
-                if !self.keep(id, Some(Arc::new(secret))) {
+                if !self.keep(id, Some(Arc::new(secret)), asked) {
                     tracing::info!(event = "custody_allowed", identity = %id, principal = identity.principal);
                     lock(&self.changes).allowed = true;
                 }
@@ -198,7 +202,7 @@ impl CustodyStore {
                 }
             }
             Err(error) => {
-                if self.keep(id, None) {
+                if self.keep(id, None, asked) {
                     tracing::warn!(event = "custody_denied", identity = %id, principal = identity.principal, %error);
                     lock(&self.changes).ended.push(id);
                 }
@@ -223,20 +227,20 @@ impl CustodyStore {
         kept.get(&id).filter(counts).map(|kept| kept.secret.clone())
     }
 
-    /// Keeps what the KMS has said. Tells whether the client had a secret up to now.
-    fn keep(&self, id: IdentityId, secret: Option<Arc<IdentitySecret>>) -> bool {
-        let now = Instant::now();
+    /// Keeps what the KMS has said to a question of this time: an answer that took long is no newer than its question.
+    /// Tells whether the client had a secret up to now.
+    fn keep(&self, id: IdentityId, secret: Option<Arc<IdentitySecret>>, asked: Instant) -> bool {
         // Spread, so that a gateway's thousand clients do not come back to the KMS in one second for ever.
         let spread = u64::from(id.as_bytes().first().copied().unwrap_or(0));
         let half = self.terms.max_age / 2;
         let due = match secret {
-            Some(_) => now + half + half.mul_f64(spread as f64 / 512.0),
-            None => now + self.terms.max_age.clamp(SHORTEST_DENIAL, LONGEST_PAUSE),
+            Some(_) => asked + half + half.mul_f64(spread as f64 / 512.0),
+            None => asked + self.terms.max_age.clamp(SHORTEST_DENIAL, LONGEST_PAUSE),
         };
         let mut kept = lock(&self.kept);
         let had = kept.get(&id).is_some_and(|before| before.secret.is_some());
         if kept.len() < MOST_IDENTITIES || kept.contains_key(&id) {
-            kept.insert(id, Kept { secret, agreed: now, due });
+            kept.insert(id, Kept { secret, agreed: asked, due });
         }
         self.metrics.entries.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
         had
@@ -258,6 +262,15 @@ impl CustodyStore {
             Custodian::Client => LOCAL,
         }
     }
+}
+
+fn told_of_the_end(identity: &Identity) {
+    tracing::error!(
+        event = "custody_ended",
+        identity = %identity.id(),
+        principal = identity.principal,
+        "the KMS has not answered for custody.max_age and custody.outage_grace together"
+    );
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

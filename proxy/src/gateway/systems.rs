@@ -35,8 +35,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Reports for ever. A gateway that has never had an answer of the system that hides its keys is not ready; one that
-    /// had is, until the grace of an outage is over.
+    /// Reports for ever. A gateway that has never had an answer of the system that hides new keys is not ready; one that
+    /// had is, until the grace of an outage is over. Other systems, which are there until what they hide has been moved,
+    /// are told by the metric alone: a gateway that can serve most clients must not be taken out of service for a few.
     pub async fn run(self, standing: Condition) {
         let systems: Vec<Asked> = self.systems.names().map(Asked::new).collect();
         // Each by itself: one that takes its time must not keep the standing of another in the dark.
@@ -65,10 +66,9 @@ impl Watch {
     }
 
     fn trouble(&self, Standing { name, outage }: &Standing, answered: bool) -> Option<String> {
-        let (since, error) = outage.as_ref()?;
-        let first = name == self.systems.chosen() && !answered;
+        let (since, error) = outage.as_ref().filter(|_| name == self.systems.chosen())?;
         let reason = || format!("{name} has given no usable answer for {} s: {error}", since.as_secs());
-        (first || *since >= self.outage_grace).then(reason)
+        (!answered || *since >= self.outage_grace).then(reason)
     }
 }
 

@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::formats;
 use super::inner::Inner;
 use super::pool::Pool;
+use super::v2::consumers::Consumers;
 use crate::admin::Readiness;
 use crate::config;
 use crate::metrics::RestMetrics;
@@ -25,6 +26,8 @@ pub struct Bridge {
     pub callers: Callers,
     /// What principals have.
     pub pool: Arc<Pool>,
+    /// Consumer instances of the v2 API.
+    pub consumers: Arc<Consumers>,
     /// Room for bodies.
     pub room: Room,
     /// Web pages that may call.
@@ -66,6 +69,7 @@ impl Bridge {
             schemas,
             callers,
             pool,
+            consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),
             room: Room::new(&settings.limits),
             cors: Cors::new(&settings.cors_origins),
             formats,

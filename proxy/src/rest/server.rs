@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::auth;
 use super::bridge::Bridge;
 use super::caller::Connection;
 use super::front::Front;
@@ -114,11 +115,11 @@ impl Server {
         let shown = stream.get_ref().1.peer_certificates();
         let chain: Vec<CertificateDer<'static>> =
             shown.unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
-        let thumbprint = chain.first().map(|own| thumbprint(own));
         let certificate = match tls.principal(shown) {
             Ok(principal) => Some(principal).filter(|_| !chain.is_empty()),
             Err(error) => return self.refuse(peer, &error),
         };
+        let thumbprint = chain.first().map(|own| auth::thumbprint(own));
         tokio::select! {
             () = self.speak(stream, Connection { peer, certificate, thumbprint, encrypted: true }) => {}
             reason = tls.disowned(&chain, reloaded) => {
@@ -174,13 +175,6 @@ impl Server {
             .keep_alive_interval(Some(IDLE / 2));
         http
     }
-}
-
-/// SHA-256 of a certificate.
-fn thumbprint(der: &[u8]) -> [u8; 32] {
-    let mut thumbprint = [0; 32];
-    thumbprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, der).as_ref());
-    thumbprint
 }
 
 /// Until the gateway drains. A sender that is gone counts.

@@ -16,8 +16,9 @@ use tokio::sync::{Mutex, Notify};
 use super::plan::{GrantRange, Plan, PlanError, StreamTerms};
 use super::publish::{ExclusivePublisher, PublishError};
 use super::reminder::Reminder;
+use super::rewrap::Rewrapped;
 use super::{Answer, Need, Steward};
-use super::{destroy, mandate};
+use super::{destroy, mandate, schedule};
 use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
 use crate::custody::KeySystems;
@@ -83,10 +84,8 @@ pub enum Change {
     },
     /// Seeds in custody are hidden anew: by the newest version of their key, or by another system.
     Rewrap {
-        /// Which.
-        seeds: Vec<Seed>,
-        /// The system that hides them from now on.
-        system: String,
+        /// Which, and how.
+        anew: Vec<Rewrapped>,
     },
     /// The end of grants that the policy does not give any more.
     Withdraw {
@@ -240,7 +239,7 @@ impl Delegate {
                 }
             }
             Change::RevokeAll { identities } => self.revoke_all(plan, identities).await,
-            Change::Rewrap { seeds, system } => plan.rewrap(seeds, system).await,
+            Change::Rewrap { anew } => plan.rewrap(anew),
             Change::Withdraw { grants } => {
                 for (stream, grants) in grants {
                     plan.withdraw(*stream, grants, &self.terms_of(*stream)).await?;
@@ -287,16 +286,14 @@ impl Delegate {
         Ok(())
     }
 
-    /// The next epoch is made when a tenth of the present one is left, so that every gateway has heard of it in time.
+    /// Streams that need their next epoch.
+    fn due_streams(&self) -> Vec<StreamId> {
+        let policy = self.policy.load_full();
+        self.live.read(|keyring| schedule::due(keyring, &policy, self.settings.epoch_lifetime, now()))
+    }
+
     async fn routine(&self, plan: &mut Plan<'_>) -> Result<(), PlanError> {
-        let margin = u64::try_from(self.settings.epoch_lifetime.as_millis() / 10).unwrap_or(u64::MAX);
-        let soon = now().plus_millis(margin);
-        let due: Vec<StreamId> = self.live.read(|keyring| {
-            let ends = |stream: &&barnabas_crypto::Stream| {
-                stream.sealed && keyring.epochs(stream.id).next_back().is_none_or(|epoch| epoch.not_after <= soon)
-            };
-            keyring.streams().filter(ends).map(|stream| stream.id).collect()
-        });
+        let due = self.due_streams();
         for stream in &due {
             // What stops one stream (its KMS key, the identity of a reader) must not stop the others, nor the heads
             // without which every writer stops.
@@ -336,15 +333,24 @@ impl Delegate {
     pub async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(self.settings.head_interval.min(LONGEST_PAUSE));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // The policy may have changed while no delegate ran.
         let mut unsettled = true;
         let mut complete = false;
+        // What cannot be rotated now waits for the next head, so that a KMS that is away is not asked all the time.
+        let mut in_vain = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => if !self.is_complete(&mut complete).await {
                     tracing::warn!(event = "steward_head_withheld");
-                } else if let Err(error) = self.make(&Change::Routine).await {
-                    tracing::warn!(event = "steward_routine_failed", %error);
+                } else {
+                    self.do_routine().await;
+                    in_vain = false;
+                },
+                _ = looks.tick(), if complete && !in_vain => if !self.due_streams().is_empty() {
+                    self.do_routine().await;
+                    in_vain = !self.due_streams().is_empty();
                 },
                 () = self.policy_replaced.notified() => unsettled = true,
             }
@@ -354,6 +360,12 @@ impl Delegate {
                     Err(error) => tracing::warn!(event = "steward_withdrawal_failed", %error, "tried again soon"),
                 }
             }
+        }
+    }
+
+    async fn do_routine(&self) {
+        if let Err(error) = self.make(&Change::Routine).await {
+            tracing::warn!(event = "steward_routine_failed", %error);
         }
     }
 
@@ -404,14 +416,14 @@ impl Delegate {
 
     fn terms(&self, topic: &str) -> StreamTerms {
         use barnabas_crypto::OnUnreadable as Signed;
-        let lifetime = u64::try_from(self.settings.epoch_lifetime.as_millis()).unwrap_or(u64::MAX);
+        let policy = self.policy.load();
         let mut terms = StreamTerms {
             suite: Suite::Aes256Gcm,
             kem: KemSuite::XWing,
             on_unreadable: Signed::Fail,
-            epoch_lifetime_millis: lifetime,
+            epoch_lifetime_millis: schedule::lifetime_millis(&policy, topic, self.settings.epoch_lifetime),
         };
-        if let StreamRule::Seal(rule) = self.policy.load().stream(topic) {
+        if let StreamRule::Seal(rule) = policy.stream(topic) {
             terms.suite = match rule.suite {
                 RecordSuite::Aes256Gcm => Suite::Aes256Gcm,
                 RecordSuite::ChaCha20Poly1305 => Suite::ChaCha20Poly1305,
@@ -562,8 +574,11 @@ impl Steward for Delegate {
 /// Each attempt means that another delegate has just written.
 const MOST_ATTEMPTS: usize = 8;
 
-/// Epochs are looked at this often whatever the interval of heads.
+/// What is due is done this often whatever the interval of heads.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often is looked whether an epoch ends soon: well within the margin of the shortest one.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Below what a transaction's time allows for, with a KMS that takes its time.
 const MOST_NEEDS_AT_ONCE: usize = 500;

@@ -7,6 +7,7 @@
 
 mod mandate;
 mod plan;
+mod schedule;
 mod destroy;
 mod rewrap;
 mod publish;
@@ -28,6 +29,7 @@ pub use plan::{BY_POLICY, CLOCK_SKEW_MILLIS, GrantRange, PlanError, StreamTerms}
 pub use publish::{ExclusivePublisher, PublishError};
 pub use reminder::Reminder;
 pub use request::{Asker, answer_requests};
+pub use rewrap::Rewrapped;
 
 /// Something that the data path cannot go on without.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

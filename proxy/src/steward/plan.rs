@@ -385,8 +385,8 @@ pub struct StreamTerms {
 /// Readers of an epoch: for how long, and to which key their seeds are wrapped.
 type Readers = Vec<((UnixMillis, UnixMillis), IdentityPublic)>;
 
-/// The number of the next epoch, and the readers of the newest one so far, who go on reading: each by the one of its
-/// grants that lasts longest.
+/// The number of the next epoch, and the readers of the newest one so far, who go on reading or will begin to: each as
+/// long as its grants follow each other without a gap.
 fn next_epoch(
     keyring: &Keyring,
     stream: StreamId,
@@ -398,11 +398,11 @@ fn next_epoch(
     };
     let number = newest.number.next().ok_or_else(|| PlanError::Refused("the stream is out of epochs".to_owned()))?;
     let at = now();
-    let mut by_reader: HashMap<IdentityId, &Grant> = HashMap::new();
     let goes_on = |grant: &&Grant| {
         grant.stream == stream
             && grant.right == Right::Read
-            && grant.is_valid(at)
+            && at < grant.valid_to
+            && grant.revoked_at.is_none_or(|revoked| at < revoked)
             && grant.covers(newest.number)
             && !ended.contains(&Body::Grant((*grant).clone()).slot())
     };
@@ -410,15 +410,17 @@ fn next_epoch(
         Body::Grant(grant) => Some(grant),
         _ => None,
     });
-    for grant in keyring.all_grants().chain(made).filter(goes_on) {
-        let longest = by_reader.entry(grant.identity).or_insert(grant);
-        if grant.valid_to > longest.valid_to {
-            *longest = grant;
+    let mut going_on: Vec<&Grant> = keyring.all_grants().chain(made).filter(goes_on).collect();
+    going_on.sort_by_key(|grant| grant.valid_from);
+    let mut by_reader: HashMap<IdentityId, (UnixMillis, UnixMillis)> = HashMap::new();
+    for grant in going_on {
+        let (_, until) = by_reader.entry(grant.identity).or_insert((grant.valid_from, grant.valid_to));
+        if grant.valid_from <= *until {
+            *until = grant.valid_to.max(*until);
         }
     }
-    let public =
-        |grant: &Grant| Some(((grant.valid_from, grant.valid_to), keyring.identity(grant.identity)?.public.clone()));
-    Ok((number, by_reader.into_values().filter_map(public).collect()))
+    let public = |(identity, range)| Some((range, keyring.identity(identity)?.public.clone()));
+    Ok((number, by_reader.into_iter().filter_map(public).collect()))
 }
 
 /// The name of a client's key in the KMS.

@@ -3,5 +3,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../lib/python.sh"
-python_with aiokafka aiokafka==0.14.0 cramjam==2.14.0
+python_with aiokafka "$here/requirements.txt"
 [[ $1 == install ]] || PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here/../lib" exec "$python" "$here/client.py" "$1"

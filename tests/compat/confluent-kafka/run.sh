@@ -3,5 +3,5 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../lib/python.sh"
-python_with confluent-kafka confluent-kafka==2.16.1
+python_with confluent-kafka "$here/requirements.txt"
 [[ $1 == install ]] || PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$here/../lib" exec "$python" "$here/client.py" "$1"

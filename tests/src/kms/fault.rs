@@ -31,6 +31,8 @@ pub enum Fault {
     Answer(Vec<u8>),
     /// Takes the request and never answers.
     Stall,
+    /// Passes on what comes, and each piece of an answer so much later.
+    Slow(Duration),
     /// Lets the server answer, passes half of it on, and closes.
     Half,
     /// Closes every connection at once, as if nobody were there.
@@ -127,6 +129,7 @@ impl State {
                 client.read(&mut [0; 64]).map(|_| ())
             }
             Fault::Stall => io::copy(&mut client, &mut io::sink()).map(|_| ()),
+            Fault::Slow(delay) => self.slow(client, delay),
             Fault::Half => self.half(client),
             Fault::Refuse => client.shutdown(Shutdown::Both),
             Fault::Impostor(files) => {
@@ -145,6 +148,21 @@ impl State {
         thread::spawn(move || pump(from_client, to_server));
         pump(server, client);
         Ok(())
+    }
+
+    fn slow(&self, mut client: TcpStream, delay: Duration) -> io::Result<()> {
+        let mut server = self.dial()?;
+        let (from_client, to_server) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || pump(from_client, to_server));
+        let mut piece = vec![0; 65_536];
+        loop {
+            let read = server.read(&mut piece)?;
+            if read == 0 {
+                return client.shutdown(Shutdown::Both);
+            }
+            thread::sleep(delay);
+            client.write_all(&piece[..read])?;
+        }
     }
 
     /// Cuts the first answer that the server gives in the middle. Under TLS that is its part of the handshake.

@@ -20,6 +20,8 @@ pub mod azure;
 pub mod pykmip;
 pub mod softhsm;
 
+pub mod stand;
+
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -112,6 +112,12 @@ impl OpenBao {
         self.operate("PUT", &format!("sys/policies/acl/{name}"), &json!({ "policy": policy(name) }));
     }
 
+    /// The documented policy, but for keys with this prefix.
+    pub fn put_policy_for(&self, prefix: &str) {
+        let policy = policy("vault").replace("barnabas-", prefix);
+        self.operate("PUT", "sys/policies/acl/vault", &json!({ "policy": policy }));
+    }
+
     /// Takes the role's secret id away; tokens that were given live on.
     pub fn end_secret_id(&self) {
         let secret_id = fs::read_to_string(&self.secret_id).expect("the harness wrote the file");

@@ -1,6 +1,6 @@
 //! Servers that come as Python packages: a virtual environment below the build folder, made once for each list of packages.
 //!
-//! The lists stand beside this file, every package with its exact version. Two test processes may want the same
+//! The lists stand beside this file, every package with its exact version and the hashes of its files. Two test processes may want the same
 //! environment at once, so it is made under a file lock.
 
 use std::fs::{self, File};
@@ -31,8 +31,17 @@ pub fn environment(name: &str, requirements: &str) -> PathBuf {
     let list = home.join("requirements.txt");
     fs::write(&list, requirements).expect("the list can be written");
     let mut pip = Command::new(home.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "-r"])
-        .arg(&list);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "-r",
+    ])
+    .arg(&list);
     said_ok(&mut pip, "pip needs a package registry that it can reach");
     fs::write(&stamp, requirements).expect("the stamp can be written");
     home

@@ -40,6 +40,17 @@ keystore:
   path: keystore
   unlock: {unlock}
 
+# Where a key management system hides the keys of clients and streams: the keystore then keeps the delegate's own only.
+# kms:
+#   vault:
+#     type: vault                      # or aws, gcp, azure, kmip, pkcs11
+#     endpoint: https://vault.internal:8200
+#     auth: { token: { file: vault-token } }
+# custody:
+#   kms: vault                         # `barnabas kms check` tries it, `barnabas kms rotate` moves what there is
+#   max_age: 1h                        # a key that is disabled there stops its client by then
+#   outage_grace: 1h                   # how much longer a system that does not answer is survived
+
 # Whose signature counts. The root key itself is in the folder `root`: take that folder offline.
 steward:
   root_public_key: "{root_public_key}"

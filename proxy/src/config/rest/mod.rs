@@ -43,6 +43,8 @@ pub struct Bridge {
     pub schema_registry: Option<SchemaRegistry>,
     /// How records are sent.
     pub producer: BridgeProducer,
+    /// How consumer instances live.
+    pub consumer: BridgeConsumer,
     /// Bounds.
     pub limits: BridgeLimits,
 }
@@ -53,6 +55,13 @@ pub struct BridgeProducer {
     /// How long a record waits for others of its principal.
     pub linger: Duration,
     /// A producer that nobody has used for this long is closed.
+    pub idle: Duration,
+}
+
+/// How consumer instances live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BridgeConsumer {
+    /// An instance that nobody has called for this long is closed.
     pub idle: Duration,
 }
 
@@ -75,6 +84,8 @@ pub struct BridgeLimits {
     pub max_queued_records: usize,
     /// Producers at once.
     pub max_producers: usize,
+    /// Consumer instances at once.
+    pub max_consumers: usize,
 }
 
 impl Bridge {
@@ -94,6 +105,7 @@ impl Bridge {
         });
         let schema_registry = SchemaRegistry::parse(&reader, places);
         let producer = reader.section_or_empty("producer", &nothing).and_then(BridgeProducer::parse);
+        let consumer = reader.section_or_empty("consumer", &nothing).and_then(BridgeConsumer::parse);
         let limits = reader.section_or_empty("limits", &nothing).and_then(BridgeLimits::parse);
         if let Some(None) = &tls
             && reader.node("principal").is_some()
@@ -113,6 +125,7 @@ impl Bridge {
             cors_origins: cors?,
             schema_registry: schema_registry?,
             producer: producer?,
+            consumer: consumer?,
             limits: limits?,
         })
     }
@@ -127,6 +140,15 @@ impl BridgeProducer {
         let idle = time("idle", Duration::from_secs(1), Duration::from_secs(86_400), DEFAULT_IDLE);
         reader.finish();
         Some(Self { linger: linger?, idle: idle? })
+    }
+}
+
+impl BridgeConsumer {
+    fn parse(reader: Reader<'_>) -> Option<Self> {
+        let bounds = values::duration(Duration::from_secs(1), Duration::from_secs(43_200));
+        let idle = reader.or_default("idle", bounds, DEFAULT_CONSUMER_IDLE);
+        reader.finish();
+        Some(Self { idle: idle? })
     }
 }
 
@@ -156,6 +178,7 @@ impl BridgeLimits {
             bytes("max_memory_bytes", body, 1 << 40, DEFAULT_MAX_MEMORY_BYTES.max(body)),
             count("max_queued_records", 10_000_000, DEFAULT_MAX_QUEUED_RECORDS),
             count("max_producers", 100_000, DEFAULT_MAX_PRODUCERS),
+            count("max_consumers", 100_000, DEFAULT_MAX_CONSUMERS),
         );
         reader.finish();
         Some(Self {
@@ -167,6 +190,7 @@ impl BridgeLimits {
             max_memory_bytes: limits.4?,
             max_queued_records: limits.5?,
             max_producers: limits.6?,
+            max_consumers: limits.7?,
         })
     }
 }
@@ -232,6 +256,12 @@ pub const DEFAULT_MAX_QUEUED_RECORDS: usize = 100_000;
 /// A producer holds some threads and a connection to each broker that it writes to.
 pub const DEFAULT_MAX_PRODUCERS: usize = 200;
 
+/// As the other bridges have it: a reader that comes every minute stays.
+pub const DEFAULT_CONSUMER_IDLE: Duration = Duration::from_secs(300);
+
+/// A consumer holds some threads and a connection to each broker that it reads from.
+pub const DEFAULT_MAX_CONSUMERS: usize = 200;
+
 pub(super) const KEYS: &[Key] = &[
     key("rest", Kind::Entries, "none", "Where HTTPS clients connect: [its chapter](../rest/README.md)."),
     key("rest[].name", Kind::Text, "required", "The name in logs and metrics; unique."),
@@ -292,6 +322,8 @@ pub(super) const KEYS: &[Key] = &[
         "`10m`",
         "A principal's producer is closed when nothing was sent for so long.",
     ),
+    key("rest[].consumer", Kind::Section, "its defaults", "How consumer instances live."),
+    key("rest[].consumer.idle", Kind::Duration, "`5m`", "An instance that nobody has called for so long is closed."),
     key("rest[].limits", Kind::Section, "its defaults", "What bounds memory and waiting."),
     key(
         "rest[].limits.max_body_bytes",
@@ -326,4 +358,5 @@ pub(super) const KEYS: &[Key] = &[
         "Records of one principal that wait for their acknowledgement; then 429.",
     ),
     key("rest[].limits.max_producers", Kind::Number, "`200`", "Principals that send at once; then 429."),
+    key("rest[].limits.max_consumers", Kind::Number, "`200`", "Consumer instances at once; then 429."),
 ];

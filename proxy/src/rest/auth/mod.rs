@@ -22,6 +22,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::{HeaderMap, HeaderValue, Uri};
+use ring::digest::{SHA256, digest};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -300,6 +301,13 @@ async fn follow(callers: Weak<Inner>) {
         }
         versions = now;
     }
+}
+
+/// What tells a client certificate (DER) from others: its SHA-256 (RFC 8705, section 3.1).
+pub fn thumbprint(certificate: &[u8]) -> [u8; 32] {
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    thumbprint
 }
 
 /// Half the processors at most: the other half has records to seal.

@@ -7,17 +7,17 @@ use bytes::BytesMut;
 
 /// How many bytes from the start need no look: neither quote, backslash nor control character.
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
-    let mut length = 0;
-    // Whole blocks first: this shape compiles to vector compares.
-    for block in bytes.chunks_exact(BLOCK) {
-        let found = block.iter().fold(false, |found, &byte| found | is_special(byte));
-        if found {
-            break;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The highest bit of each byte that is special. A borrow can set it above one that is, never below the first.
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c))) & (ONES * 0x80);
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
         }
-        length += BLOCK;
     }
-    let rest = bytes.get(length..).unwrap_or_default();
-    length + rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len())
+    bytes.len() - rest.len() + rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len())
 }
 
 /// The length of the escape that the bytes begin with, backslash included; `None` when JSON has no such escape.
@@ -117,8 +117,13 @@ const fn is_special(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < 0x20
 }
 
-/// Two vector registers of the oldest machines we run on.
-const BLOCK: usize = 32;
+/// The highest bit of bytes that are zero.
+const fn zero(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word
+}
+
+/// One in each byte of a word.
+const ONES: u64 = u64::MAX / 255;
 
 #[cfg(test)]
 mod tests {

@@ -144,15 +144,15 @@ impl Splitter {
 
     /// Walks the chunk, keeping the state. The object's end in the chunk, when it is there.
     fn end_of_object(&mut self) -> Result<Option<usize>, FormatError> {
-        let mut at = 0;
-        while let Some(&byte) = self.chunk.get(at) {
+        let mut rest: &[u8] = &self.chunk;
+        let length = rest.len();
+        while let Some((&byte, behind)) = rest.split_first() {
             if self.is_escaped {
                 self.is_escaped = false;
             } else if self.is_in_string {
-                let rest = self.chunk.get(at..).unwrap_or_default();
                 let plain = escape::plain_length(rest);
                 if plain > 0 {
-                    at += plain;
+                    rest = rest.get(plain..).unwrap_or_default();
                     continue;
                 }
                 match byte {
@@ -164,24 +164,21 @@ impl Splitter {
             } else {
                 match byte {
                     b'"' => self.is_in_string = true,
+                    b'{' | b'[' if self.depth < self.limits.max_depth => self.depth += 1,
                     b'{' | b'[' => {
-                        self.depth += 1;
-                        if self.depth > self.limits.max_depth {
-                            let text =
-                                format!("more than {} objects and arrays inside each other", self.limits.max_depth);
-                            return Err(malformed(text).at(self.at + at));
-                        }
+                        let text = format!("more than {} objects and arrays inside each other", self.depth);
+                        return Err(malformed(text).at(self.at + length - rest.len()));
                     }
                     b'}' | b']' => {
                         self.depth = self.depth.saturating_sub(1);
                         if self.depth == 0 {
-                            return Ok(Some(at + 1));
+                            return Ok(Some(length - behind.len()));
                         }
                     }
                     _ => {}
                 }
             }
-            at += 1;
+            rest = behind;
         }
         Ok(None)
     }

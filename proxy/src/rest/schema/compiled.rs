@@ -8,10 +8,14 @@ use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use super::avro::AvroSchema;
+#[cfg(feature = "schemas-json")]
 use super::json_schema::JsonSchema;
+#[cfg(feature = "schemas-protobuf")]
 use super::protobuf::ProtobufSchema;
 use crate::rest::Code;
-use crate::rest::formats::{Format, FormatError, is_json};
+#[cfg(feature = "schemas-json")]
+use crate::rest::formats::is_json;
+use crate::rest::formats::{Format, FormatError};
 
 /// A schema with its number.
 pub struct Schema {
@@ -31,7 +35,9 @@ pub(super) struct Referred {
 
 enum Kind {
     Avro(AvroSchema, Option<String>),
+    #[cfg(feature = "schemas-json")]
     JsonSchema(Box<JsonSchema>),
+    #[cfg(feature = "schemas-protobuf")]
     Protobuf(ProtobufSchema),
 }
 
@@ -63,7 +69,9 @@ impl Schema {
     pub const fn format(&self) -> Format {
         match self.kind {
             Kind::Avro(..) => Format::Avro,
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(_) => Format::JsonSchema,
+            #[cfg(feature = "schemas-protobuf")]
             Kind::Protobuf(_) => Format::Protobuf,
         }
     }
@@ -73,7 +81,9 @@ impl Schema {
     pub fn record_name(&self) -> Option<&str> {
         match &self.kind {
             Kind::Avro(_, name) => name.as_deref(),
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(schema) => schema.record_name(),
+            #[cfg(feature = "schemas-protobuf")]
             Kind::Protobuf(schema) => Some(schema.record_name()),
         }
     }
@@ -85,7 +95,9 @@ impl Schema {
     pub fn write(&self, json: &[u8], out: &mut BytesMut) -> Result<(), FormatError> {
         match &self.kind {
             Kind::Avro(schema, _) => schema.write(json, out),
+            #[cfg(feature = "schemas-protobuf")]
             Kind::Protobuf(schema) => schema.write(json, out),
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(schema) => {
                 schema.check(json)?;
                 out.extend_from_slice(json);
@@ -101,12 +113,15 @@ impl Schema {
     pub fn read(&self, bytes: &[u8], max_text: usize, out: &mut BytesMut) -> Result<(), FormatError> {
         match &self.kind {
             Kind::Avro(schema, _) => schema.read(bytes, max_text, out),
+            #[cfg(feature = "schemas-protobuf")]
             Kind::Protobuf(schema) => schema.read(bytes, max_text, out),
             // The writer's check is not repeated.
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(_) if is_json(bytes, usize::MAX) => {
                 out.extend_from_slice(bytes);
                 Ok(())
             }
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(_) => Err(FormatError::new(Code::Serialization, "the value is not JSON")),
         }
     }
@@ -119,7 +134,9 @@ impl Schema {
     pub(super) fn kind(&self) -> &'static str {
         match self.kind {
             Kind::Avro(..) => "AVRO",
+            #[cfg(feature = "schemas-json")]
             Kind::JsonSchema(_) => "JSON",
+            #[cfg(feature = "schemas-protobuf")]
             Kind::Protobuf(_) => "PROTOBUF",
         }
     }
@@ -133,16 +150,20 @@ impl Schema {
 
 impl Kind {
     fn compile(format: Format, text: &str, references: &[Referred]) -> Result<Self, FormatError> {
+        #[cfg(any(feature = "schemas-json", feature = "schemas-protobuf"))]
         let named = || references.iter().map(|known| (known.name.clone(), known.text.clone())).collect::<Vec<_>>();
         match format {
             Format::Avro => {
                 let texts: Vec<_> = references.iter().map(|known| known.text.clone()).collect();
                 Ok(Self::Avro(AvroSchema::parse(text, &texts)?, AvroSchema::record_name(text)?))
             }
+            #[cfg(feature = "schemas-json")]
             Format::JsonSchema => Ok(Self::JsonSchema(Box::new(JsonSchema::parse(text, &named())?))),
+            #[cfg(feature = "schemas-protobuf")]
             Format::Protobuf => Ok(Self::Protobuf(ProtobufSchema::parse(text, &named())?)),
-            Format::Binary | Format::Json | Format::Text => {
-                Err(FormatError::new(Code::InvalidSchema, "the format has no schemas"))
+            _ => {
+                let text = format!("this gateway was built without schemas of type {}", format.v3_type());
+                Err(FormatError::new(Code::InvalidSchema, text))
             }
         }
     }

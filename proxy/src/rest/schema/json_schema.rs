@@ -13,6 +13,9 @@ use crate::rest::formats::FormatError;
 pub struct JsonSchema {
     validator: Validator,
     title: Option<String>,
+    /// Subschemas that look at the same value as the schema around them: how deep the validator may call itself for one
+    /// level of a value.
+    in_place: usize,
 }
 
 impl JsonSchema {
@@ -24,8 +27,13 @@ impl JsonSchema {
         let read = |text: &str| serde_json::from_str::<Value>(text).map_err(|_| refused("is not JSON"));
         let schema = read(text)?;
         let known: Result<Vec<_>, _> = references.iter().map(|(name, text)| Ok((name.clone(), read(text)?))).collect();
+        let known = known?;
+        let in_place = in_place(&schema) + known.iter().map(|(_, schema)| in_place(schema)).sum::<usize>();
+        if in_place > MAX_STEPS {
+            return Err(refused("refers to itself and others too often"));
+        }
         let mut options = jsonschema::options()
-            .with_retriever(Known(known?))
+            .with_retriever(Known(known))
             .with_base_uri("json-schema:///")
             .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS));
         if schema.get("$schema").is_none() {
@@ -35,7 +43,7 @@ impl JsonSchema {
         let validator =
             options.build(&schema).map_err(|_| refused("is none, or refers to one that it does not have"))?;
         let title = schema.get("title").and_then(Value::as_str).map(str::to_owned);
-        Ok(Self { validator, title })
+        Ok(Self { validator, title, in_place })
     }
 
     /// The schema's title, which is its name for the strategies that take names of records.
@@ -51,6 +59,9 @@ impl JsonSchema {
     pub fn check(&self, json: &[u8]) -> Result<(), FormatError> {
         let misfit = |text: String| FormatError::new(Code::JsonConversion, text);
         let value: Value = serde_json::from_slice(json).map_err(|_| misfit("the value is not JSON".to_owned()))?;
+        if depth(&value).saturating_mul(self.in_place) > MAX_STEPS {
+            return Err(misfit("the value is nested too deep for its schema".to_owned()));
+        }
         match self.validator.validate(&value) {
             Ok(()) => Ok(()),
             // The error's own text repeats the value; the schema's path does not.
@@ -72,10 +83,38 @@ impl Retrieve for Known {
     }
 }
 
+/// Subschemas below this one that look at the same value as it does.
+fn in_place(schema: &Value) -> usize {
+    match schema {
+        Value::Array(list) => list.iter().map(in_place).sum(),
+        Value::Object(members) => {
+            let own = |(name, inner): (&String, &Value)| match name.as_str() {
+                "$ref" | "$dynamicRef" | "$recursiveRef" | "not" | "if" | "then" | "else" => 1,
+                "allOf" | "anyOf" | "oneOf" => inner.as_array().map_or(0, Vec::len),
+                "dependencies" | "dependentSchemas" => inner.as_object().map_or(0, serde_json::Map::len),
+                _ => 0,
+            };
+            members.iter().map(own).sum::<usize>() + members.values().map(in_place).sum::<usize>()
+        }
+        _ => 0,
+    }
+}
+
+/// Objects and arrays inside each other. The parser has bounded it.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 1,
+    }
+}
+
 fn refused(what: &'static str) -> FormatError {
     FormatError::new(Code::InvalidSchema, format!("the json schema {what}"))
 }
 
+/// Calls inside each other while one value is checked: a thread's stack holds some times more.
+const MAX_STEPS: usize = 1000;
 /// A pattern of a schema may not keep a core for long.
 const MAX_BACKTRACKS: usize = 100_000;
 
@@ -124,6 +163,39 @@ mod tests {
             "[",
         ] {
             assert_eq!(JsonSchema::parse(text, &[]).err().unwrap().code(), Code::InvalidSchema, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_that_is_checked_fits_a_stack() {
+        let chain: Vec<_> = (0..MAX_STEPS - 1)
+            .map(|index| format!(r##""d{index}":{{"$ref":"#/definitions/d{}"}}"##, index + 1))
+            .collect();
+        let last = MAX_STEPS - 1;
+        let text = format!(r##"{{"definitions":{{{},"d{last}":{{}}}},"$ref":"#/definitions/d0"}}"##, chain.join(","));
+        JsonSchema::parse(&text, &[]).unwrap().check(b"1").unwrap();
+        let longer = text.replacen("\"d0\":{", "\"d0\":{\"not\":{},", 1);
+        assert!(JsonSchema::parse(&longer, &[]).is_err());
+
+        let nested = format!("{}{}{}", r#"{"allOf":["#.repeat(9), r##"{"$ref":"#"}"##, "]}".repeat(9));
+        let schema = JsonSchema::parse(&format!(r#"{{"properties":{{"n":{nested}}}}}"#), &[]).unwrap();
+        let value = |depth: usize| format!("{}1{}", r#"{"n":"#.repeat(depth), "}".repeat(depth));
+        schema.check(value(99).as_bytes()).unwrap();
+        assert!(schema.check(value(100).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn schemas_that_go_in_circles_come_to_an_end() {
+        for text in [
+            r##"{"$ref":"#"}"##,
+            r##"{"allOf":[{"$ref":"#"}]}"##,
+            r##"{"not":{"not":{"$ref":"#"}}}"##,
+            r##"{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"anyOf":[{"$ref":"#/definitions/a"}]}},
+                "allOf":[{"$ref":"#/definitions/a"}]}"##,
+        ] {
+            if let Ok(schema) = JsonSchema::parse(text, &[]) {
+                let _ = schema.check(b"{}");
+            }
         }
     }
 

@@ -10,7 +10,9 @@ mod registry;
 pub mod wire;
 mod compiled;
 pub mod avro;
+#[cfg(feature = "schemas-protobuf")]
 pub mod protobuf;
+#[cfg(feature = "schemas-json")]
 pub mod json_schema;
 
 use std::sync::Arc;

@@ -153,6 +153,7 @@ async fn a_schema_is_asked_for_once_by_all() {
     assert_eq!(store.asked.load(Ordering::Relaxed), 2);
 }
 
+#[cfg(feature = "schemas-protobuf")]
 #[tokio::test]
 async fn protobuf_with_references() {
     let (store, schemas) = registry(None).await;
@@ -169,6 +170,7 @@ async fn protobuf_with_references() {
     assert_eq!(back(&schemas, Format::Protobuf, bytes).await, value);
 }
 
+#[cfg(feature = "schemas-json")]
 #[tokio::test]
 async fn json_schema_has_its_say_and_keeps_the_text() {
     let (_store, schemas) = registry(None).await;

@@ -1,9 +1,10 @@
-//! The v2 API: metadata and produce, as the REST proxies of Kafka have it.
+//! The v2 API: metadata, produce and consumers, as the REST proxies of Kafka have it.
 
 pub mod brokers;
 pub mod topics;
 pub mod partitions;
 pub mod produce;
+pub mod consumers;
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ pub fn routes(router: Router<Arc<Bridge>>) -> Router<Arc<Bridge>> {
     let router = at(router, "/topics/{topic}", get(topics::describe));
     let router = at(router, "/topics/{topic}/partitions", get(partitions::list));
     let router = at(router, "/topics/{topic}/partitions/{partition}", get(partitions::describe));
-    at(router, "/topics/{topic}/partitions/{partition}/offsets", get(partitions::offsets))
+    let router = at(router, "/topics/{topic}/partitions/{partition}/offsets", get(partitions::offsets));
+    consumers::routes(router)
 }
 
 /// Some clients ask for the root to see whether anybody is there.
