@@ -1,5 +1,6 @@
 //! Promise: an HTTP caller is who its certificate, its password or its token says, for as long as that holds, and no credential shows anywhere.
 
+use std::process::Command;
 use std::time::Duration;
 
 use barnabas_tests::broker::Broker;
@@ -7,13 +8,16 @@ use barnabas_tests::certs::Authority;
 use barnabas_tests::clients::{Endpoint, rd};
 use barnabas_tests::gateway::{ClientAuth, Settings, Tls};
 use barnabas_tests::issuer::{Issuer, SigningKey, seconds};
+use barnabas_tests::kms::http;
+use barnabas_tests::ports;
+use barnabas_tests::process::{Finished, Process};
 use barnabas_tests::rest::{Answer, Http};
-use barnabas_tests::scratch::Scratch;
+use barnabas_tests::scratch::{Scratch, root, target};
 use barnabas_tests::site::{Site, key_id, secret};
-use barnabas_tests::wait;
+use barnabas_tests::wait::{self, PATIENCE};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const BINARY: &str = "application/vnd.kafka.binary.v2+json";
 const RECORD: &str = r#"{"records":[{"value":"AAEC"}]}"#;
@@ -194,6 +198,38 @@ fn each_thing_that_can_be_wrong_with_a_token_is_refused_with_its_reason() {
     }
     get(&mut http, "Bearer a b").is_error(400, 400);
     get(&mut http, &bearer(&issuer.token("ANONYMOUS", &json!({})))).is_error(403, 40301);
+}
+
+/// Another project's issuer, with RSA keys and its own idea of a token.
+#[test]
+fn tokens_of_an_issuer_that_is_not_ours_are_taken() {
+    let folder = Scratch::new("oidc");
+    let script = root().join("tests/oidc/run.sh");
+    let command = |what: &str| {
+        let mut command = Command::new(&script);
+        command.arg(what).env("CLIENTS", target().join("clients"));
+        command
+    };
+    Finished::run("oidc", &command("install"), b"", Duration::from_secs(300), folder.path()).ok();
+    let port = ports::one();
+    let _server = Process::start("oidc", &command(&port.to_string()), &folder.join("oidc.log"));
+    let ask = |body: &str| {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let (status, answer) = http::exchange(port, "POST", "/token", &headers, body).ok()?;
+        (status == 200).then(|| serde_json::from_str::<Value>(&answer).expect("the issuer answers JSON"))
+    };
+    // It names no subject for this grant; what it does carry is the scope.
+    let grant = "grant_type=client_credentials&scope=alice&aud=";
+    let answered = wait::until("the issuer answers", PATIENCE, || ask(&format!("{grant}bridge")));
+    let keys = format!(
+        "bearer: [{{ issuer: 'http://localhost:{port}', audience: bridge, plaintext: loopback, principal_claim: scope }}]"
+    );
+    let site = Site::with(Broker::shared(), |settings| optional(settings.with_rest(&[&keys])));
+    let mut http = Http::tls(&site.gateway.rest(), &site.authority.anonymous());
+    let token = answered["access_token"].as_str().expect("a token");
+    get(&mut http, &bearer(token)).is(200);
+    let other = ask(&format!("{grant}another")).expect("another token");
+    get(&mut http, &bearer(other["access_token"].as_str().expect("a token"))).is_error(401, 40101);
 }
 
 #[test]
