@@ -14,6 +14,7 @@ pub mod upstream;
 pub mod keyring;
 pub mod custody;
 pub mod steward;
+pub mod audit;
 pub mod metrics;
 pub mod admin;
 pub mod logging;
