@@ -19,6 +19,7 @@ mod escrow;
 mod kms;
 mod steward;
 mod inspect;
+mod audit;
 mod demo;
 mod completions;
 
@@ -89,6 +90,8 @@ enum Command {
     Kms(kms::KmsCommand),
     Steward(steward::StewardArgs),
     Inspect(inspect::InspectArgs),
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -108,6 +111,7 @@ impl Command {
             Self::Kms(command) => kms::run(command),
             Self::Steward(args) => steward::run(args),
             Self::Inspect(args) => inspect::run(args),
+            Self::Audit(command) => audit::run(command),
             Self::Demo(args) => demo::run(args),
             Self::Completions(args) => completions::run(args),
         }

@@ -4,17 +4,54 @@
 //! joins the tree (C2SP tlog-tiles) and is put under a signed checkpoint (C2SP tlog-checkpoint). `append` never waits, and
 //! no entry that was acknowledged may ever be missing without an entry that says so.
 
-mod ticket;
+// What a log is made of.
+pub mod tree;
+pub mod tile;
+pub mod note;
+pub mod checkpoint;
 mod signer;
+mod statement;
+
+// An entry's way.
+mod ticket;
+mod queue;
+mod ratchet;
+mod segment;
+mod writer;
+mod published;
+mod publisher;
+mod folder;
+
+// Before it begins.
+mod recover;
+mod restore;
+
+// For those who read it.
+mod stored;
+pub mod proof;
+pub mod reader;
+pub mod tlog_proof;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use self::signer::{AUDIT_SECRET, Signer};
+pub use self::signer::{AUDIT_SECRET, Pen, Signer};
 pub use self::ticket::{AppendError, Ticket};
+
+use self::folder::{Folder, SEGMENTS, at, sync_folder};
+use self::publisher::Publisher;
+use self::queue::Shared;
+use self::recover::{drop_segments, recover};
+use self::restore::{next_sequence, restore};
+use self::writer::{Start, Writer};
 
 /// Where a log lives and what it may use.
 #[derive(Clone, Debug)]
@@ -58,17 +95,35 @@ impl Settings {
 /// An open log. Clones are the same log.
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    running: Arc<Running>,
 }
 
 impl Log {
-    /// Opens a log or creates it, recovers what a crash left, and starts to write.
+    /// Opens a log or creates it, recovers what a crash left, and starts to write. Blocks while it reads.
     ///
     /// # Errors
-    /// `Io` when the folder cannot be used; `Broken` when it cannot be continued without contradicting what was signed.
+    /// `Io` when the folder cannot be used; `InUse`; `Broken` when it cannot be continued without contradicting what was
+    /// signed; `Name`.
     pub fn open(settings: Settings, signer: Signer, statements: Arc<dyn Statements>) -> Result<Self, Error> {
-        let _ = (settings, signer, statements);
-        Err(Error::Broken("this log cannot be opened yet".to_owned()))
+        let folder = Arc::new(Folder::open(&settings.directory)?);
+        let root = signer.ratchet_root()?;
+        let pen = signer.log_pen(&settings.origin)?;
+        drop(signer);
+        let found = recover(&folder, pen.key(), &root)?;
+        let sequence = next_sequence(&found.segments);
+        let (published, checkpoint) = restore(&folder, pen, found.tree, found.tail, statements.as_ref())?;
+        let size = published.size();
+        let shared = Arc::new(Shared::new(settings, size, checkpoint));
+        let start = Start { origin: &shared.settings.origin.clone(), root: &root, size, sequence };
+        let writer = Writer::begin(shared.clone(), folder.clone(), statements, start)?;
+        drop(root);
+        // Their entries are under a checkpoint, and the writer's own file is there already.
+        drop_segments(&found.segments)?;
+        sync_folder(&folder.path(SEGMENTS))?;
+        let publisher = Publisher::new(shared.clone(), published);
+        let threads =
+            [spawn("audit-writer", move || writer.run())?, spawn("audit-publisher", move || publisher.run())?];
+        Ok(Self { running: Arc::new(Running { shared, threads: Mutex::new(threads.into()) }) })
     }
 
     /// Takes an entry of 1 to [`MAX_ENTRY`] bytes; never waits. What is refused is counted, and the log says so in a
@@ -77,28 +132,52 @@ impl Log {
     /// # Errors
     /// `Length`; `Full` when the queue is full; `Failed` when the disk refuses; `Closed`.
     pub fn append(&self, entry: Vec<u8>) -> Result<Ticket, AppendError> {
-        let _ = entry;
-        Err(AppendError::Closed)
+        self.running.shared.append(entry)
     }
 
     /// How the log is doing.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.state.clone()
+        self.running.shared.state()
     }
 
-    /// The last published checkpoint, a signed note; empty before the first.
+    /// The last published checkpoint, a signed note (C2SP tlog-checkpoint).
     #[must_use]
     pub fn checkpoint(&self) -> Arc<str> {
-        Arc::from("")
+        self.running.shared.checkpoint()
     }
 
     /// Writes what waits, publishes a last checkpoint and ends. What is appended afterwards is refused.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        self.running.shared.close();
+        let running = self.running;
+        // A thread that has panicked has said so already.
+        drop(tokio::task::spawn_blocking(move || running.join()).await);
+    }
 }
 
-struct Shared {
-    state: State,
+/// The threads of an open log. When the last clone of it is gone they write what waits and end.
+struct Running {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Running {
+    fn join(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(at(std::path::Path::new(name)))
 }
 
 /// How a log is doing.
@@ -205,6 +284,9 @@ pub enum Error {
     /// The name of a log or a key must not hold this.
     #[error("audit log: the name `{0}` is empty or has spaces, control characters or `+`")]
     Name(String),
+    /// A part of the tree is not there.
+    #[error("audit log: `{0}` is missing or has the wrong length")]
+    Missing(String),
     /// A key that is not one.
     #[error("audit log: {0}")]
     Key(&'static str),

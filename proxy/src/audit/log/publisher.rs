@@ -1,0 +1,48 @@
+//! The publisher's thread: durable entries arrive, checkpoints over them leave, write-ahead files that they made needless go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::published::Published;
+use super::queue::{Shared, Work};
+use super::recover::drop_segments;
+
+/// Puts what is durable under checkpoints.
+pub struct Publisher {
+    shared: Arc<Shared>,
+    published: Published,
+}
+
+impl Publisher {
+    /// A publisher of a tree.
+    pub const fn new(shared: Arc<Shared>, published: Published) -> Self {
+        Self { shared, published }
+    }
+
+    /// Publishes until the log is closed and all of it is under a checkpoint.
+    pub fn run(mut self) {
+        loop {
+            match self.shared.next_work(PATIENCE) {
+                Work::Publish(entries) => match self.published.publish(&entries) {
+                    Ok(checkpoint) => {
+                        let needless = self.shared.published(entries.len(), checkpoint);
+                        if let Err(error) = drop_segments(&needless) {
+                            tracing::warn!(event = "audit_write_ahead_file_kept", %error);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(event = "audit_checkpoint_failed", %error);
+                        if !self.shared.wait_to_publish(&error) {
+                            return;
+                        }
+                    }
+                },
+                Work::Idle => {}
+                Work::End => return,
+            }
+        }
+    }
+}
+
+/// How long the publisher sleeps when nothing waits.
+const PATIENCE: Duration = Duration::from_secs(60);
