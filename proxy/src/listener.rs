@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::audit::event::{ClientCertificate, Event, Peer};
 use crate::config::{Brokers, Listener};
 use crate::connection::{self, Shared};
 use crate::identity::Principal;
@@ -88,6 +89,9 @@ async fn accept(serving: Arc<Serving>, socket: TcpListener, target: Target) {
                     connections.spawn(connection(serving.clone(), stream, peer, target, permit));
                 }
                 Err(_) => {
+                    let unknown = peer_of(&serving, Principal::anonymous(), peer);
+                    let event = || Event::not_authenticated(&unknown, None, "limit", "limits.max_connections");
+                    serving.shared.audit.record(event());
                     serving.shared.metrics.connection_refused(ConnectionRefusal::Limit);
                     tracing::warn!(event = "connection_limit", %peer, remedy = "raise limits.max_connections");
                 }
@@ -115,12 +119,18 @@ async fn connection(
     let secured = match secure(&serving, socket, target).await {
         Ok(secured) => secured,
         Err(error) => {
+            tell_failed(&serving, peer, &error);
             metrics.connection_refused(ConnectionRefusal::Handshake);
             tracing::info!(event = "handshake_failed", listener = serving.listener.name, %peer, %error);
             return;
         }
     };
     let Secured { client, principal, target, chain, reloaded } = secured;
+    let known = Arc::new(peer_of(&serving, principal.clone(), peer));
+    let audit = &serving.shared.audit;
+    if audit.is_on() {
+        audit.record(Event::authenticated(&known, certificate(&chain)));
+    }
     if serving.cluster.addresses(target).is_empty()
         && let Err(error) = discovery::discover(&serving.cluster, serving.upstream_tls.as_deref()).await
     {
@@ -137,8 +147,11 @@ async fn connection(
         }
     };
     let served = tokio::select! {
-        served = connection::serve(principal.clone(), client, broker, &serving.shared) => served,
+        served = connection::serve(known.clone(), client, broker, &serving.shared) => served,
         reason = disowned(&serving, &chain, reloaded) => {
+            if audit.is_on() {
+                audit.record(Event::disowned(&known, certificate(&chain), &reason));
+            }
             metrics.connection_refused(ConnectionRefusal::Handshake);
             tracing::info!(event = "certificate_no_longer_accepted", %peer, %principal, reason);
             return;
@@ -150,9 +163,34 @@ async fn connection(
             tracing::debug!(event = "connection_ended", %peer, %principal, %error);
         }
         Err(error) => {
+            if audit.is_on() {
+                let api = error.call().and_then(|call| call.api()).map_or("Unknown", |api| api.name);
+                audit.record(Event::request_refused(&known, api, error.refusal().label(), &error.to_string()));
+            }
             metrics.connection_refused(error.refusal());
             tracing::warn!(event = "connection_refused", %peer, %principal, %error);
         }
+    }
+}
+
+fn peer_of(serving: &Serving, principal: Principal, address: SocketAddr) -> Peer {
+    let audit = &serving.shared.audit;
+    Peer::new(principal, Some(address), serving.listener.name.as_str().into(), audit.connection())
+}
+
+fn certificate<'c>(chain: &'c [CertificateDer<'_>]) -> Option<ClientCertificate<'c>> {
+    chain.first().map(|certificate| ClientCertificate(certificate))
+}
+
+fn tell_failed(serving: &Serving, address: SocketAddr, error: &SecureError) {
+    if serving.shared.audit.is_on() {
+        let unknown = peer_of(serving, Principal::anonymous(), address);
+        let shown = match error {
+            SecureError::Principal(_, certificate) => certificate.as_deref().map(ClientCertificate),
+            _ => None,
+        };
+        let event = Event::not_authenticated(&unknown, shown, error.label(), &error.to_string());
+        serving.shared.audit.record(event);
     }
 }
 
@@ -186,7 +224,9 @@ async fn secure(serving: &Serving, socket: TcpStream, target: Target) -> Result<
     let (_, session) = stream.get_ref();
     let chain: Vec<CertificateDer<'static>> =
         session.peer_certificates().unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
-    let principal = tls.principal(session.peer_certificates())?;
+    let principal = tls.principal(session.peer_certificates());
+    let shown = || chain.first().map(|certificate| certificate.to_vec());
+    let principal = principal.map_err(|error| SecureError::Principal(error, shown()))?;
     let target = match &serving.listener.brokers {
         Brokers::Port(_) => target,
         Brokers::Sni(names) => match session.server_name() {
@@ -218,12 +258,25 @@ async fn disowned(serving: &Serving, chain: &[CertificateDer<'_>], reloaded: Opt
 enum SecureError {
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// With the certificate.
     #[error("client certificate gives no principal: {0}")]
-    Principal(#[from] PrincipalError),
+    Principal(PrincipalError, Option<Vec<u8>>),
     #[error("host name {0} is none of this listener's")]
     Host(String),
     #[error("client sent no host name (SNI), by which this listener tells brokers apart")]
     NoHost,
+}
+
+impl SecureError {
+    /// In a word, for the audit log.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::TimedOut => "timeout",
+            Self::Io(_) => "handshake",
+            Self::Principal(..) => "principal",
+            Self::Host(_) | Self::NoHost => "host_name",
+        }
+    }
 }
 
 /// What rustls may hold of an answer that is being written: each piece is one system call. Taken as it is filled.

@@ -2,6 +2,7 @@
 //! Labels come from closed sets only, never from a client. What is counted for each request or batch is an atomic that
 //! was looked up before: no lock and no label look-up on the data path; nothing at all is counted for each record.
 
+mod audit;
 mod latency;
 mod memory;
 mod systems;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::audit::AuditMetrics;
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
 use self::systems::SystemMetrics;
@@ -40,6 +42,8 @@ pub struct Metrics {
     /// The keyring.
     pub keyring: KeyringMetrics,
     systems: SystemMetrics,
+    /// The audit log.
+    pub audit: AuditMetrics,
 }
 
 impl Metrics {
@@ -109,6 +113,16 @@ impl Metrics {
         OpenConnection { open: self.connections.open.clone() }
     }
 
+    /// Waits until no connection is open, at most `limit`.
+    pub async fn wait_until_closed(&self, limit: Duration) {
+        let closed = async {
+            while self.connections.open.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(limit, closed).await.ok();
+    }
+
     /// The OpenMetrics text of everything.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -153,6 +167,7 @@ impl Default for Metrics {
             keys: CacheMetrics::register(&mut registry, "custody_keys"),
             keyring: KeyringMetrics::register(&mut registry),
             systems: SystemMetrics::register(&mut registry),
+            audit: AuditMetrics::register(&mut registry),
             registry,
         }
     }
@@ -178,7 +193,8 @@ pub enum ConnectionRefusal {
 }
 
 impl ConnectionRefusal {
-    fn label(self) -> &'static str {
+    /// The metric label, a word of a closed list.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Limit => "limit",
             Self::Handshake => "handshake",

@@ -12,6 +12,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
+use crate::audit::event::{Audit, Event};
 use crate::config::{Changes, Config, Mistake};
 
 /// Follows `hangup` (SIGHUP) and files until it is dropped. `load` reads and checks everything anew (it may block); `apply` puts a
@@ -22,6 +23,7 @@ pub async fn follow<L, A>(
     mut current: Config,
     load: L,
     apply: A,
+    audit: Audit,
 ) -> std::io::Result<()>
 where
     L: Fn(&Path) -> Result<Config, Vec<Mistake>> + Clone + Send + 'static,
@@ -46,12 +48,19 @@ where
             Ok(next) => {
                 let changes = Changes::between(&current, &next);
                 // What needs a restart is not applied, and is told again at the next reload.
+                let before = current.clone();
                 current = in_force(current, next);
+                // Told before it is in force: no decision by a policy stands in the log before the policy.
+                audit.record(Event::configuration_changed(&before, &current, &changes));
+                if let Some(event) = Event::policy_changed(&before.policy, &current.policy) {
+                    audit.record(event);
+                }
                 apply(&current);
                 tell(cause, &changes);
                 _watcher = watch(files(&path, &current), &touched);
             }
             Err(mistakes) => {
+                audit.record(Event::configuration_refused(&current, &mistakes));
                 for mistake in mistakes {
                     tracing::error!(
                         event = "configuration_refused",
@@ -212,7 +221,7 @@ clusters: [{ name: one, bootstrap_servers: [a:1], tls: off }]
         let (applies, mut applied) = mpsc::channel(16);
         let apply = move |config: &Config| applies.try_send(config.clone()).unwrap();
         let hangup = signal(SignalKind::hangup()).unwrap();
-        let following = tokio::spawn(follow(hangup, path.clone(), load(&path).unwrap(), watched, apply));
+        let following = tokio::spawn(follow(hangup, path.clone(), load(&path).unwrap(), watched, apply, Audit::off()));
         // The watcher may not be in place yet: written again until the change is seen.
         let mut seen = None;
         while seen.is_none() {

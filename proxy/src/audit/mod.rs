@@ -2,4 +2,5 @@
 //! `log` keeps entries as bytes and proves that they are whole; it never looks into one. What an entry says is not its
 //! concern. The form of everything on disk is written in `README.md` beside this file.
 
+pub mod event;
 pub mod log;

@@ -20,6 +20,7 @@ use super::rewrite::fetch::{FetchEdit, FetchRequest, FetchResponse};
 use super::rewrite::share_fetch::{RefusedShare, ShareFetchResponse};
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::TopicIds;
+use crate::audit::event::{Api, Counts, Operation, Status, Trail, Usage, Use, Verdict};
 use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
@@ -38,6 +39,10 @@ pub struct FetchChain {
     scratch: Scratch,
     /// Until when decisions about the response at hand are waited for.
     patience: Instant,
+    /// What the audit log hears of decisions and refusals,
+    trail: Trail,
+    /// and of use.
+    pub usage: Usage,
 }
 
 /// A topic that this connection has read from.
@@ -107,9 +112,9 @@ impl FetchNote {
 }
 
 impl FetchChain {
-    /// A chain for one connection of `principal`.
+    /// A chain for one connection.
     pub fn new(
-        principal: Principal,
+        (trail, usage): (Trail, Usage),
         keys: Arc<Keys>,
         topic_ids: Arc<TopicIds>,
         metrics: Arc<Metrics>,
@@ -117,7 +122,7 @@ impl FetchChain {
     ) -> Self {
         let generation = keys.generation();
         Self {
-            principal,
+            principal: trail.principal().clone(),
             keys,
             topic_ids,
             metrics,
@@ -126,6 +131,8 @@ impl FetchChain {
             max_inflated,
             scratch: Scratch::default(),
             patience: Instant::now(),
+            trail,
+            usage,
         }
     }
 
@@ -139,6 +146,7 @@ impl FetchChain {
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
         self.scratch.begin();
+        self.trail.begin(Api::Fetch, header.call.correlation_id.0);
         for (name, index, fetch_offset) in note.0 {
             self.take_position(name, index, fetch_offset);
         }
@@ -161,6 +169,7 @@ impl FetchChain {
                 }
             }
         }
+        self.settle(&mut edits).await;
         response.rebuild(frame.freeze(), edits, book)
     }
 
@@ -193,6 +202,7 @@ impl FetchChain {
     ) -> Result<Segments, RewriteError> {
         self.forget_outdated();
         self.scratch.begin();
+        self.trail.begin(Api::ShareFetch, header.call.correlation_id.0);
         let response = ShareFetchResponse::walk(&frame, header)?;
         let mut edits = Vec::new();
         let mut turn = Turn::default();
@@ -209,7 +219,16 @@ impl FetchChain {
                 Err(reason) => edits.push((entry, FetchEdit::Refuse(reason.error_code()))),
             }
         }
+        self.settle(&mut edits).await;
         response.rebuild(frame.freeze(), edits, refused, book)
+    }
+
+    /// What this answer has caused must be in the audit log, or nothing of it that needed a key is given.
+    async fn settle(&mut self, edits: &mut [(usize, FetchEdit)]) {
+        if let Err(unwritten) = self.trail.settle().await {
+            let code = Reason::from(unwritten).error_code();
+            edits.iter_mut().for_each(|(_, edit)| *edit = FetchEdit::Refuse(code));
+        }
     }
 
     /// Takes note of where the client stands. Nothing is decided about a topic before there are records of it: a client
@@ -250,9 +269,13 @@ impl FetchChain {
         let shared_budget = self.scratch.has_begun();
         let (opened, content) = match access {
             Err(reason) => refused_before_start(reason),
-            Ok(access) => self.open_partition(name, index, records, delivery, &access).await,
+            Ok(access) => match self.trail.check() {
+                Ok(()) => self.open_partition(name, index, records, delivery, &access).await,
+                Err(unwritten) => refused_before_start(unwritten.into()),
+            },
         };
         self.metrics.opened(opened.records, opened.bytes, opened.holes);
+        self.note(name, index, delivery, &opened);
         if let Some(partition) = self.topics.get_mut(name).and_then(|topic| topic.partitions.get_mut(&index))
             && !content.is_empty()
         {
@@ -272,6 +295,24 @@ impl FetchChain {
             return Err(refusal.reason);
         }
         Ok(Some(content))
+    }
+
+    fn note(&mut self, name: &Arc<str>, index: i32, delivery: Delivery, opened: &Opened) {
+        let api = match delivery {
+            Delivery::InOrder => Api::Fetch,
+            Delivery::Shared => Api::ShareFetch,
+        };
+        for used in &opened.uses {
+            let outcome = Use { status: Status::Success, reason: "opened" };
+            let (records, bytes, offsets) = (used.records, used.bytes, Some(used.offsets));
+            let counts = Counts { records, bytes, batches: 1, offsets };
+            self.usage.note((name, index), used.key_id, (api, outcome), counts);
+        }
+        if opened.skipped > 0 {
+            let outcome = Use { status: Status::Failure, reason: "skipped" };
+            let counts = Counts { records: opened.skipped, batches: 1, ..Counts::default() };
+            self.usage.note((name, index), None, (api, outcome), counts);
+        }
     }
 
     async fn open_partition(
@@ -328,6 +369,7 @@ impl FetchChain {
         if stale {
             let access = timeout_at(self.patience, keys.reader(principal, name)).await;
             let access = access.unwrap_or(Err(super::NOT_IN_TIME));
+            self.trail.decided(name, Operation::Read, verdict(&access));
             let topic = self.topics.entry(name.clone()).or_insert_with(ReadTopic::new);
             topic.access = access;
             return topic;
@@ -358,6 +400,7 @@ impl FetchChain {
 
     fn report(&mut self, name: &Arc<str>, partition: i32, refusal: Refusal) {
         self.metrics.refused_record(refusal.reason.label());
+        self.trail.refused(name, Operation::Read, (partition, refusal.offset), &refusal.reason.verdict());
         let state =
             self.topics.get_mut(name).map(|topic| topic.partitions.entry(partition).or_insert_with(ReadPartition::new));
         if let Some(state) = state {
@@ -395,6 +438,15 @@ impl KnownSessions {
             self.0.clear();
         }
         self.0.insert(key_id, found);
+    }
+}
+
+fn verdict(access: &Result<ReadAccess, Reason>) -> Verdict {
+    match access {
+        Ok(ReadAccess::Pass) => Verdict::Passed,
+        Ok(ReadAccess::Open { .. }) => Verdict::Granted("opened"),
+        Ok(ReadAccess::SealedForClient { .. }) => Verdict::Granted("opened_by_client"),
+        Err(reason) => reason.verdict(),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use barnabas_crypto::{Error as CryptoError, Lane, Session};
+use barnabas_crypto::{Error as CryptoError, KeyId, Lane, Session};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +19,7 @@ use super::refusal::{Reason, UNKNOWN_TOPIC_OR_PARTITION};
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
+use crate::audit::event::{Api, Operation, Trail, Verdict};
 use crate::frame::{Call, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, WriteAccess};
@@ -40,6 +41,10 @@ pub struct ProduceChain {
     patience: Instant,
     /// Refusals of the request at hand that the log has.
     logged: usize,
+    /// What the audit log hears.
+    trail: Trail,
+    /// What was sealed of the request at hand, and at which of its entries.
+    sealed: Vec<(usize, SealedPartition)>,
 }
 
 /// A topic that this connection has written to.
@@ -61,11 +66,33 @@ pub struct RefusedPartition {
     message: String,
 }
 
+/// A partition whose records are sealed, to be told when the broker has acknowledged it.
+#[derive(Debug)]
+pub struct SealedPartition {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub index: i32,
+    /// The session, unless the client has used several of its own.
+    pub key_id: Option<KeyId>,
+    /// Records and bytes.
+    pub sealed: Sealed,
+}
+
+/// What must be known of a request when its answer comes.
+#[derive(Debug, Default)]
+pub struct ProduceNote {
+    /// Put into the answer.
+    pub refused: Vec<RefusedPartition>,
+    /// Told to the audit log; empty when there is none.
+    pub sealed: Vec<SealedPartition>,
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Produced {
     /// To the broker; the refused partitions are added to its answer.
-    Forward(Cleared, Vec<RefusedPartition>),
+    Forward(Cleared, ProduceNote),
     /// Nothing is left to send: this is the answer.
     Answer(Bytes),
     /// Nothing is left to send and no answer is expected (acks=0): as a broker does, close the connection, so
@@ -74,6 +101,11 @@ pub enum Produced {
 }
 
 impl RefusedPartition {
+    fn new(topic: TopicRef<'_>, index: i32, reason: &Reason) -> Self {
+        let (error_code, message) = (reason.produce_error_code(), format!("barnabas: {reason}"));
+        Self { topic: topic.to_key(), index, error_code, message }
+    }
+
     /// In the form that the response takes.
     pub fn as_refused(&self) -> Refused<'_> {
         Refused {
@@ -86,9 +118,9 @@ impl RefusedPartition {
 }
 
 impl ProduceChain {
-    /// A chain for one connection of `principal`.
+    /// A chain for one connection.
     pub fn new(
-        principal: Principal,
+        trail: Trail,
         keys: Arc<Keys>,
         counts: Arc<Partitions>,
         metrics: Arc<Metrics>,
@@ -96,7 +128,7 @@ impl ProduceChain {
     ) -> Self {
         let generation = keys.generation();
         Self {
-            principal,
+            principal: trail.principal().clone(),
             keys,
             counts,
             metrics,
@@ -107,6 +139,8 @@ impl ProduceChain {
             scratch: Scratch::default(),
             patience: Instant::now(),
             logged: 0,
+            trail,
+            sealed: Vec::new(),
         }
     }
 
@@ -145,25 +179,33 @@ impl ProduceChain {
         self.scratch.begin();
         self.patience = Instant::now() + super::DECISION_WAIT;
         self.logged = 0;
+        self.sealed.clear();
+        self.trail.begin(Api::Produce, header_call.correlation_id.0);
         let mut edits = Vec::new();
         let mut refused = Vec::new();
         let mut turn = Turn::default();
         for (entry, partition) in request.partitions.iter().enumerate() {
             turn.after(partition.records.content.map_or(0, |content| content.len())).await;
             let topic = request.topic(&frame, partition)?;
-            match self.partition(topic, partition, &frame, request.transactional_id.is_some()).await {
+            match self.partition(topic, (entry, partition), &frame, request.transactional_id.is_some()).await {
                 Ok(None) => {}
                 Ok(Some(records)) => edits.push((entry, ProduceEdit::Replace(records))),
                 Err(reason) => {
                     self.report(topic, partition.index, &reason);
-                    refused.push(RefusedPartition {
-                        topic: topic.to_key(),
-                        index: partition.index,
-                        error_code: reason.produce_error_code(),
-                        message: format!("barnabas: {reason}"),
-                    });
+                    refused.push(RefusedPartition::new(topic, partition.index, &reason));
                     edits.push((entry, ProduceEdit::Drop));
                 }
+            }
+        }
+        if let Err(unwritten) = self.trail.settle().await {
+            // What this request has caused is not in the audit log: nothing of it that needs a key goes on.
+            let reason = unwritten.into();
+            for (entry, sealed) in std::mem::take(&mut self.sealed) {
+                let topic = TopicRef::Name(&sealed.topic);
+                self.report(topic, sealed.index, &reason);
+                refused.push(RefusedPartition::new(topic, sealed.index, &reason));
+                edits.retain(|(edited, _)| *edited != entry);
+                edits.push((entry, ProduceEdit::Drop));
             }
         }
         if !refused.is_empty() && (refused.len() == request.partitions.len() || request.acks == 0) {
@@ -174,14 +216,18 @@ impl ProduceChain {
             return Ok(Produced::Answer(error_response(header_call, &all)?));
         }
         let segments = if edits.is_empty() { Segments::whole(frame) } else { request.rebuild(frame, edits)? };
-        Ok(Produced::Forward(Cleared(segments), refused))
+        let sealed = match self.trail.is_on() {
+            true => self.sealed.drain(..).map(|(_, sealed)| sealed).collect(),
+            false => Vec::new(),
+        };
+        Ok(Produced::Forward(Cleared(segments), ProduceNote { refused, sealed }))
     }
 
     /// The sealed records of a partition; `None` when they go as they are.
     async fn partition(
         &mut self,
         topic: TopicRef<'_>,
-        partition: &ProducePartition,
+        (entry, partition): (usize, &ProducePartition),
         frame: &Bytes,
         transactional: bool,
     ) -> Result<Option<Bytes>, Reason> {
@@ -195,7 +241,9 @@ impl ProduceChain {
         }
         if self.topics.get(&name).is_none_or(|topic| topic.generation != self.generation) {
             let access = timeout_at(self.patience, self.keys.writer(&self.principal, &name)).await;
-            self.remember(name.clone(), access.unwrap_or(Err(super::NOT_IN_TIME)));
+            let access = access.unwrap_or(Err(super::NOT_IN_TIME));
+            self.trail.decided(&name, Operation::Write, verdict(&access));
+            self.remember(name.clone(), access);
         }
         let Some(content) = partition.records.content else {
             return Ok(None);
@@ -210,12 +258,16 @@ impl ProduceChain {
                 Ok(WriteAccess::Pass) => return Ok(None),
                 Ok(WriteAccess::SealedByClient(rules)) => {
                     let scratch = &mut self.scratch;
+                    self.trail.check()?;
                     let check = || check_sealed(records, &**rules, self.max_inflated, scratch);
-                    heavy::work_on(heavy::is_heavy(records), check)?;
+                    let counts = heavy::work_on(heavy::is_heavy(records), check)?;
+                    let (index, key_id, sealed) = (partition.index, counts.key_id, counts.sealed);
+                    self.sealed.push((entry, SealedPartition { topic: name, index, key_id, sealed }));
                     return Ok(None);
                 }
                 Ok(WriteAccess::Seal(session, compress)) => (session.clone(), *compress),
             };
+            self.trail.check()?;
             let lanes = &mut written.lanes;
             let terms = SealTerms { partition: partition.index, compress, max_inflated: self.max_inflated };
             let scratch = &mut self.scratch;
@@ -224,6 +276,8 @@ impl ProduceChain {
             match sealed {
                 Ok((out, sealed)) => {
                     self.metrics.sealed(sealed.records, sealed.bytes);
+                    let (index, key_id) = (partition.index, Some(session.key_id()));
+                    self.sealed.push((entry, SealedPartition { topic: name, index, key_id, sealed }));
                     return Ok(Some(out));
                 }
                 Err(SealError::Session(CryptoError::Rotate(_))) if attempt == 0 => {
@@ -294,10 +348,14 @@ impl ProduceChain {
         self.metrics.refused_record(reason.label());
         self.logged += 1;
         // Topics that are still being made are ordinary.
-        if self.logged > MOST_LOGGED || matches!(reason, Reason::Absent(_)) {
+        if matches!(reason, Reason::Absent(_)) {
             return;
         }
         let name = self.name(topic).map_or_else(|_| String::from("?"), |name| name.to_string());
+        self.trail.refused(&name, Operation::Write, (partition, -1), &reason.verdict());
+        if self.logged > MOST_LOGGED {
+            return;
+        }
         tracing::warn!(
             event = "produce_refused",
             principal = %self.principal,
@@ -305,6 +363,15 @@ impl ProduceChain {
             partition,
             reason = %reason,
         );
+    }
+}
+
+fn verdict(access: &Result<WriteAccess, Reason>) -> Verdict {
+    match access {
+        Ok(WriteAccess::Pass) => Verdict::Passed,
+        Ok(WriteAccess::Seal(..)) => Verdict::Granted("sealed"),
+        Ok(WriteAccess::SealedByClient(_)) => Verdict::Granted("sealed_by_client"),
+        Err(reason) => reason.verdict(),
     }
 }
 

@@ -6,6 +6,7 @@
 use barnabas_crypto::KeyId;
 
 use super::seal::SealError;
+use crate::audit::event::{Status, Text, Unwritten, Verdict};
 use crate::frame::batch::BatchError;
 
 /// A record that cannot be given to the client.
@@ -109,6 +110,17 @@ impl Reason {
         self.is_retriable() || matches!(self, Self::UnknownSession)
     }
 
+    /// As the audit log has it.
+    pub fn verdict(&self) -> Verdict {
+        let status = match self {
+            Self::Unavailable(_) | Self::Unasked(_) => Status::Unavailable,
+            Self::Unlisted | Self::NotWriter | Self::NoGrant | Self::NoIdentity | Self::Absent(_) => Status::Denied,
+            Self::StaleEpoch | Self::Destroyed => Status::Denied,
+            _ => Status::Failure,
+        };
+        Verdict::Refused(status, self.label(), Text::from(self.to_string()))
+    }
+
     /// The metric label: a closed set.
     pub fn label(&self) -> &'static str {
         match self {
@@ -141,6 +153,12 @@ impl From<barnabas_crypto::Error> for Reason {
             Error::Reorder { .. } => Self::Reordered,
             _ => Self::Forged,
         }
+    }
+}
+
+impl From<Unwritten> for Reason {
+    fn from(_: Unwritten) -> Self {
+        Self::Unavailable("the audit log cannot be written (audit.on_failure is block)")
     }
 }
 

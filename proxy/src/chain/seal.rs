@@ -29,6 +29,15 @@ pub struct Sealed {
     pub bytes: u64,
 }
 
+/// What a client has sealed itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClientSealedCounts {
+    /// Records, and bytes of their sealed values.
+    pub sealed: Sealed,
+    /// The session, when it is one.
+    pub key_id: Option<KeyId>,
+}
+
 /// Why a partition's records were not sealed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -149,7 +158,8 @@ pub fn check_sealed(
     rules: &dyn ClientSealed,
     max_inflated: usize,
     scratch: &mut Scratch,
-) -> Result<(), Reason> {
+) -> Result<ClientSealedCounts, Reason> {
+    let (mut counts, mut several) = (ClientSealedCounts::default(), false);
     for entry in entries(records) {
         let batch = match entry? {
             Entry::Batch(range) => records.get(range).ok_or(BatchError::Truncated)?,
@@ -167,13 +177,18 @@ pub fn check_sealed(
         let mut checked: Option<KeyId> = None;
         while let Some(record) = walk.next(body)? {
             let header = Header::parse(sealed_part(body, &record)?).map_err(|_| Reason::NotSealed)?;
+            counts.sealed.records += 1;
+            counts.sealed.bytes += record.value.as_ref().map_or(0, |value| value.len()) as u64;
             if checked != Some(header.key_id()) {
                 rules.check(&header)?;
                 checked = Some(header.key_id());
+                several |= counts.key_id.is_some_and(|known| known != header.key_id());
+                counts.key_id = checked;
             }
         }
     }
-    Ok(())
+    counts.key_id = counts.key_id.filter(|_| !several);
+    Ok(counts)
 }
 
 /// The sealed bytes of a record: its value, or for a null value the proof in its first header.

@@ -16,9 +16,10 @@ use super::refusal::Reason;
 use super::rewrite::RewriteError;
 use super::rewrite::share_fetch::{RefusedShare, ShareFetchRequest, error_response};
 use super::topic_ids::{TopicId, TopicIds};
+use crate::audit::event::{self, Api, Operation, Trail};
 use crate::frame::Call;
 use crate::identity::Principal;
-use crate::keyring::Keys;
+use crate::keyring::{Keys, ReadAccess};
 use crate::metrics::Metrics;
 
 /// What a connection keeps between its ShareFetch requests.
@@ -31,6 +32,8 @@ pub struct ShareChain {
     verdicts: HashMap<TopicId, Verdict>,
     /// Until when decisions about the request at hand are waited for.
     patience: Instant,
+    /// What the audit log hears.
+    trail: Trail,
 }
 
 /// What becomes of a request.
@@ -60,10 +63,11 @@ struct Verdict {
 }
 
 impl ShareChain {
-    /// A chain for one connection of `principal`.
-    pub fn new(principal: Principal, keys: Arc<Keys>, topic_ids: Arc<TopicIds>, metrics: Arc<Metrics>) -> Self {
+    /// A chain for one connection.
+    pub fn new(trail: Trail, keys: Arc<Keys>, topic_ids: Arc<TopicIds>, metrics: Arc<Metrics>) -> Self {
         let (session, verdicts, patience) = (Session::default(), HashMap::new(), Instant::now());
-        Self { principal, keys, topic_ids, metrics, session, verdicts, patience }
+        let principal = trail.principal().clone();
+        Self { principal, keys, topic_ids, metrics, session, verdicts, patience, trail }
     }
 
     /// The topic ids of a request and of its session whose names are not known yet: to be asked for before
@@ -94,6 +98,7 @@ impl ShareChain {
             return self.anew(call);
         }
         self.patience = Instant::now() + super::DECISION_WAIT;
+        self.trail.begin(Api::ShareFetch, call.correlation_id.0);
         self.verdicts.retain(|id, _| self.session.partitions.contains_key(id));
         let topics: Vec<TopicId> = self.session.partitions.keys().copied().collect();
         let mut refused = Vec::new();
@@ -109,6 +114,9 @@ impl ShareChain {
                 }
                 Err(reason) => refused.extend(self.session.refused(id, reason.error_code())),
             }
+        }
+        if self.trail.settle().await.is_err() {
+            return self.anew(call);
         }
         let segments = request.rebuild(frame, |id| !self.session.asked.contains(id))?;
         // Only now: what is taken out may be acknowledged in the same request.
@@ -132,7 +140,11 @@ impl ShareChain {
             return known.outcome;
         }
         let before = before.map(|known| known.outcome);
-        let outcome = self.decide(id).await;
+        let access = self.decide(id).await;
+        if let Some(name) = self.topic_ids.name(id) {
+            self.trail.decided(&name, Operation::Read, told(&access));
+        }
+        let outcome = access.map(|_| ());
         if let Err(reason) = &outcome
             && before != Some(outcome)
         {
@@ -142,20 +154,21 @@ impl ShareChain {
         outcome
     }
 
-    async fn decide(&self, id: &TopicId) -> Result<(), Reason> {
+    async fn decide(&self, id: &TopicId) -> Result<ReadAccess, Reason> {
         let name = self.topic_ids.name(id).ok_or(Reason::UnknownTopicId)?;
         // It passes for those who follow it with keys of their own; no group shares it.
         if self.keys.is_keyring(&name) {
             return Err(Reason::NoGrant);
         }
         let access = timeout_at(self.patience, self.keys.reader(&self.principal, &name)).await;
-        access.unwrap_or(Err(super::NOT_IN_TIME)).map(|_| ())
+        access.unwrap_or(Err(super::NOT_IN_TIME))
     }
 
-    fn report(&self, id: &TopicId, reason: &Reason) {
+    fn report(&mut self, id: &TopicId, reason: &Reason) {
         self.metrics.refused_record(reason.label());
         let name = self.topic_ids.name(id);
         let topic = name.as_deref().unwrap_or("?");
+        self.trail.refused(topic, Operation::Read, (-1, -1), &reason.verdict());
         tracing::warn!(event = "share_fetch_refused", principal = %self.principal, topic, reason = %reason);
     }
 }
@@ -183,6 +196,14 @@ impl Session {
     }
 }
 
+fn told(access: &Result<ReadAccess, Reason>) -> event::Verdict {
+    match access {
+        Ok(ReadAccess::Pass) => event::Verdict::Passed,
+        Ok(_) => event::Verdict::Granted("shared"),
+        Err(reason) => reason.verdict(),
+    }
+}
+
 /// The epoch that opens a share session.
 const OPENING: i32 = 0;
 /// The epoch that closes one.
@@ -201,6 +222,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::audit::event::Audit;
     use crate::config::{Config, Policy};
     use crate::frame::RequestHeader;
     use crate::keyring::LiveKeyring;
@@ -229,7 +251,8 @@ mod tests {
         let ids = Arc::new(TopicIds::default());
         ids.learn(OPEN.to_be_bytes(), "open").unwrap();
         ids.learn(CLOSED.to_be_bytes(), "closed").unwrap();
-        ShareChain::new(Principal::user("alice"), keys, ids, metrics)
+        let trail = Trail::new(Audit::off(), Principal::user("alice").into(), Api::ShareFetch);
+        ShareChain::new(trail, keys, ids, metrics)
     }
 
     fn message(member: &str, epoch: i32, topics: &[u128]) -> Oracle {

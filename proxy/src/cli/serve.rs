@@ -49,8 +49,9 @@ async fn serve(path: PathBuf, config: Config, level: LevelHandle) -> Result<(), 
         level.set(next.log.level);
         reloader.apply(next);
     };
+    let audit = built.audit().clone();
     let reloading = tokio::spawn(async move {
-        if let Err(error) = reload::follow(hangup, path, config, load_sound, apply).await {
+        if let Err(error) = reload::follow(hangup, path, config, load_sound, apply, audit).await {
             tracing::error!(event = "reload_ended", %error);
         }
     });
@@ -75,6 +76,7 @@ pub(super) fn failure(error: gateway::Error) -> Failure {
         Error::Keystore(_) | Error::Passphrase(_) => Exit::Denied,
         Error::Certificate { .. } | Error::Tls(_) => Exit::Data,
         Error::Kms { .. } | Error::NoCertificate | Error::NoKeystore | Error::NoRootKey => Exit::Configuration,
+        Error::Audit(_) => Exit::CannotCreate,
         Error::Crypto(_) | Error::Stopped => Exit::Failed,
     };
     Failure::new(exit, error.to_string())

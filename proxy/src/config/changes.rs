@@ -27,6 +27,7 @@ impl Changes {
         changes.note(old.custody != new.custody, false, "custody");
         changes.note(old.steward != new.steward, false, "steward");
         changes.note(old.admin != new.admin, false, "admin");
+        changes.note(old.audit != new.audit, false, "audit");
         changes.note(old.limits != new.limits, false, "limits");
         changes.compare_listeners(&old.listeners, &new.listeners);
         changes.compare_clusters(old, new);

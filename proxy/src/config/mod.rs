@@ -3,6 +3,7 @@
 //! The table of all keys is `README.md` beside this file. To reload, load again and compare.
 
 mod admin;
+mod audit;
 mod brokers;
 mod clients;
 mod clusters;
@@ -31,6 +32,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use admin::Admin;
+pub use audit::Audit;
 pub use brokers::{Brokers, PortRange, SniNames};
 pub use changes::Changes;
 pub use clients::{Custody, EnrolmentRule};
@@ -79,6 +81,8 @@ pub struct Config {
     pub policy: Policy,
     /// `None`: no operations surface.
     pub admin: Option<Admin>,
+    /// `None`: no audit log. Otherwise there is a keystore, which has its key.
+    pub audit: Option<Audit>,
     /// Bounds.
     pub limits: Limits,
     /// Log.
@@ -154,6 +158,8 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
     let has_admin = top.node("admin").is_some();
     let admin = top.section("admin").and_then(Admin::parse);
+    let has_audit = top.node("audit").is_some();
+    let audit = top.section("audit").and_then(|reader| Audit::parse(reader, places, &nothing));
     let limits = top.section_or_empty("limits", &nothing).and_then(Limits::parse);
     let log = top.section_or_empty("log", &nothing).and_then(Log::parse);
 
@@ -166,9 +172,13 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     if seals {
         refuse_sealing_without_keys(&top, has_keystore, steward.as_ref());
     }
+    if has_audit && !has_keystore {
+        let remedy = "write `keystore` (`barnabas init` makes one); it holds the key that the log is signed with";
+        top.refuse("audit", Refusal::new("there is an audit log but no keystore", remedy));
+    }
     top.finish();
 
-    if (has_keystore && keystore.is_none()) || (has_admin && admin.is_none()) {
+    if (has_keystore && keystore.is_none()) || (has_admin && admin.is_none()) || (has_audit && audit.is_none()) {
         return None;
     }
     let keyring = keyring?;
@@ -183,6 +193,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         steward: steward?,
         policy,
         admin,
+        audit,
         limits: limits?,
         log: log?,
     })

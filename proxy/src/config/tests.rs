@@ -52,6 +52,15 @@ streams:
     - { topic: logs, seal: false }
 clients: { enroll: [{ principal: "User:svc-.*", custody: gateway }, { principal: "User:lib", custody: client }] }
 admin: { bind: "127.0.0.1:9644" }
+audit:
+  directory: audit
+  origin: audit.example.com/gateway-1
+  on_failure: alarm
+  window: 5s
+  checkpoint: { interval: 2s, entries: 500 }
+  queue: { entries: 10000, bytes: 16 MiB }
+  retention: 400d
+  compress_after: 7d
 limits:
   max_frame_bytes: 50 MiB
   max_first_frame_bytes: 64 KiB
@@ -110,6 +119,9 @@ fn every_key_is_read_into_its_type() {
     assert_eq!(config.limits.answer_timeout, Duration::from_secs(90));
     assert_eq!(config.limits.drain_timeout, Duration::ZERO);
     assert_eq!(config.log.level, LogLevel::Debug);
+    let audit = config.audit.unwrap();
+    assert_eq!((audit.origin.as_str(), audit.window), ("audit.example.com/gateway-1", Duration::from_secs(5)));
+    assert_eq!((audit.checkpoint.entries, audit.queue.bytes), (500, 16 << 20));
     let Keystore { backend: KeystoreBackend::Local { unlock, .. } } = config.keystore.unwrap();
     assert_eq!(unlock, Unlock::Passphrase(SecretRef::Env("PASSPHRASE".to_owned())));
 }

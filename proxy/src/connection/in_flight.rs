@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chain::fetch::FetchNote;
-use crate::chain::produce::RefusedPartition;
+use crate::chain::produce::ProduceNote;
 use crate::chain::rewrite::share_fetch::RefusedShare;
 use crate::frame::Call;
 
@@ -31,8 +31,8 @@ pub enum Note {
     Plain,
     /// Positions of a Fetch request.
     Fetch(FetchNote),
-    /// Partitions of a Produce request that were refused.
-    Produce(Vec<RefusedPartition>),
+    /// Partitions of a Produce request that were refused, and those that were sealed.
+    Produce(ProduceNote),
     /// Partitions of a share session that were refused.
     Share(Vec<RefusedShare>),
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::audit::event::{Api, Audit, Peer, Trail, Usage};
 use crate::chain::fetch::FetchChain;
 use crate::chain::partitions::Partitions;
 use crate::chain::produce::ProduceChain;
@@ -112,6 +113,14 @@ impl Error {
         Self::Broker(error)
     }
 
+    /// Of which request it came.
+    pub fn call(&self) -> Option<&Call> {
+        match self {
+            Self::Refused(call) | Self::Unpaired { call, .. } | Self::Silent { call, .. } => Some(call),
+            _ => None,
+        }
+    }
+
     /// What is counted.
     pub fn refusal(&self) -> ConnectionRefusal {
         match self {
@@ -152,13 +161,15 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The audit log.
+    pub audit: Audit,
     /// True once the gateway is to end.
     pub draining: watch::Receiver<bool>,
 }
 
 /// Serves one connection until it ends.
 pub async fn serve<CR, CW, BR, BW>(
-    principal: Principal,
+    peer: impl Into<Arc<Peer>>,
     (client_read, client_write): (CR, CW),
     (broker_read, broker_write): (BR, BW),
     shared: &Shared,
@@ -171,32 +182,37 @@ where
 {
     let limits = &shared.limits;
     let (tell, due) = in_flight::queue(limits.max_in_flight_requests);
-    let chain_parts = || (principal.clone(), shared.keys.clone(), shared.metrics.clone());
-    let (who, keys, metrics) = chain_parts();
-    let share = ShareChain::new(who.clone(), keys.clone(), shared.topic_ids.clone(), metrics.clone());
+    let peer: Arc<Peer> = peer.into();
+    let trail = |api| Trail::new(shared.audit.clone(), peer.clone(), api);
+    let usage = || Usage::new(shared.audit.clone(), peer.clone());
+    let (keys, metrics, ids) = (&shared.keys, &shared.metrics, &shared.topic_ids);
+    let share = ShareChain::new(trail(Api::ShareFetch), keys.clone(), ids.clone(), metrics.clone());
+    let (counts, most_inflated) = (shared.partitions.clone(), limits.max_inflated_bytes);
     // Who showed a certificate is known; others are when the broker has answered them for the first time.
-    let known = Arc::new(AtomicBool::new(principal != Principal::anonymous()));
+    let known = Arc::new(AtomicBool::new(peer.principal != Principal::anonymous()));
     let first = FirstFrames { limit: limits.max_first_frame_bytes, known: known.clone() };
     let frames_of_client = FrameReader::new(client_read, limits.max_frame_bytes).until_known(first);
     let mut requests = requests::Requests {
         client: frames_of_client.within(shared.memory.clone(), Way::Request),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(who, keys, shared.partitions.clone(), metrics, limits.max_inflated_bytes),
+        produce: ProduceChain::new(trail(Api::Produce), keys.clone(), counts, metrics.clone(), most_inflated),
         share,
+        usage: usage(),
+        audit: shared.audit.clone(),
+        peer: peer.clone(),
         topic_ids: shared.topic_ids.clone(),
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
         memory: shared.memory.clone(),
         most_bytes: limits.max_connection_bytes,
     };
-    let (who, keys, metrics) = chain_parts();
-    let ids = shared.topic_ids.clone();
+    let told = (trail(Api::Fetch), usage());
     let mut responses = responses::Responses {
         broker: FrameReader::new(broker_read, limits.max_frame_bytes).within(shared.memory.clone(), Way::Answer),
         client: client_write,
         in_flight: due,
-        fetch: FetchChain::new(who, keys, ids, metrics, limits.max_inflated_bytes),
+        fetch: FetchChain::new(told, keys.clone(), ids.clone(), metrics.clone(), most_inflated),
         book: shared.book.clone(),
         topic_ids: shared.topic_ids.clone(),
         partitions: shared.partitions.clone(),

@@ -15,9 +15,10 @@ use super::Ended;
 use super::in_flight::{Due, Entry, Note};
 use super::memory::{Hold, Memory, Way};
 use super::read::FrameReader;
+use crate::audit::event::{Api, Audit, Counts, Event, Peer, Status, Usage, Use};
 use crate::chain::Cleared;
 use crate::chain::fetch::FetchNote;
-use crate::chain::produce::{ProduceChain, Produced};
+use crate::chain::produce::{ProduceChain, ProduceNote, Produced};
 use crate::chain::refusal::{MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, POLICY_VIOLATION};
 use crate::chain::rewrite::fetch::FetchRequest;
 use crate::chain::rewrite::produce::{ProduceRequest, error_response};
@@ -41,6 +42,12 @@ pub struct Requests<R, W> {
     pub produce: ProduceChain,
     /// What share groups may ask for.
     pub share: ShareChain,
+    /// What was sealed and will not be acknowledged (acks=0), for the audit log.
+    pub usage: Usage,
+    /// The audit log.
+    pub audit: Audit,
+    /// Whose connection it is.
+    pub peer: Arc<Peer>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
     /// True once the gateway is to end.
@@ -77,10 +84,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         if *self.draining.borrow() && self.client.is_empty() {
             return Ok(None);
         }
-        tokio::select! {
-            biased;
-            frame = self.client.next() => Ok(frame?),
-            _ = self.draining.wait_for(|draining| *draining) => Ok(None),
+        self.usage.tell_if_over();
+        loop {
+            tokio::select! {
+                biased;
+                frame = self.client.next() => return Ok(frame?),
+                _ = self.draining.wait_for(|draining| *draining) => return Ok(None),
+                () = self.usage.over() => self.usage.tell(),
+            }
         }
     }
 
@@ -88,6 +99,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         let call = Call::peek(&frame).map_err(RewriteError::from)?;
         let known = call.api().is_some_and(|api| api.knows(call.version));
         self.metrics.request(call, known);
+        if self.audit.is_on() && !self.peer.is_named() {
+            self.note_client_id(&frame);
+        }
         if !known {
             return self.refuse_unknown(call, since).await;
         }
@@ -107,6 +121,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
+    /// The client says what it calls itself in each request; the first one that can be read counts.
+    fn note_client_id(&self, frame: &Bytes) {
+        if let Ok(header) = RequestHeader::parse(frame) {
+            self.peer.call_itself(header.client_id.unwrap_or_default());
+        }
+    }
+
+    fn tell_refused(&self, call: Call, reason: &'static str, message: &str) {
+        if self.audit.is_on() {
+            let api = call.api().map_or("Unknown", |api| api.name);
+            self.audit.record(Event::request_refused(&self.peer, api, reason, message));
+        }
+    }
+
     /// Whether a request names the keyring's topic, by name or id. Its bytes are searched instead of walked: a request
     /// that merely mentions it in another place is refused too, and can be made at a broker.
     fn names_keyring(&self, frame: &[u8]) -> bool {
@@ -120,6 +148,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         let header = RequestHeader::parse(frame).map_err(RewriteError::from)?;
         tracing::warn!(event = "keyring_request_refused", api = header.call.api().map_or("", |api| api.name));
         let message = "the keyring topic is changed at the brokers only, not through the gateway";
+        self.tell_refused(header.call, "keyring", message);
         match refusal::refuse(frame, &header, POLICY_VIOLATION, Some(message))? {
             Refusal::Answer(answer) => {
                 self.push(Due::Own(answer), since).await?;
@@ -136,14 +165,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         self.ask_for_topics(&unknown, since).await?;
         let acks = request.acks;
         match self.produce.clear(&request, call, frame.clone()).await? {
-            Produced::Forward(cleared, refused) => {
+            Produced::Forward(cleared, note) => {
                 let _grown = match self.room_for(frame.len(), &cleared) {
                     Ok(grown) => grown,
                     Err(refusal) => return self.refuse_whole(&request, (call, since), &frame, refusal).await,
                 };
                 // With acks=0 no answer comes, and pairing must not wait for one.
-                let entry = (acks != 0).then_some((call, Note::Produce(refused)));
-                self.forward(cleared, entry, since).await?;
+                if acks != 0 {
+                    self.forward(cleared, Some((call, Note::Produce(note))), since).await?;
+                    return Ok(None);
+                }
+                self.forward(cleared, None, since).await?;
+                self.note_unacknowledged(&note);
                 Ok(None)
             }
             Produced::Answer(answer) => {
@@ -151,6 +184,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
                 Ok(None)
             }
             Produced::Close => Ok(Some(Ended::ByPolicy)),
+        }
+    }
+
+    fn note_unacknowledged(&mut self, note: &ProduceNote) {
+        let outcome = Use { status: Status::Success, reason: "unacknowledged" };
+        for sealed in &note.sealed {
+            let (records, bytes) = (sealed.sealed.records, sealed.sealed.bytes);
+            let counts = Counts { records, bytes, batches: 1, offsets: None };
+            self.usage.note((&sealed.topic, sealed.index), sealed.key_id, (Api::Produce, outcome), counts);
         }
     }
 
@@ -172,6 +214,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         (error_code, reason): (i16, &'static str),
     ) -> Result<Option<Ended>, super::Error> {
         self.metrics.refused_record("memory");
+        self.tell_refused(call, "memory", reason);
         tracing::warn!(event = "produce_refused", bytes = frame.len(), reason);
         if request.acks == 0 {
             return Ok(Some(Ended::ByPolicy));

@@ -19,13 +19,14 @@ use super::Ended;
 use super::in_flight::{Due, Entry, Note};
 use super::memory::{Hold, Memory, Way};
 use super::read::FrameReader;
+use crate::audit::event::{Api, Counts, Status, Use};
 use crate::chain::fetch::FetchChain;
 use crate::chain::partitions::Partitions;
-use crate::chain::produce::RefusedPartition;
+use crate::chain::produce::{ProduceNote, RefusedPartition, SealedPartition};
 use crate::chain::rewrite::produce::{ProduceResponse, Refused};
 use crate::chain::rewrite::{
-    AddressBook, RewriteError, api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata,
-    share_acknowledge, topology,
+    AddressBook, RewriteError, TopicRef, api_versions, describe_cluster, describe_topic_partitions, find_coordinator,
+    metadata, share_acknowledge, topology,
 };
 use crate::chain::topic_ids::{TopicId, TopicIdConflict, TopicIds};
 use crate::frame::{ApiKey, Call, ResponseHeader, Segments, api};
@@ -99,9 +100,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     /// Delivers answers until none is due any more and the request side has ended, or something fails.
     pub async fn run(&mut self) -> Result<Ended, super::Error> {
         loop {
+            self.fetch.usage.tell_if_over();
             let entry = tokio::select! {
                 biased;
                 entry = self.in_flight.recv() => entry,
+                () = self.fetch.usage.over() => {
+                    self.fetch.usage.tell();
+                    continue;
+                }
                 // Nothing is due: the broker may close, but has nothing to say.
                 read = self.broker.fill() => match read {
                     Ok(0) => return Ok(Ended::ByBroker),
@@ -135,7 +141,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
 
     /// The broker's next frame, which must be the answer to `call`, when it had been read, and its room.
     async fn broker_answer(&mut self, call: Call) -> Result<(BytesMut, Instant, Hold), super::Error> {
-        let answered = self.patience.bound(call, self.broker.next()).await?;
+        let answered = {
+            let mut answered = std::pin::pin!(self.patience.bound(call, self.broker.next()));
+            loop {
+                tokio::select! {
+                    biased;
+                    answered = &mut answered => break answered?,
+                    () = self.fetch.usage.over() => self.fetch.usage.tell(),
+                }
+            }
+        };
         let frame: BytesMut = answered.map_err(super::Error::from_broker)?.ok_or(super::Error::Closed)?;
         let hold = self.broker.take_hold();
         let read = Instant::now();
@@ -169,7 +184,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
 
     /// An answer without records that could be opened.
     fn rewritten(
-        &self,
+        &mut self,
         frame: Bytes,
         header: &ResponseHeader,
         note: Note,
@@ -181,7 +196,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
             (api::FETCH | api::SHARE_FETCH, _) | (api::PRODUCE, Note::Plain | Note::Fetch(_) | Note::Share(_)) => {
                 return Err(super::Error::Refused(call));
             }
-            (api::PRODUCE, Note::Produce(refused)) => produced(frame, header, &refused, book)?,
+            (api::PRODUCE, Note::Produce(note)) => self.produced(frame, header, &note, book)?,
             (api::API_VERSIONS, _) => api_versions::rewrite(frame, header)?,
             (api::METADATA, _) => {
                 let mut learned = Learned::default();
@@ -206,6 +221,53 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
             _ => Segments::whole(frame),
         };
         Ok(segments)
+    }
+
+    fn produced(
+        &mut self,
+        frame: Bytes,
+        header: &ResponseHeader,
+        note: &ProduceNote,
+        book: &dyn AddressBook,
+    ) -> Result<Segments, RewriteError> {
+        let refused: Vec<Refused<'_>> = note.refused.iter().map(RefusedPartition::as_refused).collect();
+        let response = ProduceResponse::walk(&frame, header)?;
+        if !note.sealed.is_empty() {
+            self.note_acknowledged(&frame, &response, &note.sealed)?;
+        }
+        response.rebuild(frame, &refused, book)
+    }
+
+    /// Counts what the broker says of sealed records. Brokers answer in the order of the request, or nearly.
+    fn note_acknowledged(
+        &mut self,
+        frame: &[u8],
+        response: &ProduceResponse,
+        sealed: &[SealedPartition],
+    ) -> Result<(), RewriteError> {
+        let mut at = 0;
+        for partition in &response.partitions {
+            let topic = response.topic(frame, partition)?;
+            let is_meant = |one: &SealedPartition| {
+                one.index == partition.index && matches!(topic, TopicRef::Name(name) if *name == *one.topic)
+            };
+            let (before, from) = sealed.split_at_checked(at).unwrap_or_default();
+            let found = from.iter().chain(before).position(is_meant).map(|steps| (at + steps) % sealed.len());
+            let Some((place, one)) = found.and_then(|place| Some((place, sealed.get(place)?))) else { continue };
+            at = place + 1;
+            let (records, bytes) = (one.sealed.records, one.sealed.bytes);
+            let last = i64::try_from(records).unwrap_or(i64::MAX).saturating_sub(1);
+            let stored = partition.error_code == 0;
+            let offsets = (stored && partition.base_offset >= 0)
+                .then(|| (partition.base_offset, partition.base_offset.saturating_add(last)));
+            let outcome = match stored {
+                true => Use { status: Status::Success, reason: "acknowledged" },
+                false => Use { status: Status::Failure, reason: "broker_refused" },
+            };
+            let counts = Counts { records, bytes, batches: 1, offsets };
+            self.fetch.usage.note((&one.topic, one.index), one.key_id, (Api::Produce, outcome), counts);
+        }
+        Ok(())
     }
 
     /// Takes topics out of the answer to a Metadata request of the gateway's own.
@@ -263,16 +325,6 @@ impl Learned {
     fn done(self) -> Result<(), super::Error> {
         self.0.map_or(Ok(()), |conflict| Err(conflict.into()))
     }
-}
-
-fn produced(
-    frame: Bytes,
-    header: &ResponseHeader,
-    refused: &[RefusedPartition],
-    book: &dyn AddressBook,
-) -> Result<Segments, RewriteError> {
-    let refused: Vec<Refused<'_>> = refused.iter().map(RefusedPartition::as_refused).collect();
-    ProduceResponse::walk(&frame, header)?.rebuild(frame, &refused, book)
 }
 
 /// JoinGroup and SyncGroup: answered when all members have come.

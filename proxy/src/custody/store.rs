@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use barnabas_crypto::custody::CustodyCause;
-use barnabas_crypto::{Custodian, Custody, CustodyContext, CustodyError, Identity, IdentityId, IdentitySecret};
+use barnabas_crypto::{Custodian, CustodyContext, CustodyError, Identity, IdentityId, IdentitySecret};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{KeySystems, LOCAL};
+use crate::audit::event::{Event, Receipt};
 use crate::chain::refusal::Reason;
 use crate::config::CustodySettings;
 use crate::metrics::CacheMetrics;
@@ -89,7 +90,11 @@ impl CustodyStore {
             None => {}
         }
         self.metrics.misses.inc();
-        match self.unwrap(identity).await {
+        let (unwrapped, receipt) = self.unwrap(identity).await;
+        if let Some(audit) = self.systems.audit() {
+            audit.settle(receipt.into_iter().collect()).await?;
+        }
+        match unwrapped {
             Ok(secret) => {
                 let secret = Arc::new(secret);
                 self.keep(id, Some(secret.clone()));
@@ -142,6 +147,7 @@ impl CustodyStore {
                 return false;
             };
             if kept.secret.is_some() && kept.agreed + self.longest() <= now {
+                self.tell_ended(&identity, "the KMS has not answered in time");
                 tracing::error!(
                     event = "custody_ended",
                     identity = %id,
@@ -181,7 +187,8 @@ impl CustodyStore {
 
     async fn ask_again(&self, identity: &Identity, find: &impl Fn(IdentityId) -> Option<Identity>) {
         let id = identity.id();
-        match self.unwrap(identity).await {
+        // Nobody waits for this one, so nobody waits for its entry.
+        match self.unwrap(identity).await.0 {
             Ok(secret) => {
                 if !self.keep(id, Some(Arc::new(secret))) {
                     tracing::info!(event = "custody_allowed", identity = %id, principal = identity.principal);
@@ -199,6 +206,7 @@ impl CustodyStore {
             }
             Err(error) => {
                 if self.keep(id, None) {
+                    self.tell_ended(identity, &error.to_string());
                     tracing::warn!(event = "custody_denied", identity = %id, principal = identity.principal, %error);
                     lock(&self.changes).ended.push(id);
                 }
@@ -206,12 +214,31 @@ impl CustodyStore {
         }
     }
 
-    async fn unwrap(&self, identity: &Identity) -> Result<IdentitySecret, CustodyError> {
+    /// The secret, and the receipt of its entry in the audit log where requests wait for one.
+    async fn unwrap(&self, identity: &Identity) -> (Result<IdentitySecret, CustodyError>, Option<Receipt>) {
+        let asked = std::time::Instant::now();
+        let answer = self.unwrapped(identity).await;
+        let receipt = self.systems.audit().and_then(|audit| {
+            let who = (identity.principal.as_str(), identity.id());
+            let key = self.key_of(identity);
+            audit.told(Event::custody_unwrap(who, key, answer.as_ref().err(), asked.elapsed()))
+        });
+        (answer, receipt)
+    }
+
+    fn tell_ended(&self, identity: &Identity, why: &str) {
+        if let Some(audit) = self.systems.audit() {
+            let who = (identity.principal.as_str(), identity.id());
+            audit.record(Event::custody_ended(who, self.key_of(identity), why));
+        }
+    }
+
+    async fn unwrapped(&self, identity: &Identity) -> Result<IdentitySecret, CustodyError> {
         let Custodian::Gateway(wrapped) = &identity.custody else {
             return Err(CustodyError::new(CustodyCause::Invalid, "the client keeps its own secret"));
         };
         let context = CustodyContext::IdentitySeed(identity.id());
-        let seed = self.systems.unwrap(&wrapped.key, &wrapped.blob, &context).await?;
+        let seed = self.systems.unwrap_untold(&wrapped.key, &wrapped.blob, &context).await?;
         let corrupt = || CustodyError::new(CustodyCause::Corrupt, "the seed is not the one of this identity");
         let secret = IdentitySecret::from_seed(seed, identity.public.kem.suite()).map_err(|_| corrupt())?;
         if secret.id() == identity.id() { Ok(secret) } else { Err(corrupt()) }
@@ -253,9 +280,14 @@ impl CustodyStore {
     }
 
     fn system_of<'i>(&self, identity: &'i Identity) -> &'i str {
+        self.key_of(identity).0
+    }
+
+    /// System and name of the key that hides the seed.
+    fn key_of<'i>(&self, identity: &'i Identity) -> (&'i str, &'i str) {
         match &identity.custody {
-            Custodian::Gateway(wrapped) => self.systems.parts(&wrapped.key).0,
-            Custodian::Client => LOCAL,
+            Custodian::Gateway(wrapped) => self.systems.parts(&wrapped.key),
+            Custodian::Client => (LOCAL, ""),
         }
     }
 }

@@ -6,12 +6,14 @@
 //! system handed to another.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use barnabas_crypto::custody::{CustodyCause, CustodyFuture};
 use barnabas_crypto::{Custody, CustodyContext, CustodyError, Secret};
 use barnabas_kms::{GuardSettings, Guarded, LocalKeystore};
+
+use crate::audit::event::{Audit, Event, KmsOperation};
 
 /// The name of the local keystore where systems are listed.
 pub const LOCAL: &str = "local";
@@ -21,6 +23,8 @@ pub struct KeySystems {
     local: Arc<LocalKeystore>,
     others: BTreeMap<String, Guarded<dyn Custody>>,
     chosen: Option<String>,
+    /// Opened after the keystore, which has the log's key.
+    audit: OnceLock<Audit>,
 }
 
 /// How one system stands.
@@ -36,7 +40,42 @@ impl KeySystems {
     /// The keystore and `others`; new secrets are hidden by `chosen`, which is one of them, or by the keystore.
     pub fn new(local: Arc<LocalKeystore>, others: Vec<(String, Arc<dyn Custody>)>, chosen: Option<String>) -> Self {
         let guarded = |(name, adapter)| (name, Guarded::new(adapter, GuardSettings::default()));
-        Self { local, others: others.into_iter().map(guarded).collect(), chosen }
+        Self { local, others: others.into_iter().map(guarded).collect(), chosen, audit: OnceLock::new() }
+    }
+
+    /// Every call from here on is told to the audit log.
+    pub fn tell(&self, audit: Audit) {
+        self.audit.get_or_init(|| audit);
+    }
+
+    /// The audit log, when there is one.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.get().filter(|audit| audit.is_on())
+    }
+
+    /// As [`Custody::unwrap`], for a caller that tells the audit log itself.
+    pub async fn unwrap_untold(
+        &self,
+        key: &str,
+        wrapped: &[u8],
+        context: &CustodyContext,
+    ) -> Result<Secret<32>, CustodyError> {
+        let (system, key) = self.at(key)?;
+        system.unwrap(key, wrapped, context).await
+    }
+
+    async fn told<T>(
+        &self,
+        (operation, full): (KmsOperation, &str),
+        context: Option<&CustodyContext>,
+        call: impl Future<Output = Result<T, CustodyError>>,
+    ) -> Result<T, CustodyError> {
+        let Some(audit) = self.audit() else { return call.await };
+        let asked = Instant::now();
+        let answer = call.await;
+        let error = answer.as_ref().err();
+        audit.record(Event::kms_call(operation, self.parts(full), context, error, asked.elapsed()));
+        answer
     }
 
     /// The local keystore, which also keeps the delegate's own key.
@@ -106,10 +145,10 @@ impl KeySystems {
 
 impl Custody for KeySystems {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
-        Box::pin(async move {
+        Box::pin(self.told((KmsOperation::EnsureKey, key), None, async move {
             let (system, key) = self.at(key)?;
             system.ensure_key(key).await
-        })
+        }))
     }
 
     fn ensure_keys<'a>(&'a self, keys: &'a [String]) -> CustodyFuture<'a, ()> {
@@ -122,7 +161,8 @@ impl Custody for KeySystems {
             }
             for (name, keys) in by_system {
                 if let Some(system) = self.system(name) {
-                    system.ensure_keys(&keys).await?;
+                    let all = self.key_in(name, &keys.join(","));
+                    self.told((KmsOperation::EnsureKey, &all), None, system.ensure_keys(&keys)).await?;
                 }
             }
             Ok(())
@@ -135,10 +175,10 @@ impl Custody for KeySystems {
         secret: &'a Secret<32>,
         context: &'a CustodyContext,
     ) -> CustodyFuture<'a, Vec<u8>> {
-        Box::pin(async move {
+        Box::pin(self.told((KmsOperation::Wrap, key), Some(context), async move {
             let (system, key) = self.at(key)?;
             system.wrap(key, secret, context).await
-        })
+        }))
     }
 
     fn unwrap<'a>(
@@ -147,10 +187,8 @@ impl Custody for KeySystems {
         wrapped: &'a [u8],
         context: &'a CustodyContext,
     ) -> CustodyFuture<'a, Secret<32>> {
-        Box::pin(async move {
-            let (system, key) = self.at(key)?;
-            system.unwrap(key, wrapped, context).await
-        })
+        let asked = self.unwrap_untold(key, wrapped, context);
+        Box::pin(self.told((KmsOperation::Unwrap, key), Some(context), asked))
     }
 
     fn describe(&self) -> String {
@@ -158,10 +196,10 @@ impl Custody for KeySystems {
     }
 
     fn current_version<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, Option<String>> {
-        Box::pin(async move {
+        Box::pin(self.told((KmsOperation::Version, key), None, async move {
             let (system, key) = self.at(key)?;
             system.current_version(key).await
-        })
+        }))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::Error;
 use crate::config::{self, Config, KeystoreBackend};
 use crate::custody::KeySystems;
-use crate::keyring::{KeyringTopic, LiveKeyring, TopicError};
+use crate::keyring::{KeyringTopic, LiveKeyring, Told, TopicError};
 use crate::metrics::Metrics;
 use crate::steward::{Delegate, DelegateSettings, ExclusivePublisher};
 
@@ -36,17 +36,23 @@ impl Drop for OpenKeyring {
 impl OpenKeyring {
     /// Makes sure that the topic is there and begins to follow it.
     pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        Self::prepared(config, metrics, KeyringTopic::ensure).await
+        Self::telling(config, metrics, Told::nobody()).await
+    }
+
+    /// The same, of which the audit log hears.
+    pub async fn telling(config: &Config, metrics: Arc<Metrics>, told: Told) -> Result<Self, Error> {
+        Self::prepared(config, metrics, told, KeyringTopic::ensure).await
     }
 
     /// Begins to follow a topic that is there; makes none.
     pub async fn existing(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        Self::prepared(config, metrics, KeyringTopic::check_exists).await
+        Self::prepared(config, metrics, Told::nobody(), KeyringTopic::check_exists).await
     }
 
     async fn prepared(
         config: &Config,
         metrics: Arc<Metrics>,
+        told: Told,
         prepare: impl FnOnce(&KeyringTopic) -> Result<(), TopicError> + Send + 'static,
     ) -> Result<Self, Error> {
         let root = config.steward.root_public_key.ok_or(Error::NoRootKey)?;
@@ -57,7 +63,7 @@ impl OpenKeyring {
         let prepared = topic.clone();
         // Asked again as long as Kafka does not answer: a gateway that starts before its brokers must come up with them.
         tokio::task::spawn_blocking(move || prepare(&prepared)).await.map_err(|_| Error::Stopped)??;
-        let live = Arc::new(LiveKeyring::new(root, metrics));
+        let live = Arc::new(LiveKeyring::telling(root, metrics, told));
         let following = tokio::spawn(live.clone().follow(topic.follow()?));
         Ok(Self { live, topic, following })
     }

@@ -3,6 +3,7 @@
 //! Arrives: a checked configuration. Leaves: nothing but log and metrics, until a signal ends it. Nothing is bound
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
+mod audit;
 mod keys;
 mod kms;
 mod reload;
@@ -20,11 +21,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+pub use audit::OpenAudit;
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
 pub use kms::adapter;
 pub use reload::Reloader;
 
 use crate::admin::{self, Condition, Readiness};
+use crate::audit::event::Audit;
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
 use crate::connection::memory::Memory;
@@ -39,6 +42,9 @@ use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
 /// Why a gateway does not start or a command cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::log::Error),
     /// An address cannot be bound.
     #[error("listener {listener} cannot bind {address}: {source}")]
     Bind {
@@ -110,6 +116,7 @@ pub struct Gateway {
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
     custody: Option<Arc<CustodyStore>>,
+    audit: OpenAudit,
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
     admin: Option<TcpListener>,
     draining: watch::Sender<bool>,
@@ -146,6 +153,7 @@ impl Gateway {
                 limits: limits.clone(),
                 memory: memory.clone(),
                 metrics: metrics.clone(),
+                audit: parts.audit.audit().clone(),
                 draining: draining.subscribe(),
             };
             let sockets = listener::bind(listener).await.map_err(|(address, source)| Error::Bind {
@@ -171,8 +179,27 @@ impl Gateway {
             })?),
             None => None,
         };
-        let KeyParts { live, keys, keyring, delegate, custody } = parts;
-        Ok(Self { config, metrics, readiness, live, keys, keyring, delegate, custody, listeners, admin, draining })
+        let KeyParts { live, keys, keyring, delegate, custody, audit } = parts;
+        audit.started(&config);
+        Ok(Self {
+            config,
+            metrics,
+            readiness,
+            live,
+            keys,
+            keyring,
+            delegate,
+            custody,
+            audit,
+            listeners,
+            admin,
+            draining,
+        })
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        self.audit.audit()
     }
 
     /// One line for each address that clients can use.
@@ -236,6 +263,12 @@ impl Gateway {
                 background.spawn(answer_requests(delegate.clone(), keyring.live.clone(), keyring.topic.clone()));
             }
         }
+        let topic = self.keyring.as_ref().map(|keyring| keyring.topic.name().to_owned());
+        if self.audit.audit().is_on()
+            && let Some(upkeep) = self.audit.upkeep(self.live.clone(), topic, self.readiness.condition("audit"))
+        {
+            background.spawn(upkeep.run());
+        }
         let mut listeners = JoinSet::new();
         for (serving, _) in &self.listeners {
             let reachable = self.readiness.condition("brokers");
@@ -252,12 +285,18 @@ impl Gateway {
         let drained = tokio::time::timeout(self.config.limits.drain_timeout, async {
             while listeners.join_next().await.is_some() {}
         });
-        match drained.await {
-            Ok(()) => tracing::info!(event = "drained"),
-            Err(_) => tracing::warn!(event = "drain_cut_short", remedy = "raise limits.drain_timeout"),
+        let drained = drained.await.is_ok();
+        if drained {
+            tracing::info!(event = "drained");
+        } else {
+            tracing::warn!(event = "drain_cut_short", remedy = "raise limits.drain_timeout");
+            // What the connections have counted is told when they end.
+            listeners.shutdown().await;
+            self.metrics.wait_until_closed(LAST_WORDS).await;
         }
         ended.send_replace(true);
         background.abort_all();
+        self.audit.close(drained).await;
     }
 }
 
@@ -268,6 +307,7 @@ struct KeyParts {
     keyring: Option<OpenKeyring>,
     delegate: Option<Arc<crate::steward::Delegate>>,
     custody: Option<Arc<CustodyStore>>,
+    audit: OpenAudit,
 }
 
 impl KeyParts {
@@ -276,13 +316,19 @@ impl KeyParts {
         if config.keystore.is_none() {
             let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
             let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), None, metrics));
-            return Ok(Self { live, keys, keyring: None, delegate: None, custody: None });
+            let audit = OpenAudit::off();
+            return Ok(Self { live, keys, keyring: None, delegate: None, custody: None, audit });
         }
         let settings = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_custody(&settings)).await;
         let systems = opened.map_err(|_| Error::Stopped)??;
         let custody = Arc::new(CustodyStore::new(systems.clone(), (&config.custody).into(), metrics.keys.clone()));
-        let keyring = OpenKeyring::open(config, metrics.clone()).await?;
+        let (settings, keystore, counters) = (config.clone(), systems.local().clone(), metrics.audit.clone());
+        let opened = tokio::task::spawn_blocking(move || OpenAudit::open(&settings, &keystore, counters)).await;
+        let audit = opened.map_err(|_| Error::Stopped)??;
+        systems.tell(audit.audit().clone());
+        let told = audit.told(&config.keyring.topic);
+        let keyring = OpenKeyring::telling(config, metrics.clone(), told).await?;
         // What a broker could withhold from a gateway that has just started.
         let reminder = Reminder::new(systems.local().clone());
         reminder.topics().into_iter().for_each(|topic| keyring.live.remember_sealed(topic));
@@ -315,7 +361,7 @@ impl KeyParts {
         };
         let live = keyring.live.clone();
         let keys = Arc::new(Keys::new(config.policy.clone(), live.clone(), Some(sealing), metrics));
-        Ok(Self { live, keys, keyring: Some(keyring), delegate, custody: Some(custody) })
+        Ok(Self { live, keys, keyring: Some(keyring), delegate, custody: Some(custody), audit })
     }
 }
 
@@ -359,6 +405,9 @@ async fn tick(
         }
     }
 }
+
+/// Connections that are cut off end as soon as they are looked at.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A keyring of a hundred thousand objects is read in seconds; a cluster that is starting takes longer.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(120);

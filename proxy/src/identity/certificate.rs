@@ -47,6 +47,29 @@ impl PrincipalRule {
     }
 }
 
+/// What a certificate says of itself, for the audit log. Read also where it was not accepted, so it proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateNames {
+    /// RFC 2253 text.
+    pub subject: String,
+    /// RFC 2253 text.
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial: String,
+}
+
+impl CertificateNames {
+    /// The names in a certificate (DER); `None` when it is none.
+    pub fn of(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        Some(Self {
+            subject: subject::print(certificate.subject()).unwrap_or_default(),
+            issuer: subject::print(certificate.issuer()).unwrap_or_default(),
+            serial: hex::encode(certificate.raw_serial()),
+        })
+    }
+}
+
 /// Why a verified certificate has no principal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameRefusal {

@@ -9,7 +9,7 @@ mod subject;
 use std::fmt;
 use std::sync::Arc;
 
-pub use certificate::{NameRefusal, PrincipalRule, PrincipalSource};
+pub use certificate::{CertificateNames, NameRefusal, PrincipalRule, PrincipalSource};
 pub use mapping::{MappingRules, RuleRefusal};
 
 /// An authenticated name, `User:NAME`, or `User:ANONYMOUS` for a connection that proved nothing.

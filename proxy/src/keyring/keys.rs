@@ -5,20 +5,23 @@
 //! and the keyring has not yet is asked of the steward. Every wait is bounded, and what cannot be decided is refused
 //! with a code that clients retry. What must never happen here: `Pass` for a topic that policy or keyring calls sealed.
 
+mod reading;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use barnabas_crypto::{
-    Custodian, Error as CryptoError, Grant, HeadState, Identity, IdentityId, KeyId, Keyring, Reader, Right, Session,
-    SessionLimits, SessionPlan, SessionReader, Stream, StreamId, UnixMillis, Writer,
+    Custodian, Error as CryptoError, Grant, HeadState, Identity, IdentityId, KeyId, Keyring, Right, Session,
+    SessionLimits, SessionPlan, SessionReader, Stream, UnixMillis, Writer,
 };
 
 use super::access::{ReadAccess, WriteAccess};
 use super::client_sealed::AnnouncedSessions;
 use super::live::{LiveKeyring, now};
 use super::sealing::{STEWARD_WAIT, Sealing};
+use crate::audit::event::{Audit, Event};
 use crate::chain::refusal::Reason;
 use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
 use crate::custody::Changes;
@@ -43,6 +46,11 @@ impl Keys {
     pub fn new(policy: Policy, live: Arc<LiveKeyring>, sealing: Option<Sealing>, metrics: Arc<Metrics>) -> Self {
         let (policy, passing) = (ArcSwap::from_pointee(policy), Mutex::default());
         Self { policy, live, sealing, metrics, passing, vouched: AtomicBool::new(false) }
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        self.live.audit()
     }
 
     /// Rises when a decision may have changed.
@@ -133,56 +141,6 @@ impl Keys {
             Custodian::Gateway(_) => ReadAccess::Open { stream: stream.id, on_unreadable },
             Custodian::Client => ReadAccess::SealedForClient { stream: stream.id, on_unreadable },
         })
-    }
-
-    /// The reading half of a session, if `who` may open it on `stream`.
-    pub async fn session(
-        &self,
-        who: &Principal,
-        stream: StreamId,
-        key_id: KeyId,
-    ) -> Result<Arc<SessionReader>, Reason> {
-        let sealing = self.sealing.as_ref().ok_or(Reason::Unavailable("no keystore"))?;
-        let identity =
-            self.live.read(|keyring| keyring.identity_of(who.as_str()).cloned()).ok_or(Reason::NoIdentity)?;
-        // A grant may have ended since the session was opened, while another one of the client's still counts; or the
-        // session went with its epoch.
-        let granted_still =
-            |known: &SessionReader| self.live.read(|keyring| still_opens(keyring, identity.id(), key_id, known, now()));
-        if let Some(known) = sealing.cached(identity.id(), key_id)
-            && granted_still(&known)
-            && sealing.custody.stands(identity.id())
-        {
-            self.metrics.sessions.hits.inc();
-            return self.check_stream(known, stream);
-        }
-        self.metrics.sessions.misses.inc();
-        if self.live.read(|keyring| keyring.removed_announcement(key_id).is_some()) {
-            return Err(Reason::Destroyed);
-        }
-        // The announcement was acknowledged before the first record was sealed, but this gateway may hear of it
-        // after the record.
-        let announced = |live: &LiveKeyring| {
-            live.read(|keyring| keyring.announcement(key_id).map(|a| (a.terms.stream, a.terms.epoch)))
-        };
-        let (announced, epoch) =
-            self.live.wait_for(ANNOUNCEMENT_WAIT, announced).await.ok_or(Reason::UnknownSession)?;
-        if announced != stream {
-            return Err(Reason::WrongStream);
-        }
-        let granted = |live: &LiveKeyring| {
-            live.read(|keyring| keyring.granted(identity.id(), (stream, epoch), Right::Read, now()).is_ok())
-        };
-        if !granted(&self.live) {
-            // A new epoch's grants may be a moment behind its first record.
-            self.live.wait_for(GRANT_WAIT, |live| granted(live).then_some(())).await.ok_or(Reason::NoGrant)?;
-        }
-        let secret = sealing.custody.secret(&identity).await?;
-        let reader = Reader::new(secret);
-        let opened = self.live.read(|keyring| reader.open(keyring, key_id, now())).map_err(|error| refused(&error))?;
-        let opened = Arc::new(opened);
-        sealing.remember(identity.id(), key_id, opened.clone());
-        self.check_stream(opened, stream)
     }
 
     /// Publishes again what a refused record under the same key would make compaction drop.
@@ -391,6 +349,10 @@ impl Keys {
         // The KMS may have said no meanwhile, and what it says ends the sessions that there are.
         sealing.custody.secret(identity).await?;
         let session = pending.acknowledged();
+        if self.audit().is_on() {
+            let (place, key) = ((stream.topic.as_str(), stream.id), (session.epoch(), session.key_id()));
+            self.audit().commit(Event::session_begun(who.as_str(), place, key, session.suite())).await?;
+        }
         tracing::info!(
             event = "session_announced",
             principal = %who,
@@ -418,10 +380,6 @@ impl Keys {
     /// Why writers have to stop and readers should know: the keyring's head is old, or says something else.
     pub fn head_trouble(&self) -> Option<Reason> {
         self.sealing.as_ref().and_then(|sealing| self.check_head(sealing).err())
-    }
-
-    fn check_stream(&self, reader: Arc<SessionReader>, stream: StreamId) -> Result<Arc<SessionReader>, Reason> {
-        if reader.stream() == stream { Ok(reader) } else { Err(Reason::WrongStream) }
     }
 
     /// Tells every session the time, ends those whose epoch is not the current one any more, and drops opened
@@ -549,14 +507,12 @@ const OLD_HEAD: &str = "the signed head of the keyring is older than keyring.max
 
 /// Records may overtake their announcement by the time that one keyring record takes through Kafka.
 const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(3);
-/// Grants of a new epoch are written in one transaction with it.
-const GRANT_WAIT: Duration = Duration::from_millis(500);
 /// A session is renewed this long before its end, so that no request meets the end itself.
 const RENEWAL_MARGIN_MILLIS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
-    use barnabas_crypto::EpochNumber;
+    use barnabas_crypto::{EpochNumber, StreamId};
 
     use super::*;
 

@@ -18,7 +18,9 @@ use tokio::sync::watch;
 
 use super::requests::Requests;
 use super::sealed_topics::SealedTopics;
+use super::told::Told;
 use super::topic::KeyringConsumer;
+use crate::audit::event::Audit;
 use crate::metrics::Metrics;
 
 /// The followed keyring.
@@ -38,12 +40,18 @@ pub struct LiveKeyring {
     /// Keys of refused records: under some of them an accepted object stands, which compaction would drop.
     damaged: Mutex<BTreeSet<Vec<u8>>>,
     sealed_topics: RwLock<SealedTopics>,
+    told: Told,
     metrics: Arc<Metrics>,
 }
 
 impl LiveKeyring {
     /// An empty keyring under a pinned root key.
     pub fn new(root: VerifyingKey, metrics: Arc<Metrics>) -> Self {
+        Self::telling(root, metrics, Told::nobody())
+    }
+
+    /// The same, of which the audit log hears.
+    pub fn telling(root: VerifyingKey, metrics: Arc<Metrics>, told: Told) -> Self {
         Self {
             keyring: RwLock::new(Keyring::new(root)),
             generation: AtomicU64::new(1),
@@ -54,6 +62,7 @@ impl LiveKeyring {
             requests: Mutex::default(),
             damaged: Mutex::default(),
             sealed_topics: RwLock::default(),
+            told,
             metrics,
         }
     }
@@ -72,6 +81,16 @@ impl LiveKeyring {
     pub fn bump(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        self.told.audit()
+    }
+
+    /// Tells the audit log of the history what it has not heard of; true when nothing is left.
+    pub fn tell_history(&self) -> bool {
+        self.read(|keyring| self.told.catch_up(keyring, self.applied_to()))
     }
 
     /// Whether the history has been read to its end once.
@@ -180,6 +199,7 @@ impl LiveKeyring {
                 {
                     self.alarm(&slot.to_string(), offset, refusal);
                 }
+                self.read(|keyring| self.told.accepted(keyring, &change, offset, self.is_caught_up()));
                 self.tell_destroyed(&change);
                 let decides = !matches!(change.slot.kind, Kind::Announcement | Kind::Head);
                 if decides && change.effect != Effect::Unchanged || !change.follow_ups.is_empty() {
@@ -233,6 +253,7 @@ impl LiveKeyring {
 
     fn alarm(&self, key: &str, offset: i64, refusal: &Refusal) {
         self.metrics.keyring.refused(refusal_label(refusal));
+        self.told.refused(key, offset, refusal, refusal_label(refusal));
         tracing::warn!(event = "keyring_object_refused", key, offset, reason = %refusal);
     }
 }

@@ -79,6 +79,46 @@ pub struct Opened {
     pub stopped: bool,
     /// The record that could not be opened: the first one, whatever became of it.
     pub refusal: Option<Refusal>,
+    /// Which sessions were used, for the audit log.
+    pub uses: Vec<KeyUse>,
+}
+
+/// Use of one session within a partition of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The session; `None` stands for several, beyond what is told apart.
+    pub key_id: Option<KeyId>,
+    /// Records.
+    pub records: u64,
+    /// Bytes of their values, in the clear where the gateway has opened them.
+    pub bytes: u64,
+    /// The lowest and the highest offset.
+    pub offsets: (i64, i64),
+}
+
+impl Opened {
+    /// Counts one record. The session of the record before is nearly always this one's.
+    fn used(&mut self, key_id: KeyId, offset: i64, bytes: u64) {
+        let known = match self.uses.last_mut() {
+            Some(last) if last.key_id == Some(key_id) => self.uses.last_mut(),
+            _ => self.used_before(key_id),
+        };
+        let Some(known) = known else {
+            let key_id = (self.uses.len() < MOST_USES).then_some(key_id);
+            self.uses.push(KeyUse { key_id, records: 1, bytes, offsets: (offset, offset) });
+            return;
+        };
+        known.records += 1;
+        known.bytes += bytes;
+        known.offsets = (known.offsets.0.min(offset), known.offsets.1.max(offset));
+    }
+
+    fn used_before(&mut self, key_id: KeyId) -> Option<&mut KeyUse> {
+        let at = self.uses.iter().rposition(|known| known.key_id == Some(key_id));
+        // The last of them stands for all that found no place.
+        let rest = self.uses.len().checked_sub(1).filter(|last| *last >= MOST_USES);
+        self.uses.get_mut(at.or(rest)?)
+    }
 }
 
 /// What [`Opening::run`] came to.
@@ -323,7 +363,13 @@ impl<'a> Opening<'a> {
             let mark = self.page.len();
             let counted = (self.opened.records, self.opened.bytes);
             match self.record(body, &record, offset, source, &mut recent) {
-                Ok(()) => {}
+                Ok(key_id) => {
+                    let bytes = match source.opener {
+                        Opener::Gateway(_) => self.opened.bytes - counted.1,
+                        Opener::Client => record.value.as_ref().map_or(0, |value| value.len() as u64),
+                    };
+                    self.opened.used(key_id, offset, bytes);
+                }
                 Err(Reason::Unasked(key_id)) => {
                     (half.walk, half.last) = before;
                     self.half = Some(half);
@@ -405,11 +451,12 @@ impl<'a> Opening<'a> {
         offset: i64,
         source: &'s Source<'s>,
         recent: &mut Recent<'s>,
-    ) -> Result<(), Reason> {
+    ) -> Result<KeyId, Reason> {
         let header = Header::parse(sealed_part(self.page.body(body), record)?).map_err(|_| Reason::NotSealed)?;
         let Opener::Gateway(sessions) = &source.opener else {
             self.pass(body, record)?;
-            return self.check_order(&header, offset);
+            self.check_order(&header, offset)?;
+            return Ok(header.key_id());
         };
         let key_id = header.key_id();
         let reader = match recent {
@@ -425,7 +472,8 @@ impl<'a> Opening<'a> {
             self.open_apart(body, record, &header, source.partition, reader)?;
         }
         // Only what has authenticated may say anything about the order.
-        self.check_order(&header, offset)
+        self.check_order(&header, offset)?;
+        Ok(key_id)
     }
 
     fn check_order(&mut self, header: &Header, offset: i64) -> Result<(), Reason> {
@@ -503,6 +551,9 @@ fn risen(header: &BatchHeader, record: Option<RecordView>, last: &mut i64) -> Re
     }
     Ok(record)
 }
+
+/// A writer has one session for a stream and epoch; more writers in one answer than this are told together.
+const MOST_USES: usize = 64;
 
 fn refused(offset: i64, error: BatchError) -> Stop {
     Stop::Refused(Refusal { offset, reason: Reason::Batch(error) })

@@ -1,0 +1,46 @@
+//! How the audit log is doing. What it says is nowhere here: metrics have no authentication.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::audit::log::State;
+
+/// What the audit log tells.
+#[derive(Clone, Default)]
+pub struct AuditMetrics {
+    /// Events that the log has taken.
+    pub entries: Counter,
+    /// Events that it has refused. Each is counted in a gap entry, too.
+    pub lost: Counter,
+    durable: Gauge,
+    checkpoint: Gauge,
+    queued: Gauge,
+    queued_bytes: Gauge,
+    failing: Gauge,
+}
+
+impl AuditMetrics {
+    /// Takes the log's own figures over.
+    pub fn observe(&self, state: &State) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.durable.set(gauge(state.durable));
+        self.checkpoint.set(gauge(state.checkpoint));
+        self.queued.set(gauge(state.queued_entries as u64));
+        self.queued_bytes.set(gauge(state.queued_bytes as u64));
+        self.failing.set(i64::from(state.failing.is_some()));
+    }
+
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        let registry = registry.sub_registry_with_prefix("audit");
+        registry.register("entries", "Events that the audit log has taken", all.entries.clone());
+        registry.register("lost", "Events that the audit log could not take", all.lost.clone());
+        registry.register("durable_entries", "Entries of the audit log that are on disk", all.durable.clone());
+        registry.register("checkpoint_entries", "Entries under the last signed checkpoint", all.checkpoint.clone());
+        registry.register("queued_entries", "Entries that wait for the disk", all.queued.clone());
+        registry.register("queued_bytes", "Bytes of entries that wait for the disk", all.queued_bytes.clone());
+        registry.register("failing", "1 while the audit log cannot be written", all.failing.clone());
+        all
+    }
+}
