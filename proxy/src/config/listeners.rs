@@ -90,7 +90,8 @@ impl Listener {
     }
 }
 
-fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
+/// The rule by which certificates become principals; the whole subject when none is written.
+pub(super) fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
     let Some(node) = reader.node("principal") else {
         return Some(PrincipalRule::default());
     };

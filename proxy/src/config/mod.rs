@@ -31,7 +31,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use admin::Admin;
+pub use admin::{Admin, Role, Roles, SecureAdmin};
 pub use audit::Audit;
 pub use brokers::{Brokers, PortRange, SniNames};
 pub use changes::Changes;
@@ -157,7 +157,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let streams = top.section_or_empty("streams", &nothing).and_then(|reader| Streams::parse(reader, &nothing));
     let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
     let has_admin = top.node("admin").is_some();
-    let admin = top.section("admin").and_then(Admin::parse);
+    let admin = top.section("admin").and_then(|reader| Admin::parse(reader, places));
     let has_audit = top.node("audit").is_some();
     let audit = top.section("audit").and_then(|reader| Audit::parse(reader, places, &nothing));
     let limits = top.section_or_empty("limits", &nothing).and_then(Limits::parse);
@@ -227,13 +227,12 @@ fn refuse_doubles(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[
 /// Every listening socket of the process must be its own: bootstrap addresses, broker ports, the operations surface.
 fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], admin: Option<&Admin>) {
     let mut taken: Vec<Claim> = Vec::new();
-    if let Some(admin) = admin {
-        taken.push(Claim {
-            place: "admin.bind".to_owned(),
-            ip: admin.bind.ip(),
-            first: admin.bind.port(),
-            last: admin.bind.port(),
-        });
+    let plain = admin.map(|admin| ("admin.bind", admin.bind));
+    let secure = admin.and_then(|admin| admin.secure.as_ref()).map(|secure| ("admin.secure.bind", secure.bind));
+    for (place, bind) in plain.into_iter().chain(secure) {
+        let claim = Claim { place: place.to_owned(), ip: bind.ip(), first: bind.port(), last: bind.port() };
+        refuse_taken(top, &taken, &claim);
+        taken.push(claim);
     }
     for (index, listener) in listeners.iter().enumerate() {
         let Some(listener) = listener else { continue };
@@ -244,20 +243,20 @@ fn refuse_shared_addresses(top: &Reader<'_>, listeners: &[Option<Listener>], adm
             claims.push(Claim { place: format!("listeners[{index}].brokers"), ip, first, last });
         }
         for claim in claims {
-            if let Some(other) = taken.iter().find(|other| other.meets(&claim)) {
-                let ports = match (claim.first, claim.last) {
-                    (first, last) if first == last => format!("port {first} is"),
-                    (first, last) => format!("ports {first} to {last} are"),
-                };
-                let refusal = Refusal::new(
-                    format!("{ports} also claimed by {}", other.place),
-                    "choose ports that nobody else has",
-                );
-                top.refuse(&claim.place, refusal);
-            }
+            refuse_taken(top, &taken, &claim);
             taken.push(claim);
         }
     }
+}
+
+fn refuse_taken(top: &Reader<'_>, taken: &[Claim], claim: &Claim) {
+    let Some(other) = taken.iter().find(|other| other.meets(claim)) else { return };
+    let ports = match (claim.first, claim.last) {
+        (first, last) if first == last => format!("port {first} is"),
+        (first, last) => format!("ports {first} to {last} are"),
+    };
+    let text = format!("{ports} also claimed by {}", other.place);
+    top.refuse(&claim.place, Refusal::new(text, "choose ports that nobody else has"));
 }
 
 fn refuse_unknown_clusters(

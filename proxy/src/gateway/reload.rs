@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::Secure;
 use crate::config::Config;
 use crate::keyring::Keys;
 use crate::listener::Serving;
@@ -15,6 +16,7 @@ pub struct Reloader {
     pub(super) keys: Arc<Keys>,
     pub(super) delegate: Option<Arc<Delegate>>,
     pub(super) listeners: Vec<Arc<Serving>>,
+    pub(super) secure: Option<Arc<Secure>>,
 }
 
 impl Reloader {
@@ -38,6 +40,10 @@ impl Reloader {
             if let (Some(tls), Some(settings)) = (&serving.upstream_tls, upstream) {
                 tls.reload(settings.clone()).ok();
             }
+        }
+        let settings = config.admin.as_ref().and_then(|admin| admin.secure.as_ref());
+        if let (Some(secure), Some(settings)) = (&self.secure, settings) {
+            secure.reload(settings);
         }
         tracing::info!(event = "configuration_reloaded");
     }
