@@ -13,6 +13,7 @@ pub mod scratch;
 pub mod wait;
 
 // what passes over the wire and lies on the disk
+pub mod audit;
 pub mod batch;
 pub mod certs;
 pub mod wire;

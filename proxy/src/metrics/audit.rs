@@ -24,6 +24,8 @@ impl AuditMetrics {
     /// Takes the log's own figures over.
     pub fn observe(&self, state: &State) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        // The log counts also what it had taken and could not write.
+        self.lost.inc_by(state.refused.saturating_sub(self.lost.get()));
         self.durable.set(gauge(state.durable));
         self.checkpoint.set(gauge(state.checkpoint));
         self.queued.set(gauge(state.queued_entries as u64));

@@ -106,6 +106,8 @@ pub struct Settings {
     pub limits: Vec<(String, String)>,
     /// `kms` and `custody`, as lines of YAML.
     pub kms: Vec<String>,
+    /// `audit`, as lines of YAML; see [`Settings::with_audit`].
+    pub audit: Vec<String>,
     /// The steward's delegate lives in the gateway; otherwise somewhere else.
     pub steward_embedded: bool,
     /// Host-name routing on one port instead of a port for each broker.
@@ -203,6 +205,7 @@ impl Settings {
             steward_embedded: true,
             limits: vec![],
             kms: vec![],
+            audit: vec![],
             sni: None,
             ports: Ports::take(),
         }
@@ -212,6 +215,14 @@ impl Settings {
     pub fn with_tls(mut self, server: &ServerFiles) -> Self {
         self.tls = Some(Tls { server: server.clone(), client_auth: ClientAuth::Required, crls: vec![] });
         self.mapping_rules = vec!["RULE:^CN=([^,]+).*$/$1/".to_owned()];
+        self
+    }
+
+    /// With an audit log in this folder, and further keys of the section as `key: value`.
+    pub fn with_audit(mut self, directory: &Path, more: &[&str]) -> Self {
+        self.audit = vec!["audit:".to_owned(), format!("  directory: {}", directory.display())];
+        self.audit.push(format!("  origin: audit.test/{}", unique("gateway")));
+        self.audit.extend(more.iter().map(|line| format!("  {line}")));
         self
     }
 
@@ -230,6 +241,7 @@ impl Settings {
         text += &home.block("keystore");
         let steward = home.block("steward");
         text += &if self.steward_embedded { steward } else { steward.replace("run: embedded", "run: \"off\"") };
+        self.audit.iter().for_each(|line| text += &format!("{line}\n"));
         self.kms.iter().for_each(|line| text += &format!("{line}\n"));
         self.put_streams(&mut text);
         text += "clients:\n  enroll:\n";

@@ -215,7 +215,6 @@ impl Recorder {
                 self.metrics.entries.inc();
             }
             Err(error) => {
-                self.metrics.lost.inc();
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(event = "audit_unwritten", kind = event.kind().name(), %error);
                 }

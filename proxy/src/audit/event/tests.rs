@@ -1,6 +1,6 @@
 //! Every kind once, with all that it can carry: the table, the documentation and the code know the same fields.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

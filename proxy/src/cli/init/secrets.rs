@@ -1,6 +1,6 @@
 //! The steward's keys and the keystores. A folder arrives, two keystores and a signed delegate certificate leave.
 //! The root key goes into a keystore of its own, in a folder that can be taken away whole; the gateway's keystore gets the
-//! delegate's key. Seeds are drawn here, live in memory that is wiped, and leave only into a keystore.
+//! delegate's key and that of the audit log. Seeds are drawn here, live in memory that is wiped, and leave only into a keystore.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use barnabas_crypto::{Body, Delegate, Object, Powers, Secret, SigningKey, UnixMi
 use barnabas_kms::{LocalKeystore, Passphrase, Unlock, create_key_file};
 
 use super::{private_folder, write_new};
+use crate::audit::log::AUDIT_SECRET;
 use crate::cli::{Exit, Failure};
 use crate::config::SecretRef;
 use crate::gateway::DELEGATE_SECRET;
@@ -19,7 +20,9 @@ pub(super) fn make(dir: &Path, passphrase_file: Option<&Path>) -> Result<[u8; 32
     let root = draw()?;
     let delegate = draw()?;
     create_keystore(&root_folder, passphrase_file)?.put_secret(ROOT_SECRET, &root).map_err(refused)?;
-    create_keystore(dir, passphrase_file)?.put_secret(DELEGATE_SECRET, &delegate).map_err(refused)?;
+    let keystore = create_keystore(dir, passphrase_file)?;
+    keystore.put_secret(DELEGATE_SECRET, &delegate).map_err(refused)?;
+    keystore.put_secret(AUDIT_SECRET, &draw()?).map_err(refused)?;
 
     let root = SigningKey::from_seed(&root).map_err(refused)?;
     let delegate = SigningKey::from_seed(&delegate).map_err(refused)?;

@@ -62,6 +62,11 @@ clients:
 admin:
   bind: 127.0.0.1:9644                 # /livez, /readyz, /metrics
 
+# Who could read what, who did, and proof that nothing is missing. The origin is the log's name for ever: change it now.
+audit:
+  directory: audit
+  origin: audit.localhost/gateway-1
+
 log: { format: text, level: info }
 "#;
 
