@@ -29,7 +29,9 @@ pub mod kms;
 
 // who stands before and beside it
 pub mod clients;
+pub mod browser;
 pub mod evil;
 pub mod gateway;
+pub mod relay;
 pub mod site;
 pub mod traffic;

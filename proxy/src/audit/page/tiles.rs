@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{CHECKPOINT, PUBLIC_KEY, Page, STATEMENTS, Trouble, What};
@@ -21,14 +21,17 @@ pub(super) async fn file(
     Path(path): Path<String>,
 ) -> Result<Response, Trouble> {
     let tile = path.strip_prefix("tile/").map(|path| parse(path).ok_or(Trouble::Nothing)).transpose()?;
-    let reading = page.clone();
+    let (reading, is_list) = (page.clone(), path == STATEMENTS);
     let read = move || match (tile, path.as_str()) {
         (Some(tile), _) => read_tile(&reading, tile),
         (None, CHECKPOINT | PUBLIC_KEY | STATEMENTS) => Ok(reading.stored.file(&path)?),
         (None, _) => Ok(None),
     };
     let bytes = tokio::task::spawn_blocking(read).await.map_err(|_| Trouble::Stopped)??;
-    let bytes = bytes.ok_or(Trouble::Nothing)?;
+    let Some(bytes) = bytes else {
+        // A log without statements is an ordinary one.
+        return if is_list { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(Trouble::Nothing) };
+    };
     let (what, range) = match tile {
         Some(tile) if tile.content == Content::Entries => {
             let first = tile.index * TILE_WIDTH as u64;

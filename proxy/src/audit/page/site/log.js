@@ -115,12 +115,8 @@ export class AuditLog {
   }
 
   async readStatements() {
-    let note = "";
-    try {
-      note = await text("log/statements");
-    } catch (error) {
-      if (!(error instanceof Missing)) throw error;
-    }
+    // Nothing where nothing was ever stated.
+    const note = await text("log/statements");
     this.statements = note === "" ? [] : parseStatements(await openNote(note, this.key), this.key.name);
     const gone = this.statements.reduce((sum, { first, end }) => sum + end - first, 0);
     return gone === 0
@@ -149,9 +145,10 @@ export class AuditLog {
   }
 
   async readBundle(index) {
+    const { tree } = this;
     const first = index * WIDTH;
-    const width = Math.min(WIDTH, this.tree.size - first);
-    const leaves = await this.tree.hashes(0, index);
+    const width = Math.min(WIDTH, tree.size - first);
+    const leaves = await tree.hashes(0, index);
     if (!leaves) return fill(width, `tile 0/${index} does not belong to the tree`);
     let entries;
     try {
@@ -171,19 +168,18 @@ export class AuditLog {
 
   /** Reads and checks entries of the log, and tells of progress. Gives faults, the first of them first. */
   async walk(first, progress) {
-    const { tree } = this;
+    const { size } = this.tree;
     const faults = [];
     let gone = 0;
-    for (let index = Math.floor(first / WIDTH); index * WIDTH < tree.size; index += 1) {
-      if (this.tree !== tree) return null;
+    for (let index = Math.floor(first / WIDTH); index * WIDTH < size; index += 1) {
       const entries = await this.bundle(index);
       entries.forEach(({ fault, statement }, at) => {
         if (fault && faults.length < MOST_FAULTS) faults.push({ entry: index * WIDTH + at, fault });
         if (statement) gone += 1;
       });
-      progress(Math.min((index + 1) * WIDTH, tree.size), faults);
+      progress(Math.min((index + 1) * WIDTH, size), faults);
     }
-    return { faults, gone };
+    return { size, faults, gone };
   }
 }
 

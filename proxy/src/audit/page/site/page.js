@@ -10,43 +10,45 @@ import { byId, el } from "./dom.js";
 
 const log = new AuditLog();
 const standing = new Standing();
-const timeline = new Timeline(log, standing);
+const timeline = new Timeline(log, standing, verify);
 
 /** How many of the newest entries are read without being asked. */
 const AT_ONCE = 65_536;
 const EVERY_MILLIS = 15_000;
 
+let verifying = Promise.resolve();
 let walking = Promise.resolve();
 /** Entries from here on have been read, up to `walked`. */
 let readFrom = Infinity;
 let walked = 0;
 let faults = [];
 
-/** Verifies the checkpoint of now, and the entries that have not been read yet. */
-async function verify() {
-  const before = log.tree?.size ?? 0;
-  standing.refreshed(await log.refresh());
-  showKey(log);
-  const size = log.tree?.size ?? 0;
-  if (size === 0) return;
-  if (size > timeline.shown && timeline.shown > 0) {
-    byId("newer").textContent = `Show ${count(size - timeline.shown, "new entry", "new entries")}`;
-    byId("newer").hidden = false;
-  }
-  if (before === 0 || walked < size) await walk(before === 0 ? Math.max(0, size - AT_ONCE) : walked);
+/** Verifies the checkpoint of now; entries that were not read yet are read in the background. */
+function verify() {
+  verifying = verifying.then(async () => {
+    const isFirst = !log.tree;
+    standing.refreshed(await log.refresh());
+    showKey(log);
+    const size = log.tree?.size ?? 0;
+    if (size > timeline.shown && timeline.shown > 0) {
+      byId("newer").textContent = `Show ${count(size - timeline.shown, "new entry", "new entries")}`;
+      byId("newer").hidden = false;
+    }
+    if (log.tree && (isFirst || walked < size)) walk(isFirst ? Math.max(0, size - AT_ONCE) : walked);
+  });
+  return verifying;
 }
 
 /** Reads entries from one on to the end, and checks each. */
 function walk(first) {
   walking = walking.then(async () => {
-    const size = log.tree.size;
     if (standing.verdicts.get("entries")?.state !== "bad") standing.set("entries", "open", "entries are being read");
-    const found = await log.walk(first, (done, now) => {
-      showWalk(done, size, [...faults, ...now]);
+    const { size, faults: found, gone: lost } = await log.walk(first, (done, now) => {
+      showWalk(done, log.tree.size, [...faults, ...now]);
     });
-    if (!found) return;
     readFrom = Math.min(readFrom, first);
-    faults = [...faults.filter(({ entry }) => entry < first), ...found.faults];
+    // The first bundle was read from its beginning.
+    faults = [...faults.filter(({ entry }) => entry < first - (first % 256)), ...found];
     walked = size;
     showWalk(size - readFrom, size, faults);
     if (faults.length > 0) {
@@ -54,10 +56,9 @@ function walk(first) {
       return;
     }
     const older = readFrom > 0 ? `; ${count(readFrom, "older one was", "older ones were")} not read now` : "";
-    const gone = found.gone > 0 ? `; ${count(found.gone, "entry is", "entries are")} gone by signed statement` : "";
+    const gone = lost > 0 ? `; ${count(lost, "entry is", "entries are")} gone by signed statement` : "";
     standing.set("entries", "ok", `${count(size - readFrom, "entry was read and is", "entries were read and are")} in the tree${gone}${older}`);
   }).catch((error) => standing.set("entries", "open", error.message));
-  return walking;
 }
 
 async function keepUp() {

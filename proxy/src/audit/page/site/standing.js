@@ -93,7 +93,7 @@ export function showWalk(done, size, faults) {
   byId("walked").textContent = `${done.toLocaleString("en")} of ${count(size, "entry", "entries")}`;
   byId("faults").replaceChildren(
     ...faults.slice(0, SHOWN).map(({ entry, fault }) => el("li", { "data-entry": entry }, el("b", {}, `Entry ${entry}: `), fault)),
-    faults.length > SHOWN ? el("li", {}, `and ${faults.length - SHOWN} more`) : null,
+    ...(faults.length > SHOWN ? [el("li", {}, `and ${faults.length - SHOWN} more`)] : []),
   );
 }
 

@@ -16,9 +16,11 @@ export class Timeline {
   next = null;
   shown = 0;
 
-  constructor(log, standing) {
+  /** `verify` brings the log up to what the gateway has now. */
+  constructor(log, standing, verify) {
     this.log = log;
     this.standing = standing;
+    this.verify = verify;
   }
 
   /** Asks anew. */
@@ -65,6 +67,7 @@ export class Timeline {
   /** Compares an answer with the verified entries. */
   async check(rows, answer, asked) {
     const { log } = this;
+    if (answer.size > (log.tree?.size ?? 0)) await this.verify();
     if (!log.tree) return;
     const wrong = [];
     for (const row of rows) {
