@@ -48,7 +48,7 @@ pub(super) async fn answer(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Answer>, Trouble> {
     let Query(asked) = asked.map_err(|refused| Trouble::Asked(refused.body_text()))?;
-    let at = asked.at.unwrap_or_else(Timestamp::now);
+    let at = asked.at.unwrap_or_else(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default());
     let _turn = page.scans.acquire().await.map_err(|_| Trouble::Stopped)?;
     let reading = page.clone();
     let read = move || -> Result<Answer, Trouble> {

@@ -4,6 +4,7 @@
 mod verify;
 mod prove;
 mod tail;
+mod report;
 mod trusted;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub enum AuditCommand {
     Prove(prove::ProveArgs),
     VerifyProof(prove::VerifyProofArgs),
     Tail(tail::TailArgs),
+    Report(report::ReportArgs),
 }
 
 pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
@@ -32,6 +34,7 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Prove(args) => prove::run(args),
         AuditCommand::VerifyProof(args) => prove::run_verify(args),
         AuditCommand::Tail(args) => tail::run(args),
+        AuditCommand::Report(args) => report::run(args),
     }
 }
 
@@ -85,4 +88,5 @@ Examples:
   barnabas audit verify /var/lib/barnabas/audit --key audit.vkey
   barnabas audit prove /var/lib/barnabas/audit 4711 > refusal.tlog-proof
   barnabas audit verify-proof refusal.tlog-proof --key audit.vkey
-  barnabas audit tail /var/lib/barnabas/audit";
+  barnabas audit tail /var/lib/barnabas/audit
+  barnabas audit report /var/lib/barnabas/audit --html march.html";
