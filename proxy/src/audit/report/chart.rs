@@ -80,7 +80,7 @@ fn draw_columns(columns: &[(String, u64, u64)]) -> String {
         let bar = (width * 0.8).max(1.0);
         write!(out, r#"<g><title>{}: {} as asked, {} not</title><rect class="good" x="{x:.1}" y="{:.1}" width="{bar:.1}" height="{good_height:.1}"/><rect class="other" x="{x:.1}" y="{:.1}" width="{bar:.1}" height="{other_height:.1}"/></g>"#,
             escaped(name), grouped(*good), grouped(*other), HEIGHT - good_height, HEIGHT - good_height - other_height).ok();
-        if at % every == 0 {
+        if at % every == 0 && x <= WIDTH - LABEL {
             write!(out, r#"<text class="tick" x="{x:.1}" y="{:.1}">{}</text>"#, HEIGHT + 16.0, escaped(name)).ok();
         }
     }
@@ -138,6 +138,7 @@ fn draw_grid(matrix: &Matrix) -> String {
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 150.0;
 const LEFT: f64 = 50.0;
+const LABEL: f64 = 75.0;
 const ROW: f64 = 24.0;
 const NAMES: f64 = 300.0;
 const VALUES: f64 = 150.0;

@@ -96,7 +96,8 @@ fn put(out: &mut String, section: &Section) {
     }
     if !section.rows.is_empty() {
         let shown = section.rows.len().min(MOST_ROWS);
-        out.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+        let pair = if section.columns.len() == 2 { " class=\"pair\"" } else { "" };
+        write!(out, "<div class=\"scroll\"><table{pair}>\n<thead><tr>").ok();
         for title in section.columns {
             write!(out, "<th scope=\"col\">{}</th>", escaped(title)).ok();
         }
@@ -104,8 +105,7 @@ fn put(out: &mut String, section: &Section) {
         for row in section.rows.iter().take(shown) {
             out.push_str("<tr>");
             for cell in row {
-                let class = if is_number(cell) { " class=\"number\"" } else { "" };
-                write!(out, "<td{class}>{}</td>", escaped(cell)).ok();
+                write!(out, "<td{}>{}</td>", class_of(cell), escaped(cell)).ok();
             }
             out.push_str("</tr>\n");
         }
@@ -118,9 +118,17 @@ fn put(out: &mut String, section: &Section) {
     out.push_str("</section>\n");
 }
 
-fn is_number(cell: &str) -> bool {
-    !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit())
+/// Numbers stand under each other, and what is short is not broken.
+fn class_of(cell: &str) -> &'static str {
+    match cell {
+        _ if !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit()) => " class=\"number\"",
+        _ if cell.len() <= SHORT => " class=\"short\"",
+        _ => "",
+    }
 }
+
+/// A time has 19 characters.
+const SHORT: usize = 24;
 
 /// What people read; programs have the CSV.
 const MOST_ROWS: usize = 500;

@@ -36,12 +36,14 @@ pub fn sections(facts: &Facts, source: &Source) -> Vec<Section> {
 }
 
 fn activity(facts: &Facts) -> Section {
+    let (good, other) = facts.days.values().fold((0, 0), |(good, other), day| (good + day.0, other + day.1));
     let lead = format!(
-        "{} events of {}: {} went as asked or are plain facts, {} were refused or failed.",
+        "{} entries tell {} events of {}: {} went as asked or are plain facts, {} were refused or failed.",
         grouped(facts.events),
+        grouped(good + other),
         counted(facts.kinds.len(), "kind", "kinds"),
-        grouped(facts.events.saturating_sub(refused(facts))),
-        grouped(refused(facts)),
+        grouped(good),
+        grouped(other),
     );
     let day = |time: &Timestamp| time.strftime("%Y-%m-%d").to_string();
     let columns = facts.days.iter().map(|(time, (good, other))| (day(time), *good, *other)).collect();
