@@ -14,6 +14,7 @@ test: unit blackbox ## Everything, against a real Apache Kafka
 unit: ## What needs no broker
 	cargo test --workspace --exclude barnabas-tests
 	tests/second_reader/run.sh
+	tests/second_verifier/run.sh
 
 blackbox: ## The real binary before one real broker that all tests share
 	tests/kafka/fetch.sh >/dev/null

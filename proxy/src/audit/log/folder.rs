@@ -3,8 +3,9 @@
 //! are synced by several threads at once, which a journaling file system answers with one commit.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -24,9 +25,10 @@ impl Folder {
     /// # Errors
     /// `Io`, `InUse`.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        for folder in [root, &root.join(SEGMENTS), &root.join(TEMPORARY)] {
-            fs::create_dir_all(folder).map_err(at(folder))?;
-        }
+        // What is logged is not for everybody who has an account on the machine.
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(root).map_err(at(root))?;
+        let temporary = root.join(TEMPORARY);
+        fs::create_dir_all(&temporary).map_err(at(&temporary))?;
         let path = root.join(LOCK);
         let lock = File::options().create(true).write(true).truncate(false).open(&path).map_err(at(&path))?;
         match lock.try_lock() {
@@ -164,6 +166,9 @@ const TEMPORARY: &str = "tmp";
 
 /// Held open and locked by the process that writes.
 const LOCK: &str = "lock";
+
+/// For the owner to write and a group of auditors to read.
+const FOLDER_MODE: u32 = 0o750;
 
 /// Threads that sync at once.
 const SYNC_THREADS: usize = 8;

@@ -20,6 +20,7 @@ mod segment;
 mod writer;
 mod published;
 mod publisher;
+mod upkeep;
 mod folder;
 
 // Before it begins.
@@ -32,6 +33,7 @@ pub mod proof;
 pub mod reader;
 pub mod tlog_proof;
 pub mod verify;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,7 @@ use self::publisher::Publisher;
 use self::queue::Shared;
 use self::recover::{drop_segments, recover};
 use self::restore::{next_sequence, restore};
+use self::upkeep::Upkeep;
 use self::writer::{Start, Writer};
 
 /// Where a log lives and what it may use.
@@ -73,6 +76,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Full entry bundles older than this are compressed. `None` compresses none.
     pub compress_after: Option<Duration>,
+    /// How often old entries are looked after.
+    pub upkeep_interval: Duration,
 }
 
 impl Settings {
@@ -88,6 +93,7 @@ impl Settings {
             queue_bytes: 64 * 1024 * 1024,
             retention: None,
             compress_after: None,
+            upkeep_interval: Duration::from_secs(60),
         }
     }
 }
@@ -115,15 +121,16 @@ impl Log {
         let size = published.size();
         let shared = Arc::new(Shared::new(settings, size, checkpoint));
         let start = Start { origin: &shared.settings.origin.clone(), root: &root, size, sequence };
-        let writer = Writer::begin(shared.clone(), folder.clone(), statements, start)?;
+        let writer = Writer::begin(shared.clone(), folder.clone(), statements.clone(), start)?;
         drop(root);
         // Their entries are under a checkpoint, and the writer's own file is there already.
         drop_segments(&found.segments)?;
         sync_folder(&folder.path(SEGMENTS))?;
-        let publisher = Publisher::new(shared.clone(), published);
+        let upkeep = Upkeep::new(shared.clone(), folder.clone(), statements);
+        let publisher = Publisher::new(shared.clone(), published, upkeep);
         let threads =
             [spawn("audit-writer", move || writer.run())?, spawn("audit-publisher", move || publisher.run())?];
-        Ok(Self { running: Arc::new(Running { shared, threads: Mutex::new(threads.into()) }) })
+        Ok(Self { running: Arc::new(Running { shared, folder, threads: Mutex::new(threads.into()) }) })
     }
 
     /// Takes an entry of 1 to [`MAX_ENTRY`] bytes; never waits. What is refused is counted, and the log says so in a
@@ -147,6 +154,10 @@ impl Log {
         self.running.shared.checkpoint()
     }
 
+    fn folder(&self) -> Arc<Folder> {
+        self.running.folder.clone()
+    }
+
     /// Writes what waits, publishes a last checkpoint and ends. What is appended afterwards is refused.
     pub async fn close(self) {
         self.running.shared.close();
@@ -159,6 +170,7 @@ impl Log {
 /// The threads of an open log. When the last clone of it is gone they write what waits and end.
 struct Running {
     shared: Arc<Shared>,
+    folder: Arc<Folder>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 

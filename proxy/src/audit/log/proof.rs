@@ -147,9 +147,12 @@ pub fn is_consistent(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> bo
     if old_size > new_size {
         return false;
     }
+    // The tree without entries has one root, and is the beginning of every tree.
+    if [old, new].iter().any(|(size, root)| *size == 0 && **root != empty_root()) {
+        return false;
+    }
     if old_size == 0 || old_size == new_size {
-        let same = if old_size == 0 { *old_root == empty_root() } else { old_root == new_root };
-        return same && proof.is_empty();
+        return proof.is_empty() && (old_size == 0 && new_size > 0 || old_root == new_root);
     }
     let mut rest = proof.iter();
     let first = if old_size.is_power_of_two() { Some(old_root) } else { rest.next() };
@@ -269,6 +272,8 @@ mod tests {
                 }
             }
             assert!(is_consistent((0, &empty_root()), (size, &root), &[]));
+            assert!(!is_consistent((0, &root), (size, &root), &[]));
+            assert!(!is_consistent((0, &empty_root()), (0, &root), &[]));
         }
     }
 }

@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Takes a statement of the log itself, whatever the limits say: there are few.
-    pub fn state_own(&self, entry: Vec<u8>) -> Ticket {
+    pub fn append_own(&self, entry: Vec<u8>) -> Ticket {
         let (answer, ticket) = Ticket::new();
         self.inner().queue(entry, Some(answer));
         self.to_write.notify_one();

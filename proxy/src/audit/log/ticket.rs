@@ -15,6 +15,15 @@ impl Ticket {
         (answer, Self(receiver))
     }
 
+    /// The answer, if it has come; never waits.
+    pub(super) fn answered(&mut self) -> Option<Result<u64, AppendError>> {
+        match self.0.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(AppendError::Closed)),
+        }
+    }
+
     /// Waits until the entry is synced to disk, and gives its index.
     ///
     /// # Errors

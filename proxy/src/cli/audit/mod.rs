@@ -6,6 +6,10 @@ mod prove;
 mod tail;
 mod report;
 mod trusted;
+mod against;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 

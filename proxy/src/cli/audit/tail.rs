@@ -27,13 +27,15 @@ pub(super) fn run(args: TailArgs) -> Result<(), Failure> {
     let key = args.log.key()?;
     let mut reader = Reader::open(&args.log.folder, key.as_ref()).map_err(failed)?;
     let mut next = print(&reader, reader.size().saturating_sub(args.lines))?;
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         std::thread::sleep(INTERVAL);
         if reader.refresh().map_err(failed)? {
             next = print(&reader, next)?;
         }
     }
-    Ok(())
 }
 
 /// Prints from an index on, and gives the index after the last.

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::trusted::TrustedState;
-use super::{LogArgs, failed, read_key, signer};
+use super::{LogArgs, against, failed, read_key, signer};
 use crate::audit::log::note::KeyKind;
 use crate::audit::log::verify::{Report, Verification, verify};
 use crate::cli::{Exit, Failure, Format, OutputArg, load_sound};
@@ -26,6 +26,9 @@ pub struct VerifyArgs {
     /// A checkpoint of this log that was kept elsewhere; may be given several times
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
+    /// The folder of another log, whose entries may hold checkpoints of this one; may be given several times
+    #[arg(long, value_name = "FOLDER")]
+    against: Vec<PathBuf>,
     /// Remember the log's key and checkpoint in this file, and hold the log against it the next time
     #[arg(long, value_name = "FILE")]
     trusted_state: Option<PathBuf>,
@@ -62,7 +65,11 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let trusted = args.trusted_state.as_deref().map(TrustedState::read).transpose()?;
     let trusted = trusted.map(|state| state.apply(&mut asked)).transpose()?;
     let is_key_given = asked.key.is_some();
-    let report = verify(&asked, &Progress::new()).map_err(failed)?;
+    for folder in &args.against {
+        let key = asked.key.clone().map_or_else(|| read_key(&own_key(&args.log.folder), KeyKind::Log), Ok)?;
+        asked.known.extend(against::checkpoints(folder, &key)?);
+    }
+    let report = verify(&asked, &progress()).map_err(failed)?;
     if args.output.output == Format::Json {
         serde_json::to_writer_pretty(std::io::stdout(), &Shown::of(&report)).map_err(std::io::Error::from)?;
         println!();
@@ -77,6 +84,11 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
         tell(&report, is_key_given);
     }
     Ok(())
+}
+
+/// Where a log's folder has its key.
+fn own_key(folder: &std::path::Path) -> String {
+    folder.join("vkey").display().to_string()
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
@@ -167,21 +179,17 @@ impl<'a> Shown<'a> {
 }
 
 /// How far a long verification is, on a terminal.
-struct Progress;
-
-impl Progress {
-    fn new() -> impl Fn(u64, u64) + Sync {
-        let last = Mutex::new(None::<Instant>);
-        let is_watched = std::io::stderr().is_terminal();
-        move |done, total| {
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let is_due = last.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
-            if is_watched && (is_due || done == total) {
-                *last = Some(Instant::now());
-                let end = if done == total { "\r\u{1b}[K" } else { "" };
-                // Nobody is harmed by a line that a terminal does not take.
-                write!(std::io::stderr(), "\r{done} of {total} entries{end}").ok();
-            }
+fn progress() -> impl Fn(u64, u64) + Sync {
+    let last = Mutex::new(None::<Instant>);
+    let is_watched = std::io::stderr().is_terminal();
+    move |done, total| {
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= PROGRESS_INTERVAL);
+        if is_watched && (is_due || done == total) {
+            *last = Some(Instant::now());
+            let end = if done == total { "\r\u{1b}[K" } else { "" };
+            // Nobody is harmed by a line that a terminal does not take.
+            write!(std::io::stderr(), "\r{done} of {total} entries{end}").ok();
         }
     }
 }
@@ -196,6 +204,8 @@ Examples:
   barnabas audit verify /var/lib/barnabas/audit --key audit.vkey
   barnabas audit verify audit --trusted-state auditor.state      (remembers; notices a log that is older than last time)
   barnabas audit verify audit --checkpoint january.checkpoint    (a checkpoint that was kept elsewhere)
+  barnabas audit verify audit --against other-gateway/audit
   barnabas audit verify audit --witness w1.vkey --witness w2.vkey --witnesses 2
 
-A folder alone cannot show that it is the latest one. --trusted-state, --checkpoint or witnesses do.";
+A folder alone cannot show that it is the latest one. --trusted-state, --checkpoint, --against or
+witnesses do.";

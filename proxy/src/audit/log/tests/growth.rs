@@ -64,3 +64,27 @@ async fn equal_entries_are_different_entries() {
         assert_eq!(assert_whole(folder.path()).size, size);
     }
 }
+
+#[test]
+fn the_document_names_every_event_of_the_gateways_own_log() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audit/log");
+    let document = fs::read_to_string(sources.join("../README.md")).unwrap();
+    let mut folders = vec![sources];
+    let mut named = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let code = fs::read_to_string(path).unwrap();
+            for event in code.split("event = \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+                if event.starts_with("audit_") {
+                    assert!(document.contains(&format!("`{event}`")), "{event}");
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named >= 8);
+}

@@ -5,7 +5,11 @@ mod crash;
 mod failure;
 mod growth;
 mod reading;
+mod parsing;
 mod tampering;
+mod upkeep;
+mod witness;
+mod agreement;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -42,7 +42,7 @@ impl Case {
 }
 
 /// Changes the entries of a bundle.
-fn rewrite(folder: &Path, name: &str, edit: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Vec<u8>> {
+pub(super) fn rewrite(folder: &Path, name: &str, edit: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Vec<u8>> {
     let path = folder.join("tile/entries").join(name);
     let mut entries: Vec<Vec<u8>> =
         parse_bundle(&fs::read(&path).unwrap()).unwrap().into_iter().map(<[u8]>::to_vec).collect();
