@@ -290,8 +290,8 @@ const NOT_HERE: [(&str, &str); 6] = [
     ("http.request", "told by the HTTP bridge"),
     ("log.expired", "entries have to be a day old: a unit test of the log"),
     ("log.read", "told by whoever serves the log to others"),
-    ("sink.lost", "told by sinks"),
-    ("log.cross_checkpoint", "told by the sink that is a Kafka topic"),
+    ("sink.lost", "entries have to be a day old"),
+    ("log.cross_checkpoint", "audit_sinks.rs"),
 ];
 
 const EXPECTED: [&str; 11] = [

@@ -5,5 +5,6 @@
 
 pub mod event;
 pub mod log;
+pub mod sink;
 pub mod report;
 pub mod page;

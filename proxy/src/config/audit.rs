@@ -8,6 +8,7 @@ use super::key::{Key, Kind, key};
 use super::mistake::Refusal;
 use super::node::Node;
 use super::reader::Reader;
+use super::sinks::Sink;
 use super::values::{self, Places};
 use crate::audit::event::OnFailure;
 
@@ -30,6 +31,8 @@ pub struct Audit {
     pub retention: Option<Duration>,
     /// Full bundles of entries older than this are compressed; `None` compresses none.
     pub compress_after: Option<Duration>,
+    /// Where entries go besides; names are distinct.
+    pub sinks: Vec<Sink>,
 }
 
 /// When a checkpoint is signed: whichever comes first.
@@ -63,6 +66,8 @@ impl Audit {
         let day = Duration::from_secs(86_400);
         let retention = reader.optional("retention", values::duration(day, 36_500 * day));
         let compress_after = reader.optional("compress_after", values::duration(Duration::from_secs(60), 3_650 * day));
+        let sinks: Vec<_> = reader.sections("sinks").into_iter().map(|sink| Sink::parse(sink, places)).collect();
+        refuse_doubles(&reader, &sinks);
         reader.finish();
         Some(Self {
             directory: directory?,
@@ -73,6 +78,7 @@ impl Audit {
             queue: queue?,
             retention: retention?,
             compress_after: compress_after?,
+            sinks: sinks.into_iter().collect::<Option<_>>()?,
         })
     }
 }
@@ -93,6 +99,18 @@ impl Queue {
         let bytes = reader.or_default("bytes", values::bytes(1 << 20, 4 << 30), DEFAULT_QUEUE_BYTES);
         reader.finish();
         Some(Self { entries: usize::try_from(entries?).ok()?, bytes: bytes? })
+    }
+}
+
+fn refuse_doubles(reader: &Reader<'_>, sinks: &[Option<Sink>]) {
+    for (index, sink) in sinks.iter().enumerate() {
+        let before = || sinks.iter().take(index).flatten();
+        if let Some(sink) = sink
+            && before().any(|other| other.name == sink.name)
+        {
+            let refusal = Refusal::new(format!("the name `{}` is taken", sink.name), "give every sink its own name");
+            reader.refuse(&format!("sinks[{index}].name"), refusal);
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 19] = [
+    let sections: [&'static [Key]; 20] = [
         super::listeners::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
@@ -91,6 +91,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         super::clients::KEYS,
         super::admin::KEYS,
         super::audit::KEYS,
+        super::sinks::KEYS,
         super::limits::KEYS,
         super::log::KEYS,
     ];

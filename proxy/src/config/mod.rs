@@ -24,6 +24,7 @@ mod pattern;
 mod policy;
 mod reader;
 mod secret;
+mod sinks;
 mod steward;
 mod streams;
 mod values;
@@ -49,6 +50,7 @@ pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use secret::SecretRef;
+pub use sinks::{Sink, SinkFormat, SinkTarget};
 pub use steward::{Steward, StewardRun};
 pub use streams::{
     Compress, INTERNAL_TOPICS, Kem, OnUnreadable, RecordSuite, SealRule, StreamRule, Streams, TopicSelector,
@@ -166,7 +168,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     refuse_empty(&top, &listeners, &clusters);
     refuse_doubles(&top, &listeners, &clusters);
     refuse_shared_addresses(&top, &listeners, admin.as_ref());
-    refuse_unknown_clusters(&top, &listeners, &clusters, keyring.as_ref());
+    refuse_unknown_clusters(&top, &listeners, &clusters, (keyring.as_ref(), audit.as_ref()));
     refuse_unknown_kms(&top, custody.as_ref());
     let seals = streams.as_ref().is_some_and(Streams::may_seal);
     if seals {
@@ -263,7 +265,7 @@ fn refuse_unknown_clusters(
     top: &Reader<'_>,
     listeners: &[Option<Listener>],
     clusters: &[Option<Cluster>],
-    keyring: Option<&Keyring>,
+    (keyring, audit): (Option<&Keyring>, Option<&Audit>),
 ) {
     // A cluster that was refused has no name to compare with: judging references then would invent mistakes.
     if clusters.iter().any(Option::is_none) || clusters.is_empty() {
@@ -274,7 +276,12 @@ fn refuse_unknown_clusters(
         listener.as_ref().map(|listener| (format!("listeners[{index}].cluster"), listener.cluster.as_str()))
     });
     let by_keyring = keyring.and_then(|keyring| Some(("keyring.cluster".to_owned(), keyring.cluster.as_deref()?)));
-    for (place, name) in by_listeners.chain(by_keyring).filter(|(_, name)| !names.contains(name)) {
+    let sinks = audit.map(|audit| audit.sinks.as_slice()).unwrap_or_default();
+    let by_sinks = sinks.iter().enumerate().filter_map(|(index, sink)| match &sink.to {
+        SinkTarget::Kafka { cluster: Some(name), .. } => Some((format!("audit.sinks[{index}].cluster"), name.as_str())),
+        _ => None,
+    });
+    for (place, name) in by_listeners.chain(by_keyring).chain(by_sinks).filter(|(_, name)| !names.contains(name)) {
         let defined = names.iter().copied().collect::<Vec<_>>().join(", ");
         let refusal = Refusal::new(format!("no cluster is named `{name}`"), format!("defined are {defined}"));
         top.refuse(&place, refusal);

@@ -67,6 +67,10 @@ audit:
   queue: { entries: 10000, bytes: 16 MiB }
   retention: 400d
   compress_after: 7d
+  sinks:
+    - { name: lines, type: stdout, format: ocsf }
+    - { name: topic, type: kafka, cluster: second, topic: _audit }
+    - { name: siem, type: syslog, address: "siem:6514", tls: { ca: file, certificate: file, private_key: file, server_name: siem } }
 limits:
   max_frame_bytes: 50 MiB
   max_first_frame_bytes: 64 KiB

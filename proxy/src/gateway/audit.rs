@@ -11,13 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 use barnabas_crypto::Secret;
 use barnabas_kms::LocalKeystore;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Error;
 use crate::admin::Condition;
 use crate::audit::event::{Audit, ClockReference, Event, Keeping, LogStatements, OnFailure, Run};
 use crate::audit::log::{self, AUDIT_SECRET, Log, Signer, State};
-use crate::config::{self, Config};
+use crate::audit::sink::{Followed, Follower, KafkaSink, Sink, StdoutSink, SyslogSink};
+use crate::config::{self, Config, SinkTarget};
 use crate::keyring::{LiveKeyring, Told};
 use crate::metrics::AuditMetrics;
 
@@ -31,6 +34,10 @@ struct Kept {
     log: Log,
     memo: MemoFile,
     run: Run,
+    size_at_start: u64,
+    metrics: AuditMetrics,
+    sinks: JoinSet<()>,
+    closed: watch::Sender<bool>,
 }
 
 impl OpenAudit {
@@ -50,8 +57,10 @@ impl OpenAudit {
         memo.memo.running = true;
         memo.write();
         let keeping = Keeping { origin, on_failure: settings.on_failure, window: settings.window };
-        let audit = Audit::new(log.clone(), keeping, metrics);
-        Ok(Self { audit, kept: Some(Kept { log, memo, run }) })
+        let size_at_start = log.state().size;
+        let audit = Audit::new(log.clone(), keeping, metrics.clone());
+        let (sinks, closed) = (JoinSet::new(), watch::Sender::new(false));
+        Ok(Self { audit, kept: Some(Kept { log, memo, run, size_at_start, metrics, sinks, closed }) })
     }
 
     /// By which all parts write.
@@ -73,6 +82,36 @@ impl OpenAudit {
         }
     }
 
+    /// Begins to follow the log for its sinks.
+    pub fn follow(&mut self, config: &Config) -> Result<(), Error> {
+        let (Some(kept), Some(settings)) = (&mut self.kept, &config.audit) else { return Ok(()) };
+        let origin: Arc<str> = Arc::from(settings.origin.as_str());
+        for sink in &settings.sinks {
+            let followed = Followed {
+                name: sink.name.clone(),
+                directory: settings.directory.clone(),
+                origin: origin.clone(),
+                size_at_start: kept.size_at_start,
+                lag: kept.metrics.sink_lag(&sink.name),
+                audit: self.audit.clone(),
+                ending: kept.closed.subscribe(),
+            };
+            let to: Box<dyn Sink> = match &sink.to {
+                SinkTarget::Stdout => Box::new(StdoutSink { format: sink.format }),
+                SinkTarget::Syslog { address, tls } => {
+                    Box::new(SyslogSink::new(address.clone(), tls.clone(), sink.format)?)
+                }
+                SinkTarget::Kafka { cluster, topic } => {
+                    let named = cluster.as_ref().map_or_else(|| config.keyring_cluster(), |name| config.cluster(name));
+                    let cluster = named.ok_or(Error::NoRootKey)?.clone();
+                    Box::new(KafkaSink::new(cluster, topic.clone(), origin.clone(), self.audit.clone()))
+                }
+            };
+            kept.sinks.spawn(Follower::new(followed, to).run());
+        }
+        Ok(())
+    }
+
     /// What is due while the gateway runs; ends never. `None` when there is no log.
     pub fn upkeep(&self, live: Arc<LiveKeyring>, topic: Option<String>, standing: Condition) -> Option<Upkeep> {
         let kept = self.kept.as_ref()?;
@@ -92,10 +131,14 @@ impl OpenAudit {
 
     /// Tells that the gateway ends, and waits until all is written.
     pub async fn close(self, drained: bool) {
-        let Some(kept) = self.kept else { return };
+        let Some(mut kept) = self.kept else { return };
         self.audit.tick(true);
         self.audit.record(Event::stopped(drained));
         kept.log.close().await;
+        // What the sinks do not get now they get after the next start.
+        kept.closed.send_replace(true);
+        let all = async { while kept.sinks.join_next().await.is_some() {} };
+        tokio::time::timeout(LAST_DELIVERIES, all).await.ok();
         // Read anew: the keyring's place has moved since the start.
         let mut memo = MemoFile::read(&kept.memo.directory);
         memo.memo.running = false;
@@ -277,6 +320,9 @@ fn of(settings: &config::Audit) -> log::Settings {
 fn moment(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// A gateway that ends does not wait longer for a sink that is slow.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
 const SECOND: Duration = Duration::from_secs(1);
 

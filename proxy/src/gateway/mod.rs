@@ -187,8 +187,9 @@ impl Gateway {
             }
             None => None,
         };
-        let KeyParts { live, keys, keyring, delegate, custody, audit } = parts;
+        let KeyParts { live, keys, keyring, delegate, custody, mut audit } = parts;
         audit.started(&config);
+        audit.follow(&config)?;
         Ok(Self {
             config,
             metrics,

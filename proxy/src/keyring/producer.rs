@@ -30,7 +30,7 @@ pub type KeyValue = (Vec<u8>, Option<Vec<u8>>);
 
 impl KeyringProducer {
     /// A producer with these properties. Must be called within a runtime.
-    pub(super) fn new(topic: &str, config: &ClientConfig) -> KafkaResult<Self> {
+    pub fn new(topic: &str, config: &ClientConfig) -> KafkaResult<Self> {
         let producer: Arc<BaseProducer<Deliveries>> = Arc::new(config.create_with_context(Deliveries)?);
         tokio::spawn(fetch_idle_events(Arc::downgrade(&producer)));
         Ok(Self { topic: topic.into(), producer })

@@ -1,6 +1,8 @@
 //! How the audit log is doing. What it says is nowhere here: metrics have no authentication.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
@@ -18,6 +20,7 @@ pub struct AuditMetrics {
     queued: Gauge,
     queued_bytes: Gauge,
     failing: Gauge,
+    sink_lag: Family<SinkLabel, Gauge>,
 }
 
 impl AuditMetrics {
@@ -33,6 +36,11 @@ impl AuditMetrics {
         self.failing.set(i64::from(state.failing.is_some()));
     }
 
+    /// How many entries a sink does not have yet. `sink` is a name of the configuration: a closed set.
+    pub fn sink_lag(&self, sink: &str) -> Gauge {
+        self.sink_lag.get_or_create(&SinkLabel { sink: sink.to_owned() }).clone()
+    }
+
     pub(super) fn register(registry: &mut Registry) -> Self {
         let all = Self::default();
         let registry = registry.sub_registry_with_prefix("audit");
@@ -43,6 +51,12 @@ impl AuditMetrics {
         registry.register("queued_entries", "Entries that wait for the disk", all.queued.clone());
         registry.register("queued_bytes", "Bytes of entries that wait for the disk", all.queued_bytes.clone());
         registry.register("failing", "1 while the audit log cannot be written", all.failing.clone());
+        registry.register("sink_lag_entries", "Entries that a sink does not have yet", all.sink_lag.clone());
         all
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SinkLabel {
+    sink: String,
 }

@@ -71,7 +71,8 @@ pub async fn connect(
     })
 }
 
-async fn open(address: &HostPort, tls: Option<&UpstreamTls>) -> io::Result<(Reading, Writing)> {
+/// Connects to one address, with TLS when it is given.
+pub async fn open(address: &HostPort, tls: Option<&UpstreamTls>) -> io::Result<(Reading, Writing)> {
     let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream::prepare(&socket)?;
     let Some(tls) = tls else {

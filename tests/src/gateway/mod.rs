@@ -52,6 +52,11 @@ impl Gateway {
         self.settings.ports.bootstrap..self.settings.ports.admin
     }
 
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The configuration file.
     pub fn config(&self) -> &PathBuf {
         &self.config
@@ -152,6 +157,11 @@ impl Gateway {
         let lines =
             body.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// What it has written to standard output and to its log up to now.
+    pub fn output(&self) -> String {
+        self.process.as_ref().map_or_else(String::new, Process::output)
     }
 
     /// All events of its log up to now, over restarts.

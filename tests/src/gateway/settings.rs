@@ -241,6 +241,12 @@ impl Settings {
         self
     }
 
+    /// The same for another gateway on this machine.
+    pub fn on_other_ports(mut self) -> Self {
+        self.ports = Ports::take();
+        self
+    }
+
     /// With an audit log in this folder, and further keys of the section as `key: value`.
     pub fn with_audit(mut self, directory: &Path, more: &[&str]) -> Self {
         self.audit = vec!["audit:".to_owned(), format!("  directory: {}", directory.display())];

@@ -1,0 +1,149 @@
+//! Promise: what is in the audit log is wherever the operator wants it too, entry by entry; a sink that is away stops nothing, neither clients nor
+//! the other sinks, and gets what it missed; several gateways bind each other's logs.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::{fs, thread};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+
+use barnabas_tests::audit::AuditLog;
+use barnabas_tests::broker::Broker;
+use barnabas_tests::certs::{Authority, ServerFiles};
+use barnabas_tests::clients::record::numbered;
+use barnabas_tests::clients::{Endpoint, rd};
+use barnabas_tests::gateway::Gateway;
+use barnabas_tests::scratch::{Scratch, unique};
+use barnabas_tests::site::{Site, secret};
+use barnabas_tests::wait;
+
+#[test]
+fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs() {
+    let (folder, topic) = (Scratch::new("audit"), unique("audit"));
+    let sink = format!("sinks: [{{ name: topic, type: kafka, topic: {topic} }}]");
+    let directories = [folder.join("one"), folder.join("two")];
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directories[0], &[&sink]));
+    let settings = site.gateway.settings().clone().on_other_ports().with_audit(&directories[1], &[&sink]);
+    let mut second = Gateway::start(&site.home, settings);
+    let [one, two] = directories.map(AuditLog::at);
+    rd::produce(&site.client("alice"), &site.sealed_topic(1), &[numbered(&secret(), 0, 0)], &[]);
+    for (log, other) in [(&one, &two), (&two, &one)] {
+        let source = |log: &AuditLog| log.events()[0]["source"].clone();
+        let other = source(other);
+        let cross = log.wait_for("log.cross_checkpoint", |event| event["data"]["log"]["origin"] == other);
+        assert!(cross["data"]["log"]["size"].as_u64() > Some(0), "{cross}");
+    }
+    site.gateway.terminate();
+    second.terminate();
+    for log in [&one, &two] {
+        let events = log.events();
+        let origin = events[0]["source"].as_str().expect("a source").to_owned();
+        let mut found: BTreeMap<u64, Value> = BTreeMap::new();
+        for got in rd::read_all(&Endpoint::direct(site.broker()), &topic) {
+            let key = String::from_utf8(got.record.key.expect("a key").0).expect("text");
+            if let Some(index) = key.strip_prefix(&format!("{origin}/")).and_then(|index| index.parse().ok()) {
+                let event = serde_json::from_slice(&got.record.value.expect("a value").0).expect("JSON");
+                assert!(found.insert(index, event).is_none(), "entry {index} came twice without need");
+            }
+        }
+        assert!(found.keys().copied().eq(0..events.len() as u64), "{:?} of {}", found.keys(), events.len());
+        assert!(found.values().eq(events.iter()), "not the same entries");
+    }
+}
+
+#[test]
+fn a_syslog_server_that_is_away_stops_nothing_and_gets_what_it_missed() {
+    let folder = Scratch::new("syslog");
+    let mut authority = Authority::new(folder.path());
+    let server = authority.server("localhost", &["localhost"]);
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
+    let (directory, ca) = (folder.join("log"), authority.ca());
+    let sinks = format!(
+        "sinks: [{{ name: siem, type: syslog, format: ocsf, address: \"localhost:{port}\", tls: {{ ca: {} }} }}, {{ name: lines, type: stdout }}]",
+        ca.display()
+    );
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directory, &[&sinks]));
+    site.gateway.expect_in_log("audit_sink_failing");
+    let (topic, alice) = (site.sealed_topic(1), site.client("alice"));
+    rd::produce(&alice, &topic, &[numbered(&secret(), 0, 0)], &[]);
+    site.gateway.wait_for_log("audit_sink_failing");
+    rd::produce(&alice, &topic, &[numbered(&secret(), 1, 0)], &[]);
+    wait::until_true("the other sink goes on", || site.gateway.output().contains("\"io.barnabas.session.begun\""));
+    assert!(site.gateway.metric("barnabas_audit_sink_lag_entries") > 0.0);
+
+    let received = Arc::new(Mutex::new(Vec::new()));
+    listen(port, &server, Arc::clone(&received));
+    let log = AuditLog::at(directory);
+    let messages = || received.lock().expect("no panic").clone();
+    wait::until_true("all came", || {
+        let indices: std::collections::BTreeSet<u64> = messages().iter().map(|(index, _)| *index).collect();
+        indices.len() == log.events().len() && !indices.is_empty()
+    });
+    for (index, event) in messages() {
+        assert_eq!(event["metadata"]["sequence"], index);
+        assert!(event["class_uid"].as_u64() >= Some(3000), "{event}");
+    }
+    site.gateway.terminate();
+}
+
+/// A syslog server: takes messages by their octet counts, and keeps the index and the text of each.
+fn listen(port: u16, files: &ServerFiles, received: Arc<Mutex<Vec<(u64, Value)>>>) {
+    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate).expect("a file").flatten().collect();
+    let key = PrivateKeyDer::from_pem_file(&files.private_key).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("a pair");
+    let socket = TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+    thread::spawn(move || {
+        for stream in socket.incoming().flatten() {
+            let session = rustls::ServerConnection::new(Arc::new(config.clone())).expect("a session");
+            let mut stream = BufReader::new(rustls::StreamOwned::new(session, stream));
+            while let Some(message) = next(&mut stream) {
+                let (head, text) = message.split_once("] ").expect("structured data");
+                assert!(head.starts_with("<110>1 ") || head.starts_with("<108>1 "), "{head}");
+                let index = head.rsplit('"').nth(1).and_then(|index| index.parse().ok()).expect("an index");
+                received.lock().expect("no panic").push((index, serde_json::from_str(text).expect("JSON")));
+            }
+        }
+    });
+}
+
+fn next(stream: &mut impl Read) -> Option<String> {
+    let mut length = 0;
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte).ok()?;
+        match byte[0] {
+            b' ' => break,
+            digit => length = length * 10 + usize::from(digit - b'0'),
+        }
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).ok()?;
+    String::from_utf8(message).ok()
+}
+
+#[test]
+fn the_place_of_a_sink_is_kept_over_a_restart() {
+    let (folder, topic) = (Scratch::new("audit"), unique("audit"));
+    let sink = format!("sinks: [{{ name: topic, type: kafka, topic: {topic} }}]");
+    let directory = folder.join("log");
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directory, &[&sink]));
+    site.gateway.terminate();
+    let place =
+        || fs::read_to_string(folder.join("log.sink-topic")).expect("its place").parse::<usize>().expect("a number");
+    let log = AuditLog::at(&directory);
+    assert_eq!(place(), log.events().len());
+    site.gateway.restart();
+    site.gateway.terminate();
+    assert_eq!(place(), log.events().len());
+    let entries = rd::read_all(&Endpoint::direct(site.broker()), &topic);
+    let checkpoints = |got: &&barnabas_tests::clients::record::Received| {
+        got.record.key.as_ref().is_some_and(|key| key.0.ends_with(b"/checkpoint"))
+    };
+    assert_eq!(entries.len() - entries.iter().filter(checkpoints).count(), log.events().len(), "each once");
+}
