@@ -49,9 +49,11 @@ pub(super) async fn answer(
 ) -> Result<Json<Answer>, Trouble> {
     let Query(asked) = asked.map_err(|refused| Trouble::Asked(refused.body_text()))?;
     let at = asked.at.unwrap_or_else(|| Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default());
-    let _turn = page.scans.acquire().await.map_err(|_| Trouble::Stopped)?;
+    // Held by the reading itself: who hangs up does not make room for another one.
+    let turn = page.scans.clone().acquire_owned().await.map_err(|_| Trouble::Stopped)?;
     let reading = page.clone();
     let read = move || -> Result<Answer, Trouble> {
+        let _turn = turn;
         let size = reading.size()?;
         let mut history = reading.history.lock().unwrap_or_else(PoisonError::into_inner);
         history.read_on(&reading, size)?;

@@ -33,7 +33,7 @@ pub struct Page {
     stored: Stored,
     reads: Reads,
     /// Reading many entries keeps a processor busy: clients of the gateway come first.
-    scans: Semaphore,
+    scans: Arc<Semaphore>,
     history: Mutex<History>,
 }
 
@@ -44,7 +44,7 @@ impl Page {
         Self {
             stored: Stored::new(directory),
             reads: Reads::new(audit),
-            scans: Semaphore::new(SCANS),
+            scans: Arc::new(Semaphore::new(SCANS)),
             history: Mutex::default(),
         }
     }

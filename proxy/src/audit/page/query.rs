@@ -78,9 +78,13 @@ pub(super) async fn answer(
 ) -> Result<Json<Answer>, Trouble> {
     let Query(asked) = asked.map_err(|refused| Trouble::Asked(refused.body_text()))?;
     let filter = told(&asked);
-    let _turn = page.scans.acquire().await.map_err(|_| Trouble::Stopped)?;
+    // Held by the reading itself: who hangs up does not make room for another one.
+    let turn = page.scans.clone().acquire_owned().await.map_err(|_| Trouble::Stopped)?;
     let reading = page.clone();
-    let scan = move || Scan::new(&reading.stored, reading.size()?, &asked)?.run();
+    let scan = move || {
+        let _turn = turn;
+        Scan::new(&reading.stored, reading.size()?, &asked)?.run()
+    };
     let answer = tokio::task::spawn_blocking(scan).await.map_err(|_| Trouble::Stopped)??;
     let (first, end) = answer.scanned;
     page.reads.audited_read(&peer, What::Query, (first, end.saturating_sub(1).max(first)), &filter);

@@ -54,6 +54,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_kind_of_event_has_a_sentence() {
+        let words = include_str!("site/words.js");
+        for kind in crate::audit::event::Kind::all() {
+            let name = kind.name();
+            let has = [format!("  \"{name}\": ("), format!("  {name}: (")].iter().any(|key| words.contains(key));
+            assert!(has, "{name} has no sentence in words.js");
+        }
+    }
+
+    #[test]
     fn the_page_is_made_of_its_own_files_alone_and_makes_no_markup_from_text() {
         let page = include_str!("site/index.html");
         for (name, _, text) in FILES.iter().chain([&("index.html", HTML, page)]) {

@@ -149,7 +149,8 @@ async fn a_filter_finds_what_it_asks_for_a_page_at_a_time() {
         let found = scene.json(&page, &format!("/audit/query?{asked}")).await;
         assert_eq!(indices(&found), [600], "{asked}");
         assert!(found["next"].is_null());
-        assert_eq!(found["scanned"], json!([0, 602]), "{asked}");
+        // The questions before it are entries, too.
+        assert_eq!(found["scanned"], json!([0, found["size"]]), "{asked}");
     }
     let hour = scene.json(&page, "/audit/query?from=2026-03-02T01:00:00Z&to=2026-03-02T01:03:00Z").await;
     assert_eq!(indices(&hour), [62, 61, 60]);

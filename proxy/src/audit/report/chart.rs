@@ -65,7 +65,7 @@ fn draw_columns(columns: &[(String, u64, u64)]) -> String {
     let mut out = String::new();
     let (total, others) = columns.iter().fold((0, 0), |(all, bad), (_, good, other)| (all + good + other, bad + other));
     let label =
-        format!("{} events, {} of them not as asked; at most {} in a day", grouped(total), grouped(others), most);
+        format!("{} events, {} of them not as asked; at most {} in a column", grouped(total), grouped(others), most);
     write!(out, r#"<svg viewBox="0 0 {WIDTH} {}" role="img" aria-label="{}">"#, HEIGHT + 22.0, escaped(&label)).ok();
     for (part, line) in [(0.0, 0.0), (0.5, most / 2.0), (1.0, most)] {
         let y = HEIGHT - part * (HEIGHT - 10.0);
@@ -77,7 +77,7 @@ fn draw_columns(columns: &[(String, u64, u64)]) -> String {
         let x = LEFT + at as f64 * width;
         let scale = |value: u64| value as f64 / most * (HEIGHT - 10.0);
         let (good_height, other_height) = (scale(*good), scale(*other));
-        let bar = (width * 0.8).max(1.0);
+        let bar = (width * 0.8).clamp(1.0, WIDEST);
         write!(out, r#"<g><title>{}: {} as asked, {} not</title><rect class="good" x="{x:.1}" y="{:.1}" width="{bar:.1}" height="{good_height:.1}"/><rect class="other" x="{x:.1}" y="{:.1}" width="{bar:.1}" height="{other_height:.1}"/></g>"#,
             escaped(name), grouped(*good), grouped(*other), HEIGHT - good_height, HEIGHT - good_height - other_height).ok();
         if at % every == 0 && x <= WIDTH - LABEL {
@@ -138,6 +138,7 @@ fn draw_grid(matrix: &Matrix) -> String {
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 150.0;
 const LEFT: f64 = 50.0;
+const WIDEST: f64 = 40.0;
 const LABEL: f64 = 75.0;
 const ROW: f64 = 24.0;
 const NAMES: f64 = 300.0;

@@ -55,8 +55,8 @@ pub struct Facts {
     pub readers: BTreeMap<String, Count>,
     /// Events by kind.
     pub kinds: BTreeMap<String, u64>,
-    /// Events that went as asked and others, by day.
-    pub days: BTreeMap<Timestamp, (u64, u64)>,
+    /// Events that went as asked and others, by hour.
+    pub hours: BTreeMap<Timestamp, (u64, u64)>,
     /// The largest distance of the clock from its reference, milliseconds.
     pub clock_offset: Option<i64>,
     /// All principals that did or tried something.
@@ -158,7 +158,7 @@ impl Facts {
             gaps: Vec::new(),
             readers: BTreeMap::new(),
             kinds: BTreeMap::new(),
-            days: BTreeMap::new(),
+            hours: BTreeMap::new(),
             clock_offset: None,
             principals: BTreeSet::new(),
             events: 0,
@@ -187,8 +187,8 @@ impl Facts {
         }
         self.events += 1;
         *self.kinds.entry(event.kind().to_owned()).or_default() += event.times();
-        let day = event.time.as_second().div_euclid(86_400) * 86_400;
-        let (good, other) = self.days.entry(Timestamp::from_second(day).unwrap_or(event.time)).or_default();
+        let hour = event.time.as_second().div_euclid(3600) * 3600;
+        let (good, other) = self.hours.entry(Timestamp::from_second(hour).unwrap_or(event.time)).or_default();
         *(if event.went_well() { good } else { other }) += event.times();
         let did = event.data.authentication_info.as_ref().and_then(|who| who.principal.clone());
         self.principals.extend(did);

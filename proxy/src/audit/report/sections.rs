@@ -1,6 +1,8 @@
 //! The sections of a report, in the order of reading: could, did, was refused; keys and their ages; how fast it was over; what
 //! changed; what is missing. Each answers one question of an auditor.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
 use super::chart::{Bar, Chart};
@@ -36,7 +38,7 @@ pub fn sections(facts: &Facts, source: &Source) -> Vec<Section> {
 }
 
 fn activity(facts: &Facts) -> Section {
-    let (good, other) = facts.days.values().fold((0, 0), |(good, other), day| (good + day.0, other + day.1));
+    let (good, other) = facts.hours.values().fold((0, 0), |(good, other), day| (good + day.0, other + day.1));
     let lead = format!(
         "{} entries tell {} events of {}: {} went as asked or are plain facts, {} were refused or failed.",
         grouped(facts.events),
@@ -45,10 +47,29 @@ fn activity(facts: &Facts) -> Section {
         grouped(good),
         grouped(other),
     );
-    let day = |time: &Timestamp| time.strftime("%Y-%m-%d").to_string();
-    let columns = facts.days.iter().map(|(time, (good, other))| (day(time), *good, *other)).collect();
     let rows = facts.kinds.iter().map(|(kind, times)| vec![kind.clone(), times.to_string()]).collect();
-    section(("activity", "Activity"), lead, &["kind", "events"], rows).with(Chart::columns(columns))
+    section(("activity", "Activity"), lead, &["kind", "events"], rows).with(Chart::columns(columns(facts)))
+}
+
+/// A column for each hour of a few days, for each day of more; those without an event as well.
+fn columns(facts: &Facts) -> Vec<(String, u64, u64)> {
+    let second = |time: Option<&Timestamp>| time.map_or(0, |time| time.as_second());
+    let (first, last) = (second(facts.hours.keys().next()), second(facts.hours.keys().next_back()));
+    let (step, form) = if last - first <= FEW_DAYS { (3600, "%m-%d %H:00") } else { (86_400, "%Y-%m-%d") };
+    let mut columns: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+    for (time, (good, other)) in &facts.hours {
+        let column = columns.entry(time.as_second().div_euclid(step)).or_default();
+        *column = (column.0 + good, column.1 + other);
+    }
+    let range = columns.keys().next().copied().zip(columns.keys().next_back().copied());
+    let range = range.map_or(0..0, |(first, last)| first..(last + 1).min(first + MOST_COLUMNS));
+    let name = |at: i64| {
+        Timestamp::from_second(at * step).map_or_else(|_| String::new(), |time| time.strftime(form).to_string())
+    };
+    range
+        .map(|at| (name(at), columns.get(&at).copied().unwrap_or_default()))
+        .map(|(name, (good, other))| (name, good, other))
+        .collect()
 }
 
 fn integrity(facts: &Facts, source: &Source) -> Section {
@@ -132,11 +153,7 @@ fn used(facts: &Facts) -> Section {
     });
     let lead = format!(
         "Use of keys by {}: what was really written and read, in records and bytes of their values.",
-        counted(
-            facts.uses.keys().map(|(who, ..)| who).collect::<std::collections::BTreeSet<_>>().len(),
-            "principal",
-            "principals"
-        )
+        counted(facts.uses.keys().map(|(who, ..)| who).collect::<BTreeSet<_>>().len(), "principal", "principals")
     );
     let columns = &["principal", "topic", "what", "records", "bytes", "keys", "first", "last"];
     section(("use", "Who did"), lead, columns, rows.collect()).with(Chart::bars(bars.collect()))
@@ -256,11 +273,7 @@ fn keys(facts: &Facts) -> Section {
     let lead = format!(
         "{} of {}; {} began in the period. Below: how long the epochs in use have been in use.",
         counted(facts.epochs.len(), "epoch", "epochs"),
-        counted(
-            facts.epochs.keys().map(|(topic, _)| topic).collect::<std::collections::BTreeSet<_>>().len(),
-            "topic",
-            "topics"
-        ),
+        counted(facts.epochs.keys().map(|(topic, _)| topic).collect::<BTreeSet<_>>().len(), "topic", "topics"),
         begun,
     );
     let columns =
@@ -333,5 +346,11 @@ fn change_rows(changes: &[Change]) -> Vec<Vec<String>> {
     };
     changes.iter().map(row).collect()
 }
+
+/// Shown by the hour.
+const FEW_DAYS: i64 = 3 * 86_400;
+
+/// Ten years of days; a clock that was wrong once must not make a million.
+const MOST_COLUMNS: i64 = 3_660;
 
 const CHANGE_COLUMNS: &[&str] = &["time", "kind", "who", "what", "entry"];

@@ -12,7 +12,7 @@ export function describe(event) {
   return repeated ? `${text} (${count(repeated, "more event", "more events")} like it)` : text;
 }
 
-const EMPTY = { crypto: {}, grant: {}, keyring: {}, kms: {}, log: {}, change: {}, gateway: {}, request: {}, requestMetadata: {}, authorizationInfo: {}, result: {}, http: {}, clock: {}, window: {} };
+const EMPTY = { crypto: {}, grant: {}, keyring: {}, kms: {}, log: {}, change: {}, gateway: {}, request: {}, requestMetadata: {}, authorizationInfo: {}, result: {}, http: {}, delegate: {}, escrow: {}, clock: {}, window: {} };
 
 const SENTENCES = {
   "gateway.started": ({ gateway }) => `gateway ${gateway.version ?? ""} began to serve${gateway.unclean ? "; the run before did not end by itself" : ""}`,
@@ -36,6 +36,17 @@ const SENTENCES = {
   "epoch.begun": ({ crypto }) => `epoch ${crypto.epoch} of ${crypto.topic} began`,
   "epoch.destroyed": ({ crypto }) => `epoch ${crypto.epoch} of ${crypto.topic} was destroyed`,
   "stream.changed": ({ crypto }) => `${crypto.topic} is ${crypto.sealed ? "sealed" : "not sealed"}`,
+  "epoch.floor": ({ crypto }) => `no session of ${crypto.topic ?? crypto.stream} may begin in an epoch before ${crypto.epoch} any more`,
+  "seed.rewrapped": ({ crypto, kms }) => `the seed of ${crypto.client ?? `${crypto.topic ?? crypto.stream}, epoch ${crypto.epoch},`} was wrapped anew by key ${kms.key ?? "?"}`,
+  "delegate.certified": ({ delegate }) => `a delegate was certified until ${delegate.notAfter ?? "?"}`,
+  "escrow.installed": ({ escrow }) => `sessions are wrapped to an escrow key: ${escrow.threshold} of ${escrow.shares} custodians open`,
+  "escrow.retired": () => "an escrow key ended",
+  "keyring.removed": ({ keyring, result }) => `${keyring.object ?? "an object"} counts no more: ${result.message ?? ""}`,
+  "keyring.refused": ({ keyring, result }) => `${keyring.object ?? "an object"} of the keyring was refused: ${result.message ?? ""}`,
+  "http.request": ({ http }) => `${http.method} ${http.path}: ${http.status}`,
+  "custody.ended": ({ result }) => `secret is used no more: ${result.message ?? ""}`,
+  "sink.lost": ({ log }) => `${count(log.entries ?? 0, "event", "events")} did not reach ${log.sink}`,
+  "log.cross_checkpoint": ({ log }) => `checkpoint of ${log.origin}: ${count(log.size ?? 0, "entry", "entries")}`,
   "custody.unwrap": ({ kms }) => `secret asked of ${kms.system}`,
   "kms.call": ({ kms }) => `${kms.operation} by ${kms.system}, key ${kms.key}`,
   "log.gap": ({ log }) => `${count(log.entries ?? 0, "entry is", "entries are")} missing (${log.gap})`,
