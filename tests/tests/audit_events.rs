@@ -124,6 +124,42 @@ fn clients_write_read_and_are_refused(site: &mut Site, log: &AuditLog, topic: &s
     );
 }
 
+#[test]
+fn a_question_finds_all_that_fits_with_and_without_an_index() {
+    let Audited { mut site, log, _folder } = audited(&["window: 1s", "on_failure: alarm"]);
+    let topics: Vec<String> = (0..40).map(|_| site.sealed_topic(1)).collect();
+    let alice = site.client("alice");
+    for topic in &topics {
+        rd::produce(&alice, topic, &[numbered(&secret(), 0, 0)], &[]);
+    }
+    site.gateway.terminate();
+    let folder = log.folder().display().to_string();
+    let events = log.events();
+    assert!(events.len() > 256, "a full bundle: {}", events.len());
+    let ask = |words: &[&str]| site.home.barnabas(&[&["audit", "query", &folder], words].concat(), None).ok().stdout;
+    let about = |topic: &String| events.iter().filter(|event| is(event, "/data/crypto/topic", topic.as_str())).count();
+    // The first time it reads everything, the second time what the index says.
+    for _ in 0..2 {
+        for topic in [&topics[0], &topics[39]] {
+            let found: Value = serde_json::from_str(&ask(&["--topic", topic, "--output", "json"])).expect("JSON");
+            let found = found.as_array().expect("a list");
+            assert!(found.len() >= about(topic) && about(topic) > 3, "{} {}", found.len(), about(topic));
+            for one in found {
+                let index = one["index"].as_u64().and_then(|index| usize::try_from(index).ok()).expect("an index");
+                assert_eq!(Some(&one["event"]), events.get(index));
+            }
+        }
+        assert!(log.folder().with_file_name("log.index").is_file());
+    }
+    let csv = ask(&["--kind", "records", "--principal", "User:alice", "--output", "csv"]);
+    assert!(csv.starts_with("index,time,kind,principal,") && csv.lines().count() > 40, "{csv}");
+    assert_eq!(ask(&["--principal", "User:nobody"]).lines().count(), 1, "the titles alone");
+    assert_eq!(ask(&["--limit", "3"]).lines().count(), 4);
+    let last = events[events.len() - 1]["time"].as_str().expect("a time");
+    let since: Value = serde_json::from_str(&ask(&["--since", last, "--output", "json"])).expect("JSON");
+    assert!(since.as_array().is_some_and(|found| !found.is_empty() && found.len() < events.len()), "{since}");
+}
+
 /// What commands do stands in the keyring, signed, and is told from there.
 fn commands_change_the_keyring(site: &Site, log: &AuditLog, topic: &str) {
     let run = |words: &[&str]| site.gateway.command(words).ok();

@@ -6,5 +6,6 @@
 pub mod event;
 pub mod log;
 pub mod sink;
+pub mod finding;
 pub mod report;
 pub mod page;

@@ -106,6 +106,10 @@ impl RefusedPartition {
         Self { topic: topic.to_key(), index, error_code, message }
     }
 
+    fn be_told(&mut self, reason: &Reason) {
+        (self.error_code, self.message) = (reason.produce_error_code(), format!("barnabas: {reason}"));
+    }
+
     /// In the form that the response takes.
     pub fn as_refused(&self) -> Refused<'_> {
         Refused {
@@ -200,6 +204,8 @@ impl ProduceChain {
         if let Err(unwritten) = self.trail.settle().await {
             // What this request has caused is not in the audit log: nothing of it that needs a key goes on.
             let reason = unwritten.into();
+            // Nor is a refusal given that nobody could prove; the client asks again.
+            refused.iter_mut().for_each(|partition: &mut RefusedPartition| partition.be_told(&reason));
             for (entry, sealed) in std::mem::take(&mut self.sealed) {
                 let topic = TopicRef::Name(&sealed.topic);
                 self.report(topic, sealed.index, &reason);

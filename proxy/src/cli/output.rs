@@ -117,7 +117,8 @@ fn padded(cells: &[String], widths: &[usize]) -> String {
     cells.join("  ").trim_end().to_owned()
 }
 
-fn printable(text: &str) -> String {
+/// Text of the network with its control characters made visible.
+pub(super) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 

@@ -25,6 +25,7 @@ mod tests;
 
 pub use connection::{ClientCertificate, Operation, Verdict};
 pub use content::{Content, RecordOutcome, Status, Text};
+pub use encode::TYPE_PREFIX;
 pub use fields::FIELDS;
 pub use gateway::{ClockReference, Run};
 pub use http::{HttpRequest, Mechanism};

@@ -3,6 +3,7 @@
 
 mod verify;
 mod prove;
+mod query;
 mod tail;
 mod report;
 mod trusted;
@@ -28,6 +29,7 @@ pub enum AuditCommand {
     Verify(verify::VerifyArgs),
     Prove(prove::ProveArgs),
     VerifyProof(prove::VerifyProofArgs),
+    Query(query::QueryArgs),
     Tail(tail::TailArgs),
     Report(report::ReportArgs),
 }
@@ -37,6 +39,7 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Verify(args) => verify::run(args),
         AuditCommand::Prove(args) => prove::run(args),
         AuditCommand::VerifyProof(args) => prove::run_verify(args),
+        AuditCommand::Query(args) => query::run(args),
         AuditCommand::Tail(args) => tail::run(args),
         AuditCommand::Report(args) => report::run(args),
     }
@@ -92,5 +95,6 @@ Examples:
   barnabas audit verify /var/lib/barnabas/audit --key audit.vkey
   barnabas audit prove /var/lib/barnabas/audit 4711 > refusal.tlog-proof
   barnabas audit verify-proof refusal.tlog-proof --key audit.vkey
+  barnabas audit query /var/lib/barnabas/audit --topic orders --outcome DENIED
   barnabas audit tail /var/lib/barnabas/audit
   barnabas audit report /var/lib/barnabas/audit --html march.html";
