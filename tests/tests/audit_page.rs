@@ -133,7 +133,7 @@ fn a_filter_shows_what_it_asks_for(browser: &mut Browser) {
     browser.wait_for("document.querySelector('[data-step=answers]')?.dataset.state === 'ok'");
     submit(browser, "#filter", &json!({"outcome": "", "principal": "User:nobody"}));
     browser.wait_for("document.querySelector('#found').textContent.startsWith('0 events')");
-    submit(browser, "#filter", &json!({"principal": "", "kind": "grant.*"}));
+    submit(browser, "#filter", &json!({"principal": "", "kind": "grant"}));
     browser.wait_for("document.querySelectorAll('tr[data-kind=\"grant.given\"]').length >= 2");
 }
 

@@ -105,11 +105,17 @@ impl Asked {
         let concerned = event.data.crypto.client.as_deref();
         let timely = self.from.is_none_or(|from| event.time >= from) && self.to.is_none_or(|to| event.time < to);
         timely
-            && fits(self.kind.as_deref(), [Some(event.kind())])
-            && fits(self.outcome.as_deref(), [Some(event.outcome())])
+            && (fits(self.kind.as_deref(), [Some(event.kind())]) || self.is_group_of(event.kind()))
+            && fits(self.outcome.as_deref(), [Some(event.outcome()), event.data.result.reason.as_deref()])
             && fits(self.principal.as_deref(), [who, concerned])
             && fits(self.topic.as_deref(), [event.topic()])
             && fits(self.key_id.as_deref(), [event.data.crypto.key_id.as_deref()])
+    }
+
+    /// `grant` is `grant.given` and `grant.revoked`, as for `barnabas audit query`.
+    fn is_group_of(&self, kind: &str) -> bool {
+        let rest = self.kind.as_deref().and_then(|wanted| kind.strip_prefix(wanted));
+        rest.is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// Whether anything is asked that only an event can answer.

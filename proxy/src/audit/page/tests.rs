@@ -140,6 +140,7 @@ async fn a_filter_finds_what_it_asks_for_a_page_at_a_time() {
     assert_eq!((indices(&older), older["scanned"].clone()), (vec![256, 255], json!([255, 257])));
     for asked in [
         "principal=User:bob",
+        "outcome=no_grant",
         "outcome=DENIED",
         "kind=records.refused",
         "kind=records.*",

@@ -38,8 +38,9 @@ export function fields(event) {
   return {
     principal: [data.authenticationInfo?.principal, data.crypto?.client],
     topic: [data.crypto?.topic ?? data.authorizationInfo?.resourceName ?? named],
-    kind: [kindOf(event)],
-    outcome: [data.result?.status ?? "UNKNOWN"],
+    // `grant` is `grant.given` and `grant.revoked`.
+    kind: [kindOf(event), ...kindOf(event).split(".").slice(0, -1)],
+    outcome: [data.result?.status ?? "UNKNOWN", data.result?.reason],
     key_id: [data.crypto?.keyId],
   };
 }
