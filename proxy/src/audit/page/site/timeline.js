@@ -59,7 +59,9 @@ export class Timeline {
 
   tell(answer) {
     const more = this.next === null ? "" : `; entries before ${this.next} were not looked through yet`;
-    byId("found").textContent = `${count(this.rows.length, "event", "events")}${more}`;
+    // On paper there is no form: what was asked is said.
+    const asked = Object.entries(this.asked).map(([name, value]) => `${name} ${value}`).join(", ");
+    byId("found").textContent = `${count(this.rows.length, "event", "events")}${asked === "" ? "" : ` with ${asked}`}${more}`;
     const missing = answer.missing.reduce((sum, [first, end]) => sum + end - first, 0);
     if (missing > 0) byId("found").textContent += `; ${count(missing, "entry is", "entries are")} not there any more`;
   }
