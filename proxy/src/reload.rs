@@ -13,7 +13,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
 use crate::audit::event::{Audit, Event};
-use crate::config::{Changes, Config, Mistake};
+use crate::config::{Changes, Config, Mistake, SecureAdmin};
 
 /// Follows `hangup` (SIGHUP) and files until it is dropped. `load` reads and checks everything anew (it may block); `apply` puts a
 /// configuration in force.
@@ -92,6 +92,11 @@ fn in_force(old: Config, new: Config) -> Config {
     let mut now = old;
     now.policy = new.policy.for_keyring(now.keyring.topic.clone());
     now.log.level = new.log.level;
+    if let Some(secure) = now.admin.as_mut().and_then(|admin| admin.secure.as_mut())
+        && let Some(next) = new.admin.as_ref().and_then(|admin| admin.secure.as_ref())
+    {
+        *secure = SecureAdmin { bind: secure.bind, ..next.clone() };
+    }
     for listener in &mut now.listeners {
         if let Some(next) = new.listeners.iter().find(|next| next.name == listener.name)
             && next.tls.is_some() == listener.tls.is_some()
@@ -123,7 +128,8 @@ fn files(path: &Path, config: &Config) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::from([path.to_owned()]);
     let of_listeners = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
     let of_bridges = config.rest.iter().filter_map(|bridge| bridge.tls.as_ref());
-    for tls in of_listeners.chain(of_bridges) {
+    let secure = config.admin.as_ref().and_then(|admin| admin.secure.as_ref());
+    for tls in of_listeners.chain(of_bridges).chain(secure.map(|secure| &secure.tls)) {
         for own in std::iter::once(&tls.certificate).chain(&tls.more_certificates) {
             files.extend([own.certificate.clone(), own.private_key.clone()]);
         }

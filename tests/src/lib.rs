@@ -29,9 +29,11 @@ pub mod kms;
 
 // who stands before and beside it
 pub mod clients;
+pub mod browser;
 pub mod evil;
 pub mod gateway;
 pub mod issuer;
+pub mod relay;
 pub mod rest;
 pub mod site;
 pub mod traffic;

@@ -30,4 +30,4 @@ pub fn until_true(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Between two askings: short against any wait, long against the cost of asking.
-const PAUSE: Duration = Duration::from_millis(25);
+pub(crate) const PAUSE: Duration = Duration::from_millis(25);

@@ -1,8 +1,10 @@
-//! The operations surface: plain HTTP for probes and Prometheus, on an address of its own.
-//! `/livez` says that the process answers, `/readyz` whether clients should be sent here, `/metrics` what it counts. No
-//! record, no key and no name of a principal may ever be shown here: there is no authentication.
+//! The operations surface: plain HTTP for probes and Prometheus, on an address of its own; and HTTPS for those who prove
+//! who they are, where operators see the same and auditors the audit log. `/livez` says that the process answers, `/readyz`
+//! whether clients should be sent here, `/metrics` what it counts. No record, no key and no name of a principal may ever be
+//! shown on the plain address: there is no authentication.
 
 mod readiness;
+mod secure;
 
 use std::io;
 use std::sync::Arc;
@@ -17,26 +19,26 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use readiness::{Condition, Readiness};
+pub use secure::Secure;
 
 use crate::metrics::Metrics;
 
 /// Answers until the gateway ends. During a drain it still answers, so that load balancers see the gateway leave;
 /// `ended` turns true when the last client connection is gone.
-pub async fn serve(
-    socket: TcpListener,
-    metrics: Arc<Metrics>,
-    readiness: Arc<Readiness>,
-    mut ended: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let routes = Router::new()
-        .route("/livez", get(live))
-        .route("/readyz", get(ready).with_state(readiness))
-        .route("/metrics", get(text).with_state(metrics));
+pub async fn serve(socket: TcpListener, operations: Router, mut ended: watch::Receiver<bool>) -> io::Result<()> {
     let until_ended = async move {
         // A sender that is gone counts as the end.
         ended.wait_for(|ended| *ended).await.ok();
     };
-    axum::serve(socket, routes).with_graceful_shutdown(until_ended).await
+    axum::serve(socket, operations).with_graceful_shutdown(until_ended).await
+}
+
+/// What operators see: `/livez`, `/readyz`, `/metrics`.
+pub fn operations(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Router {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(text).with_state(metrics))
 }
 
 async fn live() -> &'static str {
@@ -86,7 +88,7 @@ mod tests {
         let readiness = Arc::new(Readiness::default());
         let keyring = readiness.condition("keyring");
         let (end, ended) = watch::channel(false);
-        let serving = tokio::spawn(serve(socket, Arc::new(Metrics::default()), readiness.clone(), ended));
+        let serving = tokio::spawn(serve(socket, operations(Arc::new(Metrics::default()), readiness.clone()), ended));
 
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
         let answer = ask(address, "/readyz").await;

@@ -2,7 +2,7 @@
 //! a restart leaves, by the names of the keys. A difference must never be passed over in silence: a key that is in neither
 //! list would let an operator believe that it is in force.
 
-use super::{Bridge, Config, Listener};
+use super::{Admin, Bridge, Config, Listener};
 
 /// The differences, as paths of keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Changes {
         changes.note(old.kms != new.kms, false, "kms");
         changes.note(old.custody != new.custody, false, "custody");
         changes.note(old.steward != new.steward, false, "steward");
-        changes.note(old.admin != new.admin, false, "admin");
+        changes.compare_admin(old.admin.as_ref(), new.admin.as_ref());
         changes.note(old.audit != new.audit, false, "audit");
         changes.note(old.limits != new.limits, false, "limits");
         changes.compare_listeners(&old.listeners, &new.listeners);
@@ -39,6 +39,21 @@ impl Changes {
         if differs {
             let list = if in_place { &mut self.in_place } else { &mut self.needs_restart };
             list.push(path.to_owned());
+        }
+    }
+
+    /// Sockets stay as they are; certificates and roles of the secure one change in place.
+    fn compare_admin(&mut self, old: Option<&Admin>, new: Option<&Admin>) {
+        self.note(old.map(|admin| admin.bind) != new.map(|admin| admin.bind), false, "admin");
+        let secure = |admin: Option<&Admin>| admin.and_then(|admin| admin.secure.clone());
+        match (secure(old), secure(new)) {
+            (Some(old), Some(new)) => {
+                self.note(old.bind != new.bind, false, "admin.secure.bind");
+                self.note(old.tls != new.tls, true, "admin.secure.tls");
+                self.note(old.principal != new.principal, true, "admin.secure.principal");
+                self.note(old.roles != new.roles, true, "admin.secure.roles");
+            }
+            (old, new) => self.note(old.is_some() != new.is_some(), false, "admin.secure"),
         }
     }
 

@@ -90,7 +90,7 @@ impl Listener {
     }
 }
 
-/// Also for the bridges of `rest`, which take the same rules.
+/// The rule by which certificates become principals; the whole subject when none is written. Also for bridges and the secure admin listener.
 pub(super) fn parse_principal(reader: &Reader<'_>) -> Option<PrincipalRule> {
     let Some(node) = reader.node("principal") else {
         return Some(PrincipalRule::default());

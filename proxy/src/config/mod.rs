@@ -33,7 +33,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use admin::Admin;
+pub use admin::{Admin, Role, Roles, SecureAdmin};
 pub use audit::Audit;
 pub use brokers::{Brokers, PortRange, SniNames};
 pub use changes::Changes;
@@ -167,7 +167,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     let streams = top.section_or_empty("streams", &nothing).and_then(|reader| Streams::parse(reader, &nothing));
     let clients = top.section_or_empty("clients", &nothing).and_then(clients::parse);
     let has_admin = top.node("admin").is_some();
-    let admin = top.section("admin").and_then(Admin::parse);
+    let admin = top.section("admin").and_then(|reader| Admin::parse(reader, places));
     let has_audit = top.node("audit").is_some();
     let audit = top.section("audit").and_then(|reader| Audit::parse(reader, places, &nothing));
     let limits = top.section_or_empty("limits", &nothing).and_then(Limits::parse);
@@ -249,13 +249,12 @@ fn refuse_shared_addresses(
     admin: Option<&Admin>,
 ) {
     let mut taken: Vec<Claim> = Vec::new();
-    if let Some(admin) = admin {
-        taken.push(Claim {
-            place: "admin.bind".to_owned(),
-            ip: admin.bind.ip(),
-            first: admin.bind.port(),
-            last: admin.bind.port(),
-        });
+    let plain = admin.map(|admin| ("admin.bind", admin.bind));
+    let secure = admin.and_then(|admin| admin.secure.as_ref()).map(|secure| ("admin.secure.bind", secure.bind));
+    for (place, bind) in plain.into_iter().chain(secure) {
+        let claim = Claim { place: place.to_owned(), ip: bind.ip(), first: bind.port(), last: bind.port() };
+        refuse_taken(top, &taken, &claim);
+        taken.push(claim);
     }
     let mut claimed: Vec<Claim> = Vec::new();
     for (index, listener) in listeners.iter().enumerate() {
@@ -274,17 +273,19 @@ fn refuse_shared_addresses(
         claimed.push(Claim { place: format!("rest[{index}].bind"), ip, first: port, last: port });
     }
     for claim in claimed {
-        if let Some(other) = taken.iter().find(|other| other.meets(&claim)) {
-            let ports = match (claim.first, claim.last) {
-                (first, last) if first == last => format!("port {first} is"),
-                (first, last) => format!("ports {first} to {last} are"),
-            };
-            let refusal =
-                Refusal::new(format!("{ports} also claimed by {}", other.place), "choose ports that nobody else has");
-            top.refuse(&claim.place, refusal);
-        }
+        refuse_taken(top, &taken, &claim);
         taken.push(claim);
     }
+}
+
+fn refuse_taken(top: &Reader<'_>, taken: &[Claim], claim: &Claim) {
+    let Some(other) = taken.iter().find(|other| other.meets(claim)) else { return };
+    let ports = match (claim.first, claim.last) {
+        (first, last) if first == last => format!("port {first} is"),
+        (first, last) => format!("ports {first} to {last} are"),
+    };
+    let text = format!("{ports} also claimed by {}", other.place);
+    top.refuse(&claim.place, Refusal::new(text, "choose ports that nobody else has"));
 }
 
 fn refuse_unknown_clusters(

@@ -100,7 +100,13 @@ streams:
     - { pattern: "pay\\..*", seal: true }
     - { topic: logs, seal: false }
 clients: { enroll: [{ principal: "User:svc-.*", custody: gateway }, { principal: "User:lib", custody: client }] }
-admin: { bind: "127.0.0.1:9644" }
+admin:
+  bind: "127.0.0.1:9644"
+  secure:
+    bind: "127.0.0.1:9645"
+    tls: { certificate: file, private_key: file, more_certificates: [{ certificate: file, private_key: file }], client_auth: required, client_ca: file, crls: [file], min_version: 1.3, handshake_timeout: 5s }
+    principal: { from: subject, mapping_rules: [DEFAULT] }
+    roles: { auditor: ["User:auditor", "User:CN=(a|b),.*"], operator: "User:ops" }
 audit:
   directory: audit
   origin: audit.example.com/gateway-1

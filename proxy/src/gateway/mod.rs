@@ -27,8 +27,9 @@ pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
 pub use kms::adapter;
 pub use reload::Reloader;
 
-use crate::admin::{self, Condition, Readiness};
+use crate::admin::{self, Condition, Readiness, Secure};
 use crate::audit::event::Audit;
+use crate::audit::page::{Door, LISTENER, Page};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
 use crate::connection::memory::Memory;
@@ -130,6 +131,8 @@ pub struct Gateway {
     listeners: Vec<(Arc<Serving>, Vec<Bound>)>,
     bridges: Vec<bridges::Opened>,
     admin: Option<TcpListener>,
+    secure: Option<(Arc<Secure>, TcpListener)>,
+    page: Option<Arc<Page>>,
     draining: watch::Sender<bool>,
     /// The bridges' own way in stays until their last request is answered.
     inner_draining: watch::Sender<bool>,
@@ -211,11 +214,16 @@ impl Gateway {
             bridges.push(bridges::open(bridge.clone(), needed).await?);
         }
         let admin = match &config.admin {
-            Some(admin) => Some(TcpListener::bind(admin.bind).await.map_err(|source| Error::Bind {
-                listener: "admin".to_owned(),
-                address: admin.bind,
-                source,
-            })?),
+            Some(admin) => Some(bind_admin("admin", admin.bind).await?),
+            None => None,
+        };
+        let page = config.audit.as_ref().filter(|_| parts.audit.audit().is_on());
+        let page = page.map(|audit| Arc::new(Page::new(&audit.directory, parts.audit.audit().clone())));
+        let secure = match config.admin.as_ref().and_then(|admin| admin.secure.as_ref()) {
+            Some(settings) => {
+                let secure = Secure::new(settings, page.clone(), Door::new(parts.audit.audit().clone()))?;
+                Some((Arc::new(secure), bind_admin(LISTENER, settings.bind).await?))
+            }
             None => None,
         };
         let KeyParts { live, keys, keyring, delegate, custody, mut audit } = parts;
@@ -234,6 +242,8 @@ impl Gateway {
             listeners,
             bridges,
             admin,
+            secure,
+            page,
             draining,
             inner_draining,
         })
@@ -258,6 +268,11 @@ impl Gateway {
         }));
         if let Some(admin) = &self.config.admin {
             lines.push(format!("admin on http://{} (/livez /readyz /metrics)", admin.bind));
+            let page = if self.page.is_some() { "/audit/ " } else { "" };
+            let secure = admin.secure.iter();
+            lines.extend(
+                secure.map(|secure| format!("admin on https://{} ({page}/livez /readyz /metrics)", secure.bind)),
+            );
         }
         lines
     }
@@ -269,6 +284,7 @@ impl Gateway {
             delegate: self.delegate.clone(),
             listeners: self.listeners.iter().map(|(serving, _)| serving.clone()).collect(),
             bridges: self.bridges.iter().map(|opened| opened.server.clone()).collect(),
+            secure: self.secure.as_ref().map(|(secure, _)| secure.clone()),
         }
     }
 
@@ -276,13 +292,19 @@ impl Gateway {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let (ended, admin_end) = watch::channel(false);
         let mut background = JoinSet::new();
+        let operations = admin::operations(self.metrics.clone(), self.readiness.clone());
+        if let Some((secure, socket)) = self.secure {
+            background.spawn(secure.serve(socket, operations.clone(), admin_end.clone()));
+        }
         if let Some(socket) = self.admin {
-            let (metrics, readiness) = (self.metrics.clone(), self.readiness.clone());
             background.spawn(async move {
-                if let Err(error) = admin::serve(socket, metrics, readiness, admin_end).await {
+                if let Err(error) = admin::serve(socket, operations, admin_end).await {
                     tracing::error!(event = "admin_failed", %error);
                 }
             });
+        }
+        if let Some(page) = &self.page {
+            background.spawn(page.clone().keep_telling());
         }
         let keyring_read = self.keyring.is_some().then(|| self.readiness.condition("keyring"));
         let serving = self.readiness.condition("serving");
@@ -349,8 +371,16 @@ impl Gateway {
         self.inner_draining.send_replace(true);
         ended.send_replace(true);
         background.abort_all();
+        if let Some(page) = &self.page {
+            page.finish();
+        }
         self.audit.close(drained).await;
     }
+}
+
+async fn bind_admin(listener: &str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let refused = |source| Error::Bind { listener: listener.to_owned(), address, source };
+    TcpListener::bind(address).await.map_err(refused)
 }
 
 /// Everything about keys that listeners share.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::Secure;
 use crate::config::Config;
 use crate::keyring::Keys;
 use crate::listener::Serving;
@@ -17,6 +18,7 @@ pub struct Reloader {
     pub(super) delegate: Option<Arc<Delegate>>,
     pub(super) listeners: Vec<Arc<Serving>>,
     pub(super) bridges: Vec<Arc<rest::Server>>,
+    pub(super) secure: Option<Arc<Secure>>,
 }
 
 impl Reloader {
@@ -48,6 +50,10 @@ impl Reloader {
             {
                 tls.reload(settings, new.principal.clone()).ok();
             }
+        }
+        let settings = config.admin.as_ref().and_then(|admin| admin.secure.as_ref());
+        if let (Some(secure), Some(settings)) = (&self.secure, settings) {
+            secure.reload(settings);
         }
         tracing::info!(event = "configuration_reloaded");
     }

@@ -17,13 +17,14 @@ use super::*;
 use crate::config::{CertificateFiles, ClientAuth, ClientTrust, ListenerTls, TlsVersion, UpstreamTls};
 use crate::identity::{MappingRules, Principal, PrincipalRule, PrincipalSource};
 
-struct Authority {
+/// A certificate authority whose files are in a folder.
+pub(crate) struct Authority {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(dir: &Path, name: &str) -> Self {
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -34,7 +35,7 @@ impl Authority {
         Self { dir: dir.to_owned(), issuer: Issuer::new(params, key) }
     }
 
-    fn issue(&self, name: &str, hosts: &[&str], serial: u64) -> CertificateFiles {
+    pub(crate) fn issue(&self, name: &str, hosts: &[&str], serial: u64) -> CertificateFiles {
         let mut params = CertificateParams::new(hosts.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -50,7 +51,7 @@ impl Authority {
         files
     }
 
-    fn revoke(&self, serials: &[u64], next_update: (i32, u8, u8)) -> PathBuf {
+    pub(crate) fn revoke(&self, serials: &[u64], next_update: (i32, u8, u8)) -> PathBuf {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: rcgen::date_time_ymd(2020, 1, 1),

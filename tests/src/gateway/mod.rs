@@ -246,7 +246,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// GET over plain HTTP on 127.0.0.1: (status, body), (0, "") when nobody answers.
-fn http(port: u16, path: &str) -> (u16, String) {
+pub(crate) fn http(port: u16, path: &str) -> (u16, String) {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;

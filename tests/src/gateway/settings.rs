@@ -106,6 +106,8 @@ pub struct Settings {
     pub limits: Vec<(String, String)>,
     /// `kms` and `custody`, as lines of YAML.
     pub kms: Vec<String>,
+    /// `admin.secure`, as one value of YAML; see [`Settings::with_secure_admin`].
+    pub secure: Option<String>,
     /// `audit`, as lines of YAML; see [`Settings::with_audit`].
     pub audit: Vec<String>,
     /// An HTTP bridge with the listener's TLS and principals, and these further keys of it as lines of YAML.
@@ -129,6 +131,8 @@ pub struct Ports {
     pub admin: u16,
     /// The port of the HTTP bridge.
     pub rest: u16,
+    /// The port of the secure admin listener, where there is one.
+    pub secure: u16,
 }
 
 /// TLS of the clients' listener.
@@ -209,6 +213,7 @@ impl Settings {
             steward_embedded: true,
             limits: vec![],
             kms: vec![],
+            secure: None,
             audit: vec![],
             rest: None,
             sni: None,
@@ -220,6 +225,24 @@ impl Settings {
     pub fn with_tls(mut self, server: &ServerFiles) -> Self {
         self.tls = Some(Tls { server: server.clone(), client_auth: ClientAuth::Required, crls: vec![] });
         self.mapping_rules = vec!["RULE:^CN=([^,]+).*$/$1/".to_owned()];
+        self
+    }
+
+    /// With the secure admin listener; `roles` is a mapping of YAML.
+    pub fn with_secure_admin(mut self, server: &ServerFiles, crls: &[PathBuf], roles: &str) -> Self {
+        let ServerFiles { certificate, private_key, ca, .. } = server;
+        let crls = list(crls.iter().map(|path| path.display().to_string()));
+        let tls = format!(
+            "{{ certificate: {}, private_key: {}, client_auth: required, client_ca: {}, crls: {crls} }}",
+            certificate.display(),
+            private_key.display(),
+            ca.display()
+        );
+        let rule = quote("RULE:^CN=([^,]+).*$/$1/");
+        self.secure = Some(format!(
+            "{{ bind: \"127.0.0.1:{}\", tls: {tls}, principal: {{ mapping_rules: [{rule}] }}, roles: {roles} }}",
+            self.ports.secure
+        ));
         self
     }
 
@@ -266,7 +289,8 @@ impl Settings {
         for pattern in &self.enroll {
             text += &format!("    - {{ principal: {}, custody: gateway }}\n", quote(pattern));
         }
-        text += &format!("admin: {{ bind: \"127.0.0.1:{}\" }}\n", self.ports.admin);
+        let secure = self.secure.as_ref().map_or_else(String::new, |secure| format!(", secure: {secure}"));
+        text += &format!("admin: {{ bind: \"127.0.0.1:{}\"{secure} }}\n", self.ports.admin);
         if !self.limits.is_empty() {
             let limits: Vec<String> = self.limits.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             text += &format!("limits: {{ {} }}\n", limits.join(", "));
@@ -370,8 +394,9 @@ impl Settings {
 impl Ports {
     /// A free row.
     pub fn take() -> Self {
-        let bootstrap = ports::block(BROKERS + 3);
-        Self { bootstrap, brokers: BROKERS, admin: bootstrap + BROKERS + 1, rest: bootstrap + BROKERS + 2 }
+        let bootstrap = ports::block(BROKERS + 4);
+        let admin = bootstrap + BROKERS + 1;
+        Self { bootstrap, brokers: BROKERS, admin, rest: admin + 1, secure: admin + 2 }
     }
 }
 

@@ -28,7 +28,7 @@ mod recover;
 mod restore;
 
 // For those who read it.
-mod stored;
+pub mod stored;
 pub mod proof;
 pub mod reader;
 pub mod tlog_proof;

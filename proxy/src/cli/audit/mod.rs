@@ -5,6 +5,7 @@ mod verify;
 mod prove;
 mod query;
 mod tail;
+mod report;
 mod trusted;
 mod against;
 
@@ -30,6 +31,7 @@ pub enum AuditCommand {
     VerifyProof(prove::VerifyProofArgs),
     Query(query::QueryArgs),
     Tail(tail::TailArgs),
+    Report(report::ReportArgs),
 }
 
 pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
@@ -39,6 +41,7 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::VerifyProof(args) => prove::run_verify(args),
         AuditCommand::Query(args) => query::run(args),
         AuditCommand::Tail(args) => tail::run(args),
+        AuditCommand::Report(args) => report::run(args),
     }
 }
 
@@ -93,4 +96,5 @@ Examples:
   barnabas audit prove /var/lib/barnabas/audit 4711 > refusal.tlog-proof
   barnabas audit verify-proof refusal.tlog-proof --key audit.vkey
   barnabas audit query /var/lib/barnabas/audit --topic orders --outcome DENIED
-  barnabas audit tail /var/lib/barnabas/audit";
+  barnabas audit tail /var/lib/barnabas/audit
+  barnabas audit report /var/lib/barnabas/audit --html march.html";
