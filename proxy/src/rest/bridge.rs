@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::auth::Callers;
 use super::body::Room;
@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::formats;
 use super::inner::Inner;
 use super::pool::Pool;
+use super::streams::Feeds;
 use crate::admin::Readiness;
 use crate::config;
 use crate::metrics::RestMetrics;
@@ -25,6 +26,10 @@ pub struct Bridge {
     pub callers: Callers,
     /// What principals have.
     pub pool: Arc<Pool>,
+    /// Tails of topics that readers share.
+    pub feeds: Feeds,
+    /// Readers that stay, at once.
+    pub readers: Arc<Semaphore>,
     /// Room for bodies.
     pub room: Room,
     /// Web pages that may call.
@@ -56,6 +61,8 @@ impl Bridge {
         Arc::new(Self {
             callers,
             pool,
+            feeds: Feeds::default(),
+            readers: Arc::new(Semaphore::new(settings.limits.max_readers)),
             room: Room::new(&settings.limits),
             cors: Cors::new(&settings.cors_origins),
             formats,

@@ -15,7 +15,7 @@ use axum::routing::{MethodRouter, get};
 
 use super::bridge::Bridge;
 use super::caller::Caller;
-use super::{Code, Error, v2};
+use super::{Code, Error, streams, v2};
 
 /// The template of the route that answered, beside the answer.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,7 @@ pub fn all(bridge: Arc<Bridge>) -> Router {
     let router = at(router, "/livez", get(live));
     let router = at(router, "/readyz", get(ready));
     let router = v2::routes(router);
+    let router = streams::routes(router);
     router.fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(bridge)
 }
 

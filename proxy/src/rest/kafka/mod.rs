@@ -7,6 +7,7 @@
 pub mod metadata;
 pub mod describe_configs;
 pub mod list_offsets;
+pub mod fetch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
