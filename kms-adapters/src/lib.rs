@@ -25,6 +25,8 @@ mod tls;
 #[cfg(feature = "http")]
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod http;
+#[cfg(feature = "http")]
+mod document;
 #[cfg(any(feature = "gcp", feature = "azure"))]
 #[allow(dead_code, reason = "each vendor uses another part of it")]
 mod oauth;
@@ -48,6 +50,8 @@ pub use aws::{Aws, AwsCredentials, AwsKeys, AwsSettings};
 #[cfg(feature = "azure")]
 pub use azure::{Azure, AzureCredentials, AzureIdentity, AzureKeys, AzureSettings, AzureStore};
 pub use breaker::BreakerSettings;
+#[cfg(feature = "http")]
+pub use document::Documents;
 pub use error::{Error, VendorError};
 pub use file::create_key_file;
 #[cfg(feature = "gcp")]

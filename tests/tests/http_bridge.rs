@@ -238,3 +238,134 @@ fn a_broker_that_is_gone_is_told_in_time_and_nothing_is_acknowledged() {
     let stored = rd::read_all(&Endpoint::direct(broker), &topic).len();
     assert!(stored >= 4, "what was acknowledged is there: {stored}");
 }
+
+#[test]
+fn too_much_at_once_is_told_to_come_back_later() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let address = evil.address();
+    let limits =
+        "limits: { request_timeout: 4s, max_queued_records: 10, max_body_bytes: 64 KiB, max_memory_bytes: 128 KiB }";
+    let mut site = Site::with(broker, |settings| barnabas_tests::gateway::Settings {
+        upstream: address,
+        ..settings.with_rest(&[limits])
+    });
+    let topic = site.open_topic(1);
+    let (files, mut alice) = caller(&mut site, "alice");
+    let path = format!("/topics/{topic}");
+    let eleven = json!({ "records": vec![json!({ "value": "AAEC" }); 11] }).to_string();
+    let refused = alice.post(&path, BINARY, &eleven);
+    assert!(refused.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok_and(|after| after >= 1)));
+    refused.is_error(429, 429);
+    alice.post(&path, BINARY, r#"{"records":[{"value":"AAEC"}]}"#).is(200);
+    assert_eq!(rd::read_all(&Endpoint::direct(broker), &topic).len(), 1, "nothing of what was refused is written");
+
+    // Bodies that wait for a broker hold their memory, and no more than there is.
+    evil.cut();
+    for text in ["unreachable", "brokers_unknown", "keyring"] {
+        site.gateway.expect_in_log(text);
+    }
+    let address = site.gateway.rest();
+    let posts: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut http, path) = (Http::tls(&address, &files), format!("/v1/topics/{topic}/records"));
+            std::thread::spawn(move || http.post(&path, "text/plain", vec![b'x'; 60_000]).status)
+        })
+        .collect();
+    let mut statuses: Vec<u16> = posts.into_iter().map(|post| post.join().unwrap()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [429, 429, 503, 503]);
+    evil.mend();
+    barnabas_tests::wait::until_true("there is room again", || {
+        alice.post(&format!("/v1/topics/{topic}/records"), "text/plain", vec![b'x'; 60_000]).status == 200
+    });
+}
+
+#[test]
+fn a_revoked_certificate_ends_its_connection() {
+    let broker = Broker::shared();
+    let folder = barnabas_tests::scratch::Scratch::new("bridge-crl");
+    let mut authority = barnabas_tests::certs::Authority::new(folder.path());
+    let server = authority.server("gateway", &[]);
+    let list = authority.revoke(&[]);
+    let home = barnabas_tests::gateway::Home::new();
+    let mut settings = barnabas_tests::gateway::Settings::new(broker.address()).with_tls(&server).with_rest(&[]);
+    settings.tls.as_mut().unwrap().crls = vec![list];
+    let gateway = barnabas_tests::gateway::Gateway::start(&home, settings);
+    let (alice, bob) = (authority.client("alice"), authority.client("bob"));
+    let (mut as_alice, mut as_bob) = (Http::tls(&gateway.rest(), &alice), Http::tls(&gateway.rest(), &bob));
+    as_alice.get("/topics").is(200);
+    as_bob.get("/topics").is(200);
+    authority.revoke(&[&bob]);
+    barnabas_tests::wait::until_true("bob's connection is ended", || {
+        as_bob.try_ask("GET", "/topics", &[], b"").is_err()
+    });
+    let again = Http::try_tls(&gateway.rest(), &bob).and_then(|mut http| http.try_ask("GET", "/topics", &[], b""));
+    assert!(again.is_err(), "a revoked certificate opens no connection");
+    as_alice.get("/topics").is(200);
+}
+
+#[test]
+fn http_2_and_metrics_by_route() {
+    let mut site = site();
+    let topic = site.open_topic(1);
+    let (files, mut alice) = caller(&mut site, "alice");
+    let own = files.own.clone().expect("alice has a certificate");
+    let url = format!("https://{}/topics/{topic}", site.gateway.rest());
+    let mut curl = std::process::Command::new("curl");
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--http2",
+        "--max-time",
+        "30",
+        "--write-out",
+        " %{http_version} %{http_code}",
+    ])
+    .arg("--cacert")
+    .arg(&files.ca)
+    .arg("--cert")
+    .arg(&own.certificate)
+    .arg("--key")
+    .arg(&own.private_key)
+    .args(["--header", &format!("content-type: {JSON}"), "--data", r#"{"records":[{"value":{"n":1}}]}"#, &url]);
+    let said = curl.output().expect("curl runs");
+    let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
+    assert!(said.ends_with("} 2 200"), "{said}");
+    alice.get("/topics/nobody-made-this").is_error(404, 40401);
+    alice.get("/a/path/of/nobody").is_error(404, 404);
+    let (_, metrics) = site.gateway.admin("/metrics");
+    let lines: Vec<&str> = metrics.lines().filter(|line| line.starts_with("barnabas_rest_requests_total")).collect();
+    assert!(lines.contains(&r#"barnabas_rest_requests_total{route="/topics/{topic}",status="2xx"} 1"#), "{lines:#?}");
+    assert!(lines.contains(&r#"barnabas_rest_requests_total{route="/topics/{topic}",status="4xx"} 1"#), "{lines:#?}");
+    assert!(lines.contains(&r#"barnabas_rest_requests_total{route="unmatched",status="4xx"} 1"#), "{lines:#?}");
+    assert!(!metrics.contains(&topic) && !metrics.contains("alice"));
+    assert_eq!(site.gateway.metric("barnabas_rest_records_written_total"), 1.0);
+}
+
+#[test]
+fn a_drain_loses_no_answer() {
+    let mut site = site();
+    let topic = site.open_topic(2);
+    let (files, mut alice) = caller(&mut site, "alice");
+    alice.post(&format!("/topics/{topic}"), BINARY, r#"{"records":[{"value":"AAEC"}]}"#).is(200);
+    let address = site.gateway.rest();
+    let path = format!("/v1/topics/{topic}/records");
+    let posting = std::thread::spawn(move || {
+        let (mut acknowledged, mut http) = (0, Http::tls(&address, &files));
+        while let Ok(answer) = http.try_ask("POST", &path, &[], b"x") {
+            acknowledged += usize::from(answer.status == 200);
+            if answer.header("connection") == Some("close") {
+                break;
+            }
+        }
+        acknowledged
+    });
+    barnabas_tests::wait::until_true("posts flow", || {
+        site.gateway.metric("barnabas_rest_records_written_total") > 50.0
+    });
+    assert!(site.gateway.terminate().success());
+    let acknowledged = posting.join().unwrap();
+    let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic).len();
+    assert_eq!(stored, acknowledged + 1, "every record that is there was acknowledged, and the other way round");
+}

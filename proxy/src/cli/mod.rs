@@ -11,6 +11,8 @@ mod serve;
 mod check;
 mod init;
 mod client;
+mod credential;
+mod prompt;
 mod stream;
 mod grant;
 mod epoch;
@@ -76,6 +78,8 @@ enum Command {
     #[command(subcommand)]
     Client(client::ClientCommand),
     #[command(subcommand)]
+    Credential(credential::CredentialCommand),
+    #[command(subcommand)]
     Stream(stream::StreamCommand),
     #[command(subcommand)]
     Grant(grant::GrantCommand),
@@ -100,6 +104,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Init(args) => init::run(args),
             Self::Client(command) => client::run(command),
+            Self::Credential(command) => credential::run(command),
             Self::Stream(command) => stream::run(command),
             Self::Grant(command) => grant::run(command),
             Self::Epoch(command) => epoch::run(command),

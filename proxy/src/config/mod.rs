@@ -47,7 +47,7 @@ pub use log::{Log, LogFormat, LogLevel};
 pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
-pub use rest::{Bridge, BridgeAuth, BridgeLimits, BridgeProducer};
+pub use rest::{BasicAuth, Bridge, BridgeAuth, BridgeLimits, BridgeProducer, TokenAlgorithm, TokenIssuer};
 pub use secret::SecretRef;
 pub use steward::{Steward, StewardRun};
 pub use streams::{

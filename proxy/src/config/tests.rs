@@ -47,6 +47,20 @@ rest:
       handshake_timeout: 5s
     principal: { from: san_uri, mapping_rules: ["DEFAULT"] }
     anonymous: accept
+    credentials_without_tls: accept
+    basic: { credentials: not-there-yet, mapping_rules: ["RULE:^device-(.*)$/$1/"] }
+    bearer:
+      - issuer: https://issuer.example.com/realms/a
+        audience: [kafka, bridge]
+        jwks_url: https://keys.example.com/a?b=c
+        algorithms: [ES256, Ed25519]
+        principal_claim: client_id
+        mapping_rules: ["RULE:^(.*)$/a:$1/"]
+        clock_skew: 30s
+        keys_refresh: 1m
+        keys_max_age: 2d
+        ca: file
+        plaintext: loopback
     cors: { origins: ["https://App.example.com", "*"] }
     producer: { linger: 1ms, idle: 1m }
     limits:
@@ -127,7 +141,13 @@ fn every_key_is_read_into_its_type() {
     let [web] = config.rest.as_slice() else { panic!("one bridge") };
     assert_eq!(web.advertised_url.as_deref(), Some("https://kafka.example.com"));
     assert_eq!(web.cors_origins, ["https://app.example.com", "*"]);
-    assert!(web.auth.anonymous);
+    assert!(web.auth.anonymous && web.auth.in_the_clear);
+    assert_eq!(web.auth.basic.as_ref().unwrap().credentials, dir.path().join("not-there-yet"));
+    let [issuer] = web.auth.bearer.as_slice() else { panic!("one issuer") };
+    assert_eq!(issuer.audiences, ["kafka", "bridge"]);
+    assert_eq!(issuer.algorithms, [TokenAlgorithm::Es256, TokenAlgorithm::EdDsa]);
+    assert_eq!(issuer.mapping_rules.apply("x").as_deref(), Some("a:x"));
+    assert_eq!((issuer.clock_skew, issuer.keys_max_age), (Duration::from_secs(30), Duration::from_secs(172_800)));
     assert_eq!((web.limits.max_body_bytes, web.limits.max_record_bytes), (1 << 20, 10_000));
     let second = config.keyring_cluster().unwrap();
     assert_eq!(second.bootstrap_servers.last().unwrap().to_string(), "[::1]:9093");

@@ -38,16 +38,11 @@ impl PrincipalRule {
             PrincipalSource::Subject => subject::print(certificate.subject()).ok_or(NameRefusal::Malformed)?,
             source => alternative_name(&certificate, source)?,
         };
-        let mapped = self.mapping_rules.apply(&name).ok_or(NameRefusal::Unmapped(name))?;
-        match mapped.as_str() {
-            "" => Err(NameRefusal::Empty),
-            "ANONYMOUS" => Err(NameRefusal::Reserved),
-            name => Ok(Principal::user(name)),
-        }
+        self.mapping_rules.principal(&name)
     }
 }
 
-/// Why a verified certificate has no principal.
+/// Why a verified certificate, or another name that was proved, has no principal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameRefusal {
     /// More than one name of the kind that the listener takes.
@@ -65,7 +60,7 @@ pub enum NameRefusal {
     #[error("the certificate has no name of the kind that the listener takes its principal from")]
     Missing,
     /// A certificate must not be taken for no certificate.
-    #[error("the name ANONYMOUS is kept for clients without a certificate")]
+    #[error("the name ANONYMOUS is kept for clients that prove nothing")]
     Reserved,
     /// No rule matches.
     #[error("no mapping rule matches `{0}`; add one, or DEFAULT at the end")]

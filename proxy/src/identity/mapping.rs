@@ -6,6 +6,8 @@ use std::fmt;
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use super::{NameRefusal, Principal};
+
 /// The compiled rules of one listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappingRules(Vec<Rule>);
@@ -36,6 +38,16 @@ impl MappingRules {
     pub fn join(parts: Vec<Self>) -> Self {
         let rules: Vec<Rule> = parts.into_iter().flat_map(|part| part.0).collect();
         if rules.is_empty() { Self::default() } else { Self(rules) }
+    }
+
+    /// The principal for a name that was proved. It is never nobody, and never the one of clients that proved nothing.
+    pub fn principal(&self, name: &str) -> Result<Principal, NameRefusal> {
+        let mapped = self.apply(name).ok_or_else(|| NameRefusal::Unmapped(name.to_owned()))?;
+        match mapped.as_str() {
+            "" => Err(NameRefusal::Empty),
+            "ANONYMOUS" => Err(NameRefusal::Reserved),
+            name => Ok(Principal::user(name)),
+        }
     }
 
     /// The principal's name for a subject, or `None` when no rule matches.

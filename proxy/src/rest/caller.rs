@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
+use super::auth::Ground;
 use crate::identity::Principal;
 
 /// What is known of a connection before its first request. Cheap to clone.
@@ -16,6 +17,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Who its client certificate names; `None` when it showed none. A certificate whose name the rules refuse gets no connection.
     pub certificate: Option<Principal>,
+    /// The SHA-256 of that certificate (DER), for tokens that are bound to one (RFC 8705).
+    pub thumbprint: Option<[u8; 32]>,
     /// Whether it is TLS: credentials in the clear are not taken.
     pub encrypted: bool,
 }
@@ -29,6 +32,8 @@ pub struct Caller {
     pub proof: Proof,
     /// When it ends: a token's `exp`. A certificate that ends closes its connection instead.
     pub expires: Option<SystemTime>,
+    /// What the proof rests on, for `rest::auth` to ask about again.
+    pub ground: Ground,
 }
 
 /// How a caller showed who it is.
@@ -47,12 +52,12 @@ pub enum Proof {
 impl Caller {
     /// The caller that a client certificate names.
     pub fn certified(principal: Principal) -> Self {
-        Self { principal, proof: Proof::Certificate, expires: None }
+        Self { principal, proof: Proof::Certificate, expires: None, ground: Ground::Connection }
     }
 
     /// A caller that proved nothing.
     pub fn anonymous() -> Self {
-        Self { principal: Principal::anonymous(), proof: Proof::Nothing, expires: None }
+        Self { principal: Principal::anonymous(), proof: Proof::Nothing, expires: None, ground: Ground::Connection }
     }
 
     /// Whether the proof has ended by itself.

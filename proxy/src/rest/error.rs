@@ -127,6 +127,8 @@ codes! {
     Kafka 500 50002;
     /// Kafka does not answer, or asks to try again.
     KafkaRetriable 503 50003;
+    /// Who is calling cannot be found out now.
+    AuthenticationUnavailable 503 503;
     /// TLS towards the brokers.
     KafkaTls 501 50101;
     /// No coordinator.

@@ -79,7 +79,7 @@ impl Front {
 
     async fn carry(&self, hot: &Hot<'_>, parts: &Parts, body: Incoming) -> Done {
         let route = hot.route();
-        let caller = match self.bridge.callers.caller(&self.connection, &parts.headers).await {
+        let caller = match self.caller(parts).await {
             Ok(caller) => caller,
             Err(error) => return Done::refused(error, route, None),
         };
@@ -95,13 +95,18 @@ impl Front {
         }
     }
 
+    async fn caller(&self, parts: &Parts) -> Result<Caller, Error> {
+        self.bridge.callers.check_address(&parts.uri)?;
+        self.bridge.callers.caller(&self.connection, &parts.headers).await
+    }
+
     async fn route(&self, mut parts: Parts, body: Incoming) -> Done {
         if let Some(uri) = without_slash(&parts.uri) {
             parts.uri = uri;
         }
         let mut caller = None;
         if !routes::is_public(parts.uri.path()) {
-            match self.bridge.callers.caller(&self.connection, &parts.headers).await {
+            match self.caller(&parts).await {
                 Ok(known) => {
                     parts.extensions.insert(known.clone());
                     caller = Some(known);

@@ -95,7 +95,7 @@ impl Server {
         let _open = self.metrics.connection_opened();
         let Some(tls) = self.tls.clone() else {
             if stream::prepare(&socket).is_ok() {
-                self.speak(socket, Connection { peer, certificate: None, encrypted: false }).await;
+                self.speak(socket, Connection { peer, certificate: None, thumbprint: None, encrypted: false }).await;
             }
             return;
         };
@@ -114,12 +114,13 @@ impl Server {
         let shown = stream.get_ref().1.peer_certificates();
         let chain: Vec<CertificateDer<'static>> =
             shown.unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
+        let thumbprint = chain.first().map(|own| thumbprint(own));
         let certificate = match tls.principal(shown) {
             Ok(principal) => Some(principal).filter(|_| !chain.is_empty()),
             Err(error) => return self.refuse(peer, &error),
         };
         tokio::select! {
-            () = self.speak(stream, Connection { peer, certificate, encrypted: true }) => {}
+            () = self.speak(stream, Connection { peer, certificate, thumbprint, encrypted: true }) => {}
             reason = tls.disowned(&chain, reloaded) => {
                 self.metrics.connection_refused(ConnectionRefusal::Handshake);
                 tracing::info!(event = "certificate_no_longer_accepted", %peer, reason);
@@ -173,6 +174,13 @@ impl Server {
             .keep_alive_interval(Some(IDLE / 2));
         http
     }
+}
+
+/// SHA-256 of a certificate.
+fn thumbprint(der: &[u8]) -> [u8; 32] {
+    let mut thumbprint = [0; 32];
+    thumbprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, der).as_ref());
+    thumbprint
 }
 
 /// Until the gateway drains. A sender that is gone counts.

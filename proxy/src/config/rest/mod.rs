@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::values::{self, Places};
 use crate::identity::PrincipalRule;
 
-pub use auth::BridgeAuth;
+pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
 
 /// One address on which the REST APIs are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,7 @@ impl Bridge {
         let cluster = reader.required("cluster", values::name, "name one of `clusters`");
         let tls = listener_tls::parse(&reader, places);
         let principal = parse_principal(&reader);
-        let auth = BridgeAuth::parse(&reader);
+        let auth = BridgeAuth::parse(&reader, places);
         let cors = reader.section_or_empty("cors", &nothing).and_then(|cors| {
             let origins = cors.list("origins", origin);
             cors.finish();

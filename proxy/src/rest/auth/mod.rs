@@ -1,48 +1,317 @@
 //! Makes a [`Caller`] of a request: by client certificate, Basic or Bearer.
 //!
-//! Arrives: what is known of the connection, and the headers. Leaves: a caller, or 401. What must never happen here: a credential
-//! that is wrong falling back to a weaker proof; a credential in a log.
+//! Arrives: what is known of the connection, and the headers. Leaves: a caller, or 401. What is in the headers is judged first, and
+//! a wrong credential is wrong whatever else is there; beside a certificate it must speak of the same principal. What was
+//! verified is kept for a while (`verified.rs`); a task of each bridge's own looks for changes of credentials and keys every second,
+//! as long as the bridge lives. What must never happen here: a credential that is wrong falling back to a weaker proof; a
+//! credential in a log.
 
-use axum::http::{HeaderMap, header};
-use tokio::sync::watch;
+pub mod header;
+pub mod scram;
+pub mod credentials;
+mod attempts;
+mod verified;
+pub mod jwt;
+mod jwk;
+mod issuer;
+mod refusal;
+#[cfg(test)]
+mod scene;
 
-use super::{Caller, Code, Connection, Error};
-use crate::config::BridgeAuth;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::http::{HeaderMap, HeaderValue, Uri};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use self::attempts::Attempts;
+use self::credentials::{CredentialSet, CredentialStore};
+use self::header::{Basic, Presented};
+use self::issuer::Issuer;
+pub use self::jwk::KeyMark;
+use self::jwt::{Token, TokenRefusal};
+use self::refusal::Refusal;
+use self::scram::Stored;
+use self::verified::{Kind, Mark, Proven, Verified};
+use super::{Caller, Connection, Error, Proof};
+use crate::config::{BasicAuth, BridgeAuth};
 
 /// Decides who is calling, for one bridge.
-pub struct Callers {
+pub struct Callers(Arc<Inner>);
+
+struct Inner {
     settings: BridgeAuth,
+    basic: Option<(BasicAuth, CredentialStore)>,
+    issuers: Vec<Arc<Issuer>>,
+    verified: Verified,
+    attempts: Attempts,
+    /// Passwords that are stretched at once.
+    stretching: Arc<Semaphore>,
+    /// What a name is checked against when the file holds nobody.
+    nobody: Option<Stored>,
+    challenge: HeaderValue,
     changed: watch::Sender<()>,
 }
 
+/// What a caller's proof rests on, to be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The connection: its certificate, or nothing. It ends with that.
+    Connection,
+    /// A password.
+    Credential {
+        /// Whose.
+        name: Arc<str>,
+        /// Tells it from a later one of the same name.
+        mark: Option<Mark>,
+    },
+    /// A token.
+    Token {
+        /// The issuer's place in the configuration.
+        issuer: usize,
+        /// The key that signed it.
+        key: KeyMark,
+    },
+}
+
 impl Callers {
-    /// The callers of a bridge.
+    /// The callers of a bridge. Inside a runtime, changes are looked for from now on. A file of credentials that cannot be used is
+    /// logged, and lets nobody in until it can.
     pub fn new(settings: BridgeAuth) -> Self {
-        Self { settings, changed: watch::Sender::new(()) }
+        let basic = settings.basic.clone().map(|basic| {
+            let store = CredentialStore::new(basic.credentials.clone());
+            (basic, store)
+        });
+        let inner = Inner {
+            basic,
+            issuers: settings.bearer.iter().cloned().map(Issuer::new).map(Arc::new).collect(),
+            verified: Verified::new(),
+            attempts: Attempts::new(),
+            stretching: Arc::new(Semaphore::new(stretched_at_once())),
+            nobody: Stored::new("", credentials::usual_costs()).ok(),
+            challenge: refusal::challenge(&settings),
+            settings,
+            changed: watch::Sender::new(()),
+        };
+        let inner = Arc::new(inner);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(follow(Arc::downgrade(&inner)));
+        }
+        Self(inner)
+    }
+
+    /// Refuses an address that holds a credential. To be asked before an address is logged or routed.
+    ///
+    /// # Errors
+    /// [`super::Code::BadRequest`].
+    pub fn check_address(&self, address: &Uri) -> Result<(), Error> {
+        header::refuse_in_address(address).map_err(|refusal| self.0.told(&Refusal::Header(refusal)))
     }
 
     /// Who makes a request. A credential in the headers counts before the certificate of the connection.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`], with the schemes that are accepted in `WWW-Authenticate`.
+    /// [`super::Code::Unauthenticated`], with the schemes that are accepted in `WWW-Authenticate`; `BadRequest` for what is no
+    /// credential or contradicts the certificate, `TooManyRequests` after too many wrong passwords, `AuthenticationUnavailable`
+    /// when a token's issuer does not answer.
     pub async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Error> {
-        if headers.contains_key(header::AUTHORIZATION) {
-            return Err(Code::Unauthenticated.with("the credential is of no kind that is accepted here"));
-        }
-        match &connection.certificate {
-            Some(principal) => Ok(Caller::certified(principal.clone())),
-            None if self.settings.anonymous => Ok(Caller::anonymous()),
-            None => Err(Code::Unauthenticated.with("show a client certificate")),
-        }
+        self.0.caller(connection, headers).await.map_err(|refusal| {
+            if refusal.is_worth_a_line() {
+                tracing::info!(event = "caller_refused", peer = %connection.peer, reason = refusal.word());
+            }
+            self.0.told(&refusal)
+        })
     }
 
     /// Whether a caller would be accepted now: asked for streams that are open, after a change.
     pub fn still_accepts(&self, caller: &Caller) -> bool {
-        !caller.is_expired(std::time::SystemTime::now())
+        self.0.holds(caller) && !caller.is_expired(SystemTime::now())
     }
 
     /// Tells of every change of credentials.
     pub fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+        self.0.changed.subscribe()
+    }
+
+    /// Ends when a caller is not accepted any more: for streams that stay open.
+    pub async fn gone(&self, caller: &Caller) {
+        let mut changes = self.changes();
+        while self.still_accepts(caller) {
+            // Clocks are set: nobody sleeps through the end of a token that way.
+            let left = caller.expires.and_then(|expires| expires.duration_since(SystemTime::now()).ok());
+            let pause = left.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+            timeout(pause, changes.changed()).await.ok();
+        }
     }
 }
+
+impl Inner {
+    async fn caller(&self, connection: &Connection, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let Some(value) = header::only(headers)? else {
+            return match &connection.certificate {
+                Some(principal) => Ok(Caller::certified(principal.clone())),
+                None if self.settings.anonymous => Ok(Caller::anonymous()),
+                None => Err(Refusal::Nothing),
+            };
+        };
+        if !connection.encrypted && !self.settings.in_the_clear && !connection.peer.ip().to_canonical().is_loopback() {
+            return Err(Refusal::InTheClear);
+        }
+        let now = SystemTime::now();
+        let mark = self.verified.mark(Kind::Header, value);
+        let proven = match self.known(mark, now) {
+            Some(proven) => proven,
+            None => match Presented::parse(value)? {
+                Presented::Basic(basic) => self.basic(connection, basic, mark).await?,
+                Presented::Bearer(token) => self.bearer(token, mark, now).await?,
+            },
+        };
+        if proven.bound_to.is_some() && proven.bound_to != connection.thumbprint {
+            return Err(Refusal::Token(TokenRefusal::Bound));
+        }
+        match &connection.certificate {
+            Some(principal) if *principal != proven.caller.principal => Err(Refusal::Disagree),
+            _ => Ok(proven.caller),
+        }
+    }
+
+    async fn basic(&self, connection: &Connection, basic: Basic, mark: Option<Mark>) -> Result<Proven, Refusal> {
+        let Some((settings, store)) = &self.basic else { return Err(Refusal::Unasked) };
+        let peer = connection.peer.ip();
+        let name_mark = self.verified.mark(Kind::Name, basic.name.as_bytes()).ok_or(Refusal::Unavailable)?;
+        self.attempts.take(name_mark, peer, Instant::now()).map_err(Refusal::TooMany)?;
+        let turn = timeout(PATIENCE, self.stretching.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            self.attempts.give_back(name_mark, peer);
+            return Err(Refusal::TooMany(PATIENCE));
+        };
+        // Somebody with the same header may have been before us.
+        if let Some(proven) = self.known(mark, SystemTime::now()) {
+            self.attempts.give_back(name_mark, peer);
+            return Ok(proven);
+        }
+        let generation = self.verified.generation();
+        let (stored, is_known) = self.stored(&store.current(), &basic.name, &name_mark)?;
+        let password = basic.password;
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            stored.is_made_of(&password).then_some(stored)
+        });
+        let stored = checked.await.map_err(|_| Refusal::Unavailable)?.filter(|_| is_known).ok_or(Refusal::Password)?;
+        self.attempts.give_back(name_mark, peer);
+        let principal = settings.mapping_rules.principal(&basic.name).map_err(Refusal::Name)?;
+        let ground = Ground::Credential { name: basic.name.into(), mark: self.credential_mark(&stored) };
+        let caller = Caller { principal, proof: Proof::Basic, expires: None, ground };
+        Ok(self.keep(mark, Proven { caller, bound_to: None }, generation))
+    }
+
+    /// What a password is checked against, and whether that can succeed. A name that is not there is checked against somebody
+    /// else's, always the same one, so that it takes as long.
+    fn stored(&self, credentials: &CredentialSet, name: &str, mark: &Mark) -> Result<(Stored, bool), Refusal> {
+        if let Some(credential) = credentials.find(name) {
+            return Ok((credential.stored.clone(), true));
+        }
+        let draw = mark.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        let decoy = credentials.decoy(draw).map(|credential| &credential.stored).or(self.nobody.as_ref());
+        decoy.cloned().map(|stored| (stored, false)).ok_or(Refusal::Unavailable)
+    }
+
+    async fn bearer(&self, token: &str, mark: Option<Mark>, now: SystemTime) -> Result<Proven, Refusal> {
+        if self.issuers.is_empty() {
+            return Err(Refusal::Unasked);
+        }
+        let generation = self.verified.generation();
+        let token = Token::parse(token).map_err(Refusal::Token)?;
+        let by_name = |issuer: &Arc<Issuer>| token.issuer() == Some(issuer.settings().issuer.as_str());
+        let place = self.issuers.iter().position(by_name);
+        let (place, issuer) = place
+            .and_then(|place| Some((place, self.issuers.get(place)?)))
+            .ok_or(Refusal::Token(TokenRefusal::Issuer))?;
+        let (claims, key) = issuer.verify(&token, now).await?;
+        let principal = issuer.settings().mapping_rules.principal(&claims.name).map_err(Refusal::Name)?;
+        let ground = Ground::Token { issuer: place, key };
+        let caller = Caller { principal, proof: Proof::Bearer, expires: Some(claims.expires), ground };
+        Ok(self.keep(mark, Proven { caller, bound_to: claims.bound_to }, generation))
+    }
+
+    fn known(&self, mark: Option<Mark>, now: SystemTime) -> Option<Proven> {
+        self.verified.find(&mark?, now, |caller| self.holds(caller))
+    }
+
+    fn keep(&self, mark: Option<Mark>, proven: Proven, generation: verified::Generation) -> Proven {
+        if let Some(mark) = mark {
+            self.verified.put(mark, proven.clone(), generation, SystemTime::now());
+        }
+        proven
+    }
+
+    /// Whether what a proof rests on is still there.
+    fn holds(&self, caller: &Caller) -> bool {
+        match &caller.ground {
+            Ground::Connection => true,
+            Ground::Credential { name, mark } => self.basic.as_ref().is_some_and(|(_, store)| {
+                let credentials = store.current();
+                let stored = credentials.find(name).map(|credential| &credential.stored);
+                stored.is_some_and(|stored| mark.is_some() && self.credential_mark(stored) == *mark)
+            }),
+            Ground::Token { issuer, key } => self.issuers.get(*issuer).is_some_and(|issuer| issuer.has(*key)),
+        }
+    }
+
+    fn credential_mark(&self, stored: &Stored) -> Option<Mark> {
+        self.verified.mark(Kind::Credential, stored.to_string().as_bytes())
+    }
+
+    fn told(&self, refusal: &Refusal) -> Error {
+        refusal.told(&self.challenge, &self.settings)
+    }
+
+    /// Has everybody looked at again, open streams included.
+    fn doubt(&self) {
+        self.verified.doubt();
+        self.changed.send_replace(());
+    }
+}
+
+/// Looks for changes as long as somebody has the callers.
+async fn follow(callers: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut versions = Vec::new();
+    loop {
+        ticks.tick().await;
+        let Some(inner) = callers.upgrade() else { return };
+        for issuer in &inner.issuers {
+            let issuer = issuer.clone();
+            // An issuer that is slow must not keep us from seeing a credential go.
+            tokio::spawn(async move { issuer.keep_up().await });
+        }
+        let by_file = {
+            let inner = inner.clone();
+            let refreshed =
+                tokio::task::spawn_blocking(move || inner.basic.as_ref().is_some_and(|(_, store)| store.refresh()));
+            refreshed.await.unwrap_or_default()
+        };
+        let now: Vec<_> = inner.issuers.iter().map(|issuer| issuer.version()).collect();
+        if by_file || now != versions {
+            inner.doubt();
+        }
+        versions = now;
+    }
+}
+
+/// Half the processors at most: the other half has records to seal.
+fn stretched_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
+
+/// A credential that was taken away counts for so long at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a request waits for its password to be looked at.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stream goes without looking at the clock.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
