@@ -105,6 +105,17 @@ impl Http {
 
     /// Reads one answer.
     pub fn answer(&mut self) -> io::Result<Answer> {
+        let mut answer = self.head()?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while self.chunk(&mut answer.body)? > 0 {}
+        } else if let Some(length) = answer.header("content-length").and_then(|length| length.parse().ok()) {
+            answer.body = vec![0; length];
+            self.stream.read_exact(&mut answer.body)?;
+        }
+        Ok(answer)
+    }
+
+    fn head(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -118,14 +129,18 @@ impl Http {
             let Some((name, value)) = line.trim_end().split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        if answer.header("transfer-encoding") == Some("chunked") {
-            while self.chunk(&mut answer.body)? > 0 {}
-        } else if let Some(length) = answer.header("content-length").and_then(|length| length.parse().ok()) {
-            answer.body = vec![0; length];
-            self.stream.read_exact(&mut answer.body)?;
+        Ok(Answer { status, headers, body: Vec::new() })
+    }
+
+    /// Begins an answer that goes on: its head, and then line by line what comes.
+    pub fn open(mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<(Answer, Lines)> {
+        let mut head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
         }
-        Ok(answer)
+        self.send((head + "\r\n").as_bytes())?;
+        let answer = self.head()?;
+        Ok((answer, Lines { http: self, seen: Vec::new() }))
     }
 
     fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<usize> {
@@ -138,6 +153,63 @@ impl Http {
         self.stream.read_line(&mut String::new())?;
         Ok(length)
     }
+}
+
+/// The lines of an answer that goes on.
+pub struct Lines {
+    http: Http,
+    seen: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line, without its end; `None` when the answer has ended, in whatever way.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.seen.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.seen.drain(..=at).collect();
+                return Some(String::from_utf8(line).expect("text").trim_end().to_owned());
+            }
+            if self.http.chunk(&mut self.seen).ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next line that is not empty, as JSON.
+    pub fn json(&mut self) -> Option<Value> {
+        loop {
+            match self.line()? {
+                line if line.is_empty() => {}
+                line => return Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))),
+            }
+        }
+    }
+
+    /// The next Server-Sent Event that has data.
+    pub fn event(&mut self) -> Option<SentEvent> {
+        let mut event = SentEvent::default();
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("data", data)) => event.data = data.to_owned(),
+                Some(("id", id)) => event.id = id.to_owned(),
+                Some(("event", name)) => event.name = name.to_owned(),
+                None if line.is_empty() && !event.data.is_empty() => return Some(event),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, Default)]
+pub struct SentEvent {
+    /// `event`.
+    pub name: String,
+    /// `id`.
+    pub id: String,
+    /// `data`.
+    pub data: String,
 }
 
 impl Answer {

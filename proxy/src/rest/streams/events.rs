@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::batches;
 use super::query::Wanted;
@@ -83,23 +83,20 @@ impl Stream {
                     () = gone.as_mut() => return,
                 }
             }
-            piece = tokio::select! {
+            let next = tokio::select! {
                 biased;
                 () = self.pieces.closed() => return,
-                () = gone.as_mut() => {
-                    let error = Code::Unauthenticated.with("the credential is not accepted any more");
+                () = gone.as_mut() => Err(Code::Unauthenticated.with("the credential is not accepted any more")),
+                () = ends(&mut draining) => return,
+                step = self.reader.next() => self.render(step),
+                _ = beat.tick() => Ok(Bytes::from_static(self.form.heartbeat())),
+            };
+            piece = match next {
+                Ok(piece) => piece,
+                Err(error) => {
                     self.pieces.send(self.form.error(&error)).await.ok();
                     return;
                 }
-                _ = draining.wait_for(|draining| *draining) => return,
-                step = self.reader.next() => match self.render(step) {
-                    Ok(piece) => piece,
-                    Err(error) => {
-                        self.pieces.send(self.form.error(&error)).await.ok();
-                        return;
-                    }
-                },
-                _ = beat.tick() => Bytes::from_static(self.form.heartbeat()),
             };
         }
     }
@@ -127,7 +124,9 @@ impl Stream {
             let fields = DeliveredFields { timestamp: true, headers: true };
             match push_delivered(&mut out, format, fields, Layout::OneLine, record) {
                 Ok(()) => form.end(&mut out, &positions),
-                Err(error) => form.unreadable(&mut out, &positions, record.partition, record.offset, &error.to_string()),
+                Err(error) => {
+                    form.unreadable(&mut out, &positions, record.partition, record.offset, &error.to_string())
+                }
             }
             if out.len() >= PIECE { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -140,6 +139,11 @@ impl Stream {
             Err(error) => Err(Code::Kafka.with(format!("partition {partition}: {error}"))),
         }
     }
+}
+
+/// Ends when the gateway is to end.
+async fn ends(draining: &mut watch::Receiver<bool>) {
+    draining.wait_for(|draining| *draining).await.ok();
 }
 
 /// What a refusal of Kafka, or of the gateway, is told as.
@@ -202,7 +206,9 @@ impl Form {
         why: &str,
     ) {
         let mut told = BytesMut::new();
-        told.put_slice(format!("{{\"unreadable\":{{\"partition\":{partition},\"offset\":{offset},\"message\":").as_bytes());
+        told.put_slice(
+            format!("{{\"unreadable\":{{\"partition\":{partition},\"offset\":{offset},\"message\":").as_bytes(),
+        );
         push_string(&mut told, why);
         told.put_slice(b"}}");
         if self == Self::Events {

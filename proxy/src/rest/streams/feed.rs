@@ -23,7 +23,10 @@ use crate::rest::pool::Entry;
 
 /// The feeds of one bridge.
 #[derive(Default)]
-pub struct Feeds(Mutex<HashMap<(Principal, Box<str>), Weak<Feed>>>);
+pub struct Feeds(Mutex<ByReader>);
+
+/// Of a principal and a topic.
+type ByReader = HashMap<(Principal, Box<str>), Weak<Feed>>;
 
 /// One topic, as one principal may read it.
 pub struct Feed {
@@ -91,7 +94,7 @@ impl Feeds {
         Ok(made)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Principal, Box<str>), Weak<Feed>>> {
+    fn lock(&self) -> MutexGuard<'_, ByReader> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,7 +105,8 @@ impl Feed {
         for partition in ask::topic(&entry, topic).await?.partitions {
             let place = (partition.leader, partition.index);
             let next = ask::offset(&entry, topic, place, LATEST).await?;
-            tails.insert(partition.index, Tail { leader: partition.leader, next, kept: VecDeque::new(), trouble: None });
+            tails
+                .insert(partition.index, Tail { leader: partition.leader, next, kept: VecDeque::new(), trouble: None });
         }
         Ok(Self { entry, topic: topic.into(), tails: Mutex::new(tails), changed: watch::Sender::new(()) })
     }
@@ -156,7 +160,9 @@ impl Feed {
             Ok(Some(next)) => {
                 tail.kept.push_back(Chunk { from: tail.next, next, records: fetched.records });
                 tail.next = next;
-                while tail.kept.iter().map(|chunk| chunk.records.len()).sum::<usize>() > MOST_KEPT && tail.kept.len() > 1 {
+                while tail.kept.iter().map(|chunk| chunk.records.len()).sum::<usize>() > MOST_KEPT
+                    && tail.kept.len() > 1
+                {
                     tail.kept.pop_front();
                 }
                 true
@@ -189,7 +195,12 @@ impl Feed {
         let mut tails = self.lock();
         for partition in found.partitions {
             // A partition that was added begins at its beginning: nothing of it was there before.
-            let tail = tails.entry(partition.index).or_insert(Tail { leader: -1, next: 0, kept: VecDeque::new(), trouble: None });
+            let tail = tails.entry(partition.index).or_insert(Tail {
+                leader: -1,
+                next: 0,
+                kept: VecDeque::new(),
+                trouble: None,
+            });
             tail.leader = partition.leader;
         }
         Ok(())
@@ -229,11 +240,12 @@ async fn follow_leader(feed: Weak<Feed>, leader: i32, partitions: Vec<i32>) {
         let fetched = ask::fetch(&feed.entry, &feed.topic, (leader, &positions), (WAIT, MOST_AT_ONCE)).await;
         let Ok(fetched) = fetched else { return };
         let news = fetched.iter().any(|one| !one.records.is_empty() || one.error_code != 0);
-        let sound = fetched.into_iter().fold(true, |sound, one| feed.take(one) && sound);
+        // Every one is taken, whatever another says.
+        let unsound = fetched.into_iter().map(|one| feed.take(one)).filter(|sound| !sound).count();
         if news {
             feed.changed.send_replace(());
         }
-        if !sound {
+        if unsound > 0 {
             return;
         }
     }

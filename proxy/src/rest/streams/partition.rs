@@ -106,7 +106,9 @@ fn body(
     }
     let behind = walked.map_err(|error| Code::Kafka.with(format!("partition {}: {error}", place.1)))?;
     // Offsets without a record to show (control batches, compaction) are stepped over too.
-    if count == 0 { next = behind.unwrap_or(next).max(next) }
+    if count == 0 {
+        next = behind.unwrap_or(next).max(next)
+    }
     Ok((out.finish(), next))
 }
 
@@ -127,10 +129,12 @@ enum From {
 
 impl Wanted {
     fn of(query: Option<&str>, longest: Duration) -> Result<Self, Error> {
-        let mut wanted = Self { from: From::Beginning, timeout: DEFAULT_TIMEOUT.min(longest / 2), max_bytes: DEFAULT_MAX_BYTES };
+        let mut wanted =
+            Self { from: From::Beginning, timeout: DEFAULT_TIMEOUT.min(longest / 2), max_bytes: DEFAULT_MAX_BYTES };
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let number = || value.parse::<u32>().map_err(|_| Code::BadRequest.with("timeout and max_bytes are numbers"));
+            let number =
+                || value.parse::<u32>().map_err(|_| Code::BadRequest.with("timeout and max_bytes are numbers"));
             match name {
                 "offset" => wanted.from = from(value)?,
                 "timeout" => wanted.timeout = Duration::from_millis(number()?.into()).min(longest / 2),

@@ -22,7 +22,8 @@ impl Positions {
         let mut positions = Vec::new();
         for pair in text.trim().split(',') {
             let (partition, offset) = pair.split_once(':')?;
-            let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok())?;
+            let number =
+                |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok())?;
             let partition = i32::try_from(number(partition)?).ok()?;
             if positions.last().is_some_and(|(last, _)| *last >= partition) {
                 return None;

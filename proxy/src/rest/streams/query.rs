@@ -150,7 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused() {
-        for wrong in ["from=", "from=x", "from=-1", "partitions=", "partitions=a", "format=avro", "form=json", "limit=3"] {
+        for wrong in
+            ["from=", "from=x", "from=-1", "partitions=", "partitions=a", "format=avro", "form=json", "limit=3"]
+        {
             assert_eq!(wanted(wrong, None).unwrap_err().code, Code::BadRequest, "{wrong}");
         }
         assert!(wanted("", Some("x")).is_err());
