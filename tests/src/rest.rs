@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderName;
 
 use crate::certs::{self, ClientFiles};
 use crate::wait::PATIENCE;
@@ -18,6 +20,9 @@ pub struct Http {
     stream: BufReader<Box<dyn Stream>>,
     host: String,
 }
+
+/// A web socket over any stream.
+pub type Socket = tungstenite::WebSocket<Box<dyn Stream>>;
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -130,6 +135,20 @@ impl Http {
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(Answer { status, headers, body: Vec::new() })
+    }
+
+    /// Opens a web socket; the error is the answer that came instead.
+    pub fn socket(self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, Box<tungstenite::Error>> {
+        let mut request = format!("ws://{}{path}", self.host).into_client_request()?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a header name");
+            request.headers_mut().insert(name, value.parse().expect("a header value"));
+        }
+        match tungstenite::client(request, self.stream.into_inner()) {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::HandshakeError::Failure(error)) => Err(Box::new(error)),
+            Err(tungstenite::HandshakeError::Interrupted(_)) => panic!("the stream blocks"),
+        }
     }
 
     /// Begins an answer that goes on: its head, and then line by line what comes.

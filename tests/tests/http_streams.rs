@@ -10,7 +10,7 @@ use barnabas_tests::certs::{Authority, ClientFiles};
 use barnabas_tests::clients::rd;
 use barnabas_tests::clients::record::{Sent, numbered};
 use barnabas_tests::gateway::{Gateway, Home, Settings};
-use barnabas_tests::rest::{Http, Lines};
+use barnabas_tests::rest::{Http, Lines, Socket};
 use barnabas_tests::scratch::Scratch;
 use barnabas_tests::site::{Site, secret};
 
@@ -203,4 +203,87 @@ fn assert_delivered(got: &[Value], sent: &[Sent], topic: &str) {
 
 fn decoded(value: &Value) -> Vec<u8> {
     STANDARD.decode(value.as_str().expect("a string")).expect("base64")
+}
+
+#[test]
+fn what_a_socket_acknowledges_is_committed_and_the_rest_is_delivered_again() {
+    let mut site = site();
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let sent: Vec<Sent> = (0..5).map(|n| numbered(&secret, n, 0)).collect();
+    rd::produce(&site.client("alice"), &topic, &sent, &[]);
+    let reader = site.authority.client("reader-1");
+    let path = format!("/v1/topics/{topic}/socket?group=g-{topic}&from=beginning&max_unacknowledged=3");
+    let connect = || Http::tls(&site.gateway.rest(), &reader).socket(&path, &[]).expect("a socket");
+
+    let mut socket = connect();
+    let got: Vec<Value> = (0..3).map(|_| record(&mut socket)).collect();
+    assert_delivered(&got, &sent[..3], &topic);
+    // Three are under way: more come after acknowledgements only, and one of what was not delivered is none.
+    say(&mut socket, &json!({ "ack": { "partition": 0, "offset": 3 } }));
+    assert_eq!(hear(&mut socket)["error_code"], 409);
+    say(&mut socket, &json!({ "ack": { "partition": 0, "offset": 1 } }));
+    let mut heard = vec![hear(&mut socket), hear(&mut socket), hear(&mut socket)];
+    let committed = heard.iter().position(|said| said.get("committed").is_some()).expect("the commit is told");
+    assert_eq!(heard.remove(committed), json!({ "committed": [{ "partition": 0, "offset": 2 }] }));
+    assert_delivered(&heard, &sent[3..], &topic);
+    socket.close(None).expect("closes");
+    while socket.read().is_ok() {}
+
+    let mut socket = connect();
+    let got: Vec<Value> = (0..3).map(|_| record(&mut socket)).collect();
+    assert_delivered(&got, &sent[2..], &topic);
+    site.assert_sealed(&topic, 5, &secret);
+}
+
+#[test]
+fn a_socket_is_not_opened_for_a_foreign_page_nor_without_a_group_and_a_foreign_page_posts_nothing() {
+    let mut site = site();
+    let topic = site.open_topic(1);
+    let alice = site.authority.client("alice");
+    let path = format!("/v1/topics/{topic}/socket?group=g");
+    let refused = |path: &str, headers: &[(&str, &str)], status: u16| match Http::tls(&site.gateway.rest(), &alice)
+        .socket(path, headers)
+    {
+        Err(error) => match *error {
+            tungstenite::Error::Http(answer) => assert_eq!(answer.status().as_u16(), status, "{path}"),
+            other => panic!("{other}"),
+        },
+        Ok(_) => panic!("{path} is opened"),
+    };
+    refused(&path, &[("origin", "https://evil.example")], 403);
+    refused(&format!("/v1/topics/{topic}/socket"), &[], 400);
+    refused("/v1/topics/absent/socket?group=g", &[], 404);
+    let mut http = Http::tls(&site.gateway.rest(), &alice);
+    http.get(&path).is_error(400, 400);
+    let foreign = [("origin", "https://evil.example"), ("content-type", "text/plain")];
+    http.ask("POST", &format!("/v1/topics/{topic}/records"), &foreign, b"x").is_error(403, 40301);
+    assert!(rd::read_all(&barnabas_tests::clients::Endpoint::direct(site.broker()), &topic).is_empty());
+}
+
+fn say(socket: &mut Socket, what: &Value) {
+    socket.send(tungstenite::Message::text(what.to_string())).expect("sends");
+}
+
+/// The next text, whatever it is.
+#[track_caller]
+fn hear(socket: &mut Socket) -> Value {
+    // Pings come all the time.
+    for _ in 0..6 {
+        if let tungstenite::Message::Text(text) = socket.read().expect("a message") {
+            return serde_json::from_str(&text).expect("JSON");
+        }
+    }
+    panic!("nothing is heard");
+}
+
+/// The next record; what the group says is passed over.
+#[track_caller]
+fn record(socket: &mut Socket) -> Value {
+    loop {
+        let said = hear(socket);
+        assert!(said.get("error_code").is_none(), "{said}");
+        if said.get("offset").is_some() {
+            return said;
+        }
+    }
 }

@@ -142,7 +142,7 @@ impl Stream {
 }
 
 /// Ends when the gateway is to end.
-async fn ends(draining: &mut watch::Receiver<bool>) {
+pub async fn ends(draining: &mut watch::Receiver<bool>) {
     draining.wait_for(|draining| *draining).await.ok();
 }
 

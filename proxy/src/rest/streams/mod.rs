@@ -11,6 +11,8 @@ mod query;
 mod reader;
 mod ask;
 mod events;
+mod group;
+mod socket;
 pub mod partition;
 
 use std::sync::Arc;
@@ -26,5 +28,6 @@ use super::routes::at;
 /// Adds the routes of this part.
 pub fn routes(router: Router<Arc<Bridge>>) -> Router<Arc<Bridge>> {
     let router = at(router, "/topics/{topic}/partitions/{partition}/records", get(partition::read));
-    at(router, "/v1/topics/{topic}/events", get(events::open))
+    let router = at(router, "/v1/topics/{topic}/events", get(events::open));
+    at(router, "/v1/topics/{topic}/socket", get(socket::open))
 }
