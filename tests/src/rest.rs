@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use rustls_pki_types::ServerName;
 use serde_json::Value;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderName;
 
 use crate::certs::{self, ClientFiles};
 use crate::wait::PATIENCE;
@@ -18,6 +20,9 @@ pub struct Http {
     stream: BufReader<Box<dyn Stream>>,
     host: String,
 }
+
+/// A web socket over any stream.
+pub type Socket = tungstenite::WebSocket<Box<dyn Stream>>;
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -144,6 +149,31 @@ impl Http {
         Open(self)
     }
 
+    /// Opens a web socket; the error is the answer that came instead.
+    pub fn socket(self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, Box<tungstenite::Error>> {
+        let mut request = format!("ws://{}{path}", self.host).into_client_request()?;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a header name");
+            request.headers_mut().insert(name, value.parse().expect("a header value"));
+        }
+        match tungstenite::client(request, self.stream.into_inner()) {
+            Ok((socket, _)) => Ok(socket),
+            Err(tungstenite::HandshakeError::Failure(error)) => Err(Box::new(error)),
+            Err(tungstenite::HandshakeError::Interrupted(_)) => panic!("the stream blocks"),
+        }
+    }
+
+    /// Begins an answer that goes on: its head, and then line by line what comes.
+    pub fn read_on(mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<(Answer, Lines)> {
+        let mut head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        self.send((head + "\r\n").as_bytes())?;
+        let answer = self.head()?;
+        Ok((answer, Lines { http: self, seen: Vec::new() }))
+    }
+
     fn chunk(&mut self, body: &mut Vec<u8>) -> io::Result<usize> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
@@ -181,6 +211,63 @@ impl Open<'_> {
         self.0.chunk(&mut piece)?;
         Ok(piece)
     }
+}
+
+/// The lines of an answer that goes on.
+pub struct Lines {
+    http: Http,
+    seen: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line, without its end; `None` when the answer has ended, in whatever way.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.seen.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.seen.drain(..=at).collect();
+                return Some(String::from_utf8(line).expect("text").trim_end().to_owned());
+            }
+            if self.http.chunk(&mut self.seen).ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The next line that is not empty, as JSON.
+    pub fn json(&mut self) -> Option<Value> {
+        loop {
+            match self.line()? {
+                line if line.is_empty() => {}
+                line => return Some(serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))),
+            }
+        }
+    }
+
+    /// The next Server-Sent Event that has data.
+    pub fn event(&mut self) -> Option<SentEvent> {
+        let mut event = SentEvent::default();
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("data", data)) => event.data = data.to_owned(),
+                Some(("id", id)) => event.id = id.to_owned(),
+                Some(("event", name)) => event.name = name.to_owned(),
+                None if line.is_empty() && !event.data.is_empty() => return Some(event),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, Default)]
+pub struct SentEvent {
+    /// `event`.
+    pub name: String,
+    /// `id`.
+    pub id: String,
+    /// `data`.
+    pub data: String,
 }
 
 impl Answer {

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::auth::Callers;
 use super::body::Room;
@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::formats;
 use super::inner::Inner;
 use super::pool::Pool;
+use super::streams::Feeds;
 use super::v2::consumers::Consumers;
 use crate::admin::Readiness;
 use crate::config;
@@ -28,6 +29,10 @@ pub struct Bridge {
     pub pool: Arc<Pool>,
     /// Consumer instances of the v2 API.
     pub consumers: Arc<Consumers>,
+    /// Tails of topics that readers share.
+    pub feeds: Feeds,
+    /// Readers that stay, at once.
+    pub readers: Arc<Semaphore>,
     /// Room for bodies.
     pub room: Room,
     /// Web pages that may call.
@@ -72,6 +77,8 @@ impl Bridge {
             callers,
             pool,
             consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),
+            feeds: Feeds::default(),
+            readers: Arc::new(Semaphore::new(settings.limits.max_readers)),
             room: Room::new(&settings.limits),
             cors: Cors::new(&settings.cors_origins),
             formats,

@@ -40,6 +40,19 @@ impl Cors {
         Some(response)
     }
 
+    /// Whether a web page asks that is neither listed nor of this bridge itself. A browser sends the client certificate with whatever
+    /// a page asks for, so what changes something must not be done for such a one.
+    /// `authority` is that of HTTP/2, which has no `Host`.
+    pub fn is_foreign(&self, asked: &HeaderMap, authority: Option<&str>) -> bool {
+        let Some(origin) = asked.get(header::ORIGIN) else { return false };
+        let Ok(origin) = origin.to_str() else { return true };
+        let own = asked.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
+        let is_own = own.is_some_and(|host| {
+            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        });
+        !is_own && !self.any && !self.origins.iter().any(|one| origin.eq_ignore_ascii_case(one))
+    }
+
     /// Adds what a browser needs to show an answer to its page. False when the page may not see it.
     pub fn allow(&self, asked: &HeaderMap, answer: &mut HeaderMap) -> bool {
         if self.origins.is_empty() && !self.any {
@@ -72,6 +85,22 @@ mod tests {
         headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
         headers.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST"));
         headers
+    }
+
+    #[test]
+    fn a_foreign_page_is_told_from_this_bridges_own_and_from_listed_ones() {
+        let cors = Cors::new(&["https://listed.example".to_owned()]);
+        let asked = |origin: &'static str, host: &'static str| {
+            let mut headers = from(origin);
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            cors.is_foreign(&headers, None)
+        };
+        assert!(!asked("https://bridge.example:8443", "bridge.example:8443"));
+        assert!(!asked("https://listed.example", "bridge.example:8443"));
+        assert!(asked("https://bridge.example", "bridge.example:8443"));
+        assert!(asked("null", "bridge.example"));
+        assert!(!cors.is_foreign(&from("https://bridge.example"), Some("bridge.example")));
+        assert!(!cors.is_foreign(&HeaderMap::new(), None));
     }
 
     #[test]

@@ -95,6 +95,8 @@ codes! {
     TooLarge 413 413;
     /// The content type is none that is taken here.
     UnsupportedMediaType 415 415;
+    /// No such offset is there.
+    RangeNotSatisfiable 416 416;
     /// The request is well-formed and makes no sense.
     Unprocessable 422 422;
     /// A key schema is needed.

@@ -61,6 +61,12 @@ impl Front {
             self.bridge.metrics.request(PREFLIGHT, preflight.status().as_u16(), began.elapsed());
             return preflight;
         }
+        if !parts.method.is_safe() && self.bridge.cors.is_foreign(&parts.headers, authority(&parts.uri)) {
+            // The browser would show its user's certificate for a page that may not call.
+            let error = Code::Forbidden.with("web pages of this origin may not call (rest[].cors.origins)");
+            let done = Done::refused(error, REFUSED, None);
+            return self.finish(done, None, &parts.headers, JSON, began);
+        }
         let path = trimmed(parts.uri.path());
         let hot = Hot::find(&parts.method, path);
         let offered = if is_plain_json(path) { JSON } else { V2 };
@@ -221,6 +227,10 @@ fn bare_error(response: &Response) -> Option<Error> {
     }
     let status = code.status();
     Some(code.with(format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default())))
+}
+
+fn authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(axum::http::uri::Authority::as_str)
 }
 
 /// A path with a slash at its end means the same without.

@@ -35,6 +35,8 @@ pub mod error;
 pub mod audit;
 
 pub use bridge::Bridge;
+pub mod streams;
+
 pub use caller::{Caller, Connection, Proof};
 pub use error::{Code, Error};
 pub use server::{PROTOCOLS, Server};

@@ -86,6 +86,8 @@ pub struct BridgeLimits {
     pub max_producers: usize,
     /// Consumer instances at once.
     pub max_consumers: usize,
+    /// Readers of streams at once.
+    pub max_readers: usize,
 }
 
 impl Bridge {
@@ -179,6 +181,7 @@ impl BridgeLimits {
             count("max_queued_records", 10_000_000, DEFAULT_MAX_QUEUED_RECORDS),
             count("max_producers", 100_000, DEFAULT_MAX_PRODUCERS),
             count("max_consumers", 100_000, DEFAULT_MAX_CONSUMERS),
+            count("max_readers", 1_000_000, DEFAULT_MAX_READERS),
         );
         reader.finish();
         Some(Self {
@@ -191,6 +194,7 @@ impl BridgeLimits {
             max_queued_records: limits.5?,
             max_producers: limits.6?,
             max_consumers: limits.7?,
+            max_readers: limits.8?,
         })
     }
 }
@@ -252,6 +256,9 @@ pub const DEFAULT_MAX_MEMORY_BYTES: usize = 256 << 20;
 
 /// What one principal may have waiting while brokers are slow; more is answered with 429.
 pub const DEFAULT_MAX_QUEUED_RECORDS: usize = 100_000;
+
+/// Each takes some tens of KiB, and what it has not read yet.
+pub const DEFAULT_MAX_READERS: usize = 4_000;
 
 /// A producer holds some threads and a connection to each broker that it writes to.
 pub const DEFAULT_MAX_PRODUCERS: usize = 200;
@@ -359,4 +366,5 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("rest[].limits.max_producers", Kind::Number, "`200`", "Principals that send at once; then 429."),
     key("rest[].limits.max_consumers", Kind::Number, "`200`", "Consumer instances at once; then 429."),
+    key("rest[].limits.max_readers", Kind::Number, "`4000`", "Readers of streams at once; then 429."),
 ];

@@ -57,6 +57,11 @@ impl Attributes {
         Codec::from_bits(self.0 & 0x07).ok_or(BatchError::Malformed("compression codec"))
     }
 
+    /// Bit 3: all records have the batch's largest timestamp, set by the broker.
+    pub fn is_log_append_time(self) -> bool {
+        self.0 & 0x08 != 0
+    }
+
     /// Bit 5: a control batch (transaction markers); never touched.
     pub fn is_control(self) -> bool {
         self.0 & 0x20 != 0

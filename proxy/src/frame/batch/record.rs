@@ -39,7 +39,21 @@ impl RecordView {
         let value = nullable(body, &mut at, limit)?;
         Ok(Some(FirstHeader { key, value, end: at }))
     }
+
+    /// Every header's key and value, in their order.
+    pub fn each_header<'b>(&self, body: &'b [u8], mut take: impl FnMut(HeaderBytes<'b>)) -> Result<(), BatchError> {
+        let mut at = self.headers.start;
+        for _ in 0..self.header_count {
+            let key = nullable(body, &mut at, self.headers.end)?.ok_or(BatchError::Malformed("header key"))?;
+            let value = nullable(body, &mut at, self.headers.end)?;
+            take((body.get(key).unwrap_or_default(), value.and_then(|value| body.get(value))));
+        }
+        Ok(())
+    }
 }
+
+/// One header: its key, and its value if it has one.
+type HeaderBytes<'b> = (&'b [u8], Option<&'b [u8]>);
 
 /// See [`RecordView::first_header`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ pub mod groups;
 pub mod group_offsets;
 pub mod acls;
 pub mod verdict;
+pub mod fetch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,6 +5,7 @@
 
 mod consumers;
 mod raw;
+mod streams;
 mod v2;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub fn operations() -> Vec<Operation> {
     operations.extend(consumers::operations());
     operations.extend(v3::operations());
     operations.extend(raw::operations());
+    operations.extend(streams::operations());
     operations
 }
 
