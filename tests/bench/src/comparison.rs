@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::args::{Aspect, Compare, LoadArguments, StageArguments};
 use crate::batch::Codec;
+use crate::bridge;
 use crate::error::Error;
 use crate::load::idle::Idle;
 use crate::load::latency::Paired;
@@ -72,6 +73,12 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
             println!("{}", report::revocations(&columns));
             failures(&columns)
         }
+        Aspect::Http => {
+            warm_up(&stage, load)?;
+            let columns = bridge::posts(&stage, load, bridge::MODEST);
+            println!("{}\n{}", report::posts(&columns), report::callers(&columns));
+            failures(&columns)
+        }
         Aspect::Idle => {
             let columns = idle(&stage, compare.count);
             println!("{}", report::idle(&columns));
@@ -84,7 +91,7 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
 /// Where nobody is named, only those are started who can show the aspect.
 fn needed(compare: &Compare) -> StageArguments {
     let can: &[Party] = match compare.aspect {
-        Aspect::Rotate => &[Party::Sealed, Party::SealedMtls],
+        Aspect::Http | Aspect::Rotate => &[Party::Sealed, Party::SealedMtls],
         Aspect::Revoke => &[Party::SealedMtls],
         _ => &[],
     };
@@ -98,7 +105,7 @@ fn needed(compare: &Compare) -> StageArguments {
 /// The broker's just-in-time compiler must have seen both paths before anyone is measured.
 pub fn warm_up(stage: &Stage, load: &LoadArguments) -> Result<(), Error> {
     let longer = LoadArguments { warm: 0.0, seconds: BROKER_WARM, ..load.clone() };
-    let direct = Member { party: Party::Direct, target: stage.direct(), child: None, console: None };
+    let direct = Member { party: Party::Direct, target: stage.direct(), child: None, console: None, bridge: None };
     one_speed(stage, &direct, &longer, "warm-up")?;
     let calm = LoadArguments { connections: 1, seconds: 3.0, ..longer };
     one_latency(stage, &direct, &calm, RATE, "warm-up-calm").map(drop)

@@ -25,24 +25,7 @@ pub struct Link {
 impl Link {
     /// Connects; with `tls` the handshake is finished when this returns.
     pub fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Error> {
-        let tcp = TcpStream::connect_timeout(&address, PATIENCE).attempt(|| format!("connect to {address}"))?;
-        tcp.set_nodelay(true)
-            .and_then(|()| tcp.set_read_timeout(Some(PATIENCE)))
-            .and_then(|()| tcp.set_write_timeout(Some(PATIENCE)))
-            .attempt(|| "set socket options".into())?;
-        let stream = match tls {
-            None => Stream::Plain(tcp),
-            Some(config) => {
-                let name = ServerName::try_from("localhost").map_err(|_| Error::Setup("bad server name".into()))?;
-                let mut connection = ClientConnection::new(Arc::clone(config), name)?;
-                let mut tcp = Buffered(BufReader::with_capacity(BUFFER, tcp));
-                while connection.is_handshaking() {
-                    connection.complete_io(&mut tcp).attempt(|| format!("shake hands with {address}"))?;
-                }
-                Stream::Tls(Box::new(StreamOwned::new(connection, tcp)))
-            }
-        };
-        Ok(Self { stream, buffer: Vec::new(), start: 0, end: 0, sent: 0, answered: 0 })
+        Ok(Self { stream: Stream::open(address, tls)?, buffer: Vec::new(), start: 0, end: 0, sent: 0, answered: 0 })
     }
 
     /// Resolves `host:port` and takes the first address.
@@ -150,9 +133,31 @@ impl Link {
     }
 }
 
-enum Stream {
+/// A connected socket, plain or TLS.
+pub enum Stream {
+    /// As it is.
     Plain(TcpStream),
+    /// After the handshake.
     Tls(Box<StreamOwned<ClientConnection, Buffered>>),
+}
+
+impl Stream {
+    /// Connects; with `tls` the handshake is finished when this returns.
+    pub fn open(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Error> {
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE).attempt(|| format!("connect to {address}"))?;
+        tcp.set_nodelay(true)
+            .and_then(|()| tcp.set_read_timeout(Some(PATIENCE)))
+            .and_then(|()| tcp.set_write_timeout(Some(PATIENCE)))
+            .attempt(|| "set socket options".into())?;
+        let Some(config) = tls else { return Ok(Self::Plain(tcp)) };
+        let name = ServerName::try_from("localhost").map_err(|_| Error::Setup("bad server name".into()))?;
+        let mut connection = ClientConnection::new(Arc::clone(config), name)?;
+        let mut tcp = Buffered(BufReader::with_capacity(BUFFER, tcp));
+        while connection.is_handshaking() {
+            connection.complete_io(&mut tcp).attempt(|| format!("shake hands with {address}"))?;
+        }
+        Ok(Self::Tls(Box::new(StreamOwned::new(connection, tcp))))
+    }
 }
 
 impl Read for Stream {
@@ -181,7 +186,7 @@ impl Write for Stream {
 }
 
 /// rustls reads its socket in pieces of 4 KiB; a buffer under it saves the generator most of those calls.
-struct Buffered(BufReader<TcpStream>);
+pub struct Buffered(BufReader<TcpStream>);
 
 impl Read for Buffered {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {

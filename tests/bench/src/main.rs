@@ -4,6 +4,7 @@
 
 mod args;
 mod batch;
+mod bridge;
 mod comparison;
 mod error;
 mod histogram;

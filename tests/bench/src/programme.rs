@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::args::{Acks, LoadArguments, StageArguments};
 use crate::batch::Codec;
+use crate::bridge::{self, MODEST};
 use crate::comparison::{RATE, failures, idle, latency, revoke, rotate, speed, stock, warm_up};
 use crate::error::{Attempt, Error};
 use crate::machine;
@@ -55,6 +56,13 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
     let revocations = revoke(&stage, &main, REVOCATIONS);
     paper.table(report::revocations(&revocations), failures(&revocations));
 
+    paper.heading(&format!(
+        "Posts over HTTP beside a native client of the same gateway, 1 KiB values, {MODEST} a second for latency"
+    ));
+    let posts = bridge::posts(&stage, &main, MODEST);
+    paper.table(report::posts(&posts), failures(&posts));
+    paper.add(report::callers(&posts));
+
     let mut crowds = Vec::new();
     for (title, load) in variations(&main) {
         paper.heading(title);
@@ -73,7 +81,16 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
     paper.add(report::parts(&parts, main.value));
     paper.add(report::limits(&parts, &speeds));
     paper.heading("What it must reach");
-    paper.add(report::verdicts(&report::Measured { speeds, singles, latencies, stocks, idle, rotations, revocations }));
+    paper.add(report::verdicts(&report::Measured {
+        speeds,
+        singles,
+        latencies,
+        stocks,
+        idle,
+        rotations,
+        revocations,
+        posts,
+    }));
     match out {
         Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),
         None => Ok(()),

@@ -19,10 +19,12 @@ use crate::wire::{admin, fetch};
 
 pub mod consume;
 pub mod flow;
+pub mod http;
 pub mod idle;
 pub mod latency;
 pub mod numbered;
 pub mod produce;
+pub mod readers;
 pub mod stock;
 
 /// What the load is sent to.

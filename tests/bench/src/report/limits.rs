@@ -1,8 +1,11 @@
 //! How far from the limit, and how far from what was promised.
 
+use super::bridge::{added_p99_millis, worst, worst_style};
 use super::life::{lost_or_doubled, revoked_row, worst_rotation};
 use super::{Table, acknowledged, added, column_of, cpu_per_mb, cpu_per_request, median, number, peak};
+use crate::bridge::Posts;
 use crate::comparison::{Column, Speed};
+use crate::load::http::Style;
 use crate::load::idle::Idle;
 use crate::load::latency::Paired;
 use crate::load::stock::Stock;
@@ -70,11 +73,13 @@ pub struct Measured {
     pub rotations: Vec<Column<Rotations>>,
     /// Grants revoked.
     pub revocations: Vec<Column<Revocation>>,
+    /// Posts over HTTP.
+    pub posts: Vec<Column<Posts>>,
 }
 
 /// Every promised figure with its bar and what this run showed.
 pub fn verdicts(measured: &Measured) -> String {
-    let Measured { speeds, singles, latencies, stocks, idle, rotations, revocations } = measured;
+    let Measured { speeds, singles, latencies, stocks, idle, rotations, revocations, posts } = measured;
     let produce =
         |party| column_of(speeds, party).and_then(|column| median(column, |round| cpu_per_mb(&round.produce)));
     let consume =
@@ -130,6 +135,17 @@ pub fn verdicts(measured: &Measured) -> String {
         number(share, 2),
         verdict(Some(0.9).zip(share), |bar, figure| figure >= bar),
     ]);
+    let style = |wanted| worst_style(posts, wanted);
+    let mut bridged = |what: &str, bar, figure: Option<f64>, digits| {
+        let reached = verdict(Some(bar).zip(figure), |bar, figure| figure <= bar);
+        table.row(vec![what.to_owned(), number(Some(bar), digits), number(figure, digits), reached]);
+    };
+    bridged("posted over HTTP, one a POST, CPU us/record", 25.0, style(Style::Raw), 1);
+    bridged("the same, 100 a POST (v2)", 2.0, style(Style::Binary(100)), 1);
+    bridged("the same, a v3 stream", 2.0, style(Style::Stream(500)), 1);
+    bridged("posted at a modest rate: p99 added over a native client, ms", 2.0, worst(posts, added_p99_millis), 2);
+    let reader = |posts: &Posts| posts.readers.as_ref().ok().map(|readers| readers.rss / 1024.0);
+    bridged("waiting SSE reader, KiB", 64.0, worst(posts, reader), 1);
     table.row(revoked_row(revocations));
     table.text
 }

@@ -20,6 +20,8 @@ use crate::tls::Certificates;
 pub struct Gateway {
     /// Where its clients connect.
     pub address: SocketAddr,
+    /// Where its HTTP bridge listens.
+    pub rest: SocketAddr,
     /// Its process.
     pub child: Child,
     /// Commands with its configuration.
@@ -83,8 +85,10 @@ impl Console {
     /// Chooses addresses, runs the template's commands, and starts the process.
     fn serve(self) -> Result<Gateway, Error> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let rest = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let mut values = self.values.clone();
         values.push(("BIND", address.to_string()));
+        values.push(("REST", rest.to_string()));
         values.push(("BROKER_PORT", free_port()?.to_string()));
         values.push(("ADMIN", format!("127.0.0.1:{}", free_port()?)));
         let [before, behind] = COMMANDS;
@@ -94,7 +98,7 @@ impl Console {
         let serve = ["serve".into(), "--config".into(), self.config.display().to_string()];
         let child = Child::start(&self.program, &serve, self.config.with_extension("log"))?;
         Link::await_life(address, self.tls.as_ref(), super::child::START).map_err(|error| child.complaint(&error))?;
-        Ok(Gateway { address, child, console: self })
+        Ok(Gateway { address, rest, child, console: self })
     }
 
     /// Runs the commands that stand in the template behind `marker`.

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 
 use crate::args::StageArguments;
 use crate::error::{Attempt, Error};
+use crate::load::http::Bridge;
 use crate::load::{Target, Watch};
 use crate::tls::Certificates;
 
@@ -62,6 +63,8 @@ pub struct Member {
     pub child: Option<Child>,
     /// Its operator's commands; only a gateway has them.
     pub console: Option<Console>,
+    /// Its HTTP bridge; only a gateway that seals has one.
+    pub bridge: Option<Bridge>,
 }
 
 impl Party {
@@ -132,22 +135,23 @@ impl Stage {
     fn member(&self, party: Party, arguments: &StageArguments) -> Result<Member, Error> {
         let relayed = |certificates| {
             let (address, child) = relay::start(&self.directory, party, self.broker.address, certificates)?;
-            Ok::<_, Error>((address, Some(child), None))
+            Ok::<_, Error>((address, Some(child), None, None))
         };
-        let (address, child, console) = match party {
-            Party::Direct => (self.broker.address, None, None),
+        let (address, child, console, rest) = match party {
+            Party::Direct => (self.broker.address, None, None, None),
             Party::Haproxy => relayed(None)?,
             Party::HaproxyMtls => relayed(Some(&self.certificates))?,
             Party::Pass | Party::Sealed | Party::SealedMtls => {
-                let Gateway { address, child, console } =
+                let Gateway { address, rest, child, console } =
                     gateway::start(&self.directory, party, self.broker.address, &self.certificates, arguments)?;
-                (address, Some(child), Some(console))
+                (address, Some(child), Some(console), Some(rest).filter(|_| party.seals()))
             }
         };
         let tls = if party.tls() { Some(self.certificates.client_config()?) } else { None };
         let follow = matches!(party, Party::Pass | Party::Sealed | Party::SealedMtls);
         crate::link::Link::await_life(address, tls.as_ref(), crate::stage::child::START)?;
-        Ok(Member { party, target: Target { address, tls, follow }, child, console })
+        let bridge = rest.map(|address| Bridge { address, tls: tls.clone() });
+        Ok(Member { party, target: Target { address, tls, follow }, child, console, bridge })
     }
 
     /// The run's throw-away directory.
