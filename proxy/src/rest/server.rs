@@ -115,7 +115,6 @@ impl Server {
         let shown = stream.get_ref().1.peer_certificates();
         let chain: Vec<CertificateDer<'static>> =
             shown.unwrap_or_default().iter().map(|der| der.clone().into_owned()).collect();
-        let thumbprint = chain.first().map(|own| thumbprint(own));
         let certificate = match tls.principal(shown) {
             Ok(principal) => Some(principal).filter(|_| !chain.is_empty()),
             Err(error) => return self.refuse(peer, &error),
@@ -176,13 +175,6 @@ impl Server {
             .keep_alive_interval(Some(IDLE / 2));
         http
     }
-}
-
-/// SHA-256 of a certificate.
-fn thumbprint(der: &[u8]) -> [u8; 32] {
-    let mut thumbprint = [0; 32];
-    thumbprint.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, der).as_ref());
-    thumbprint
 }
 
 /// Until the gateway drains. A sender that is gone counts.
