@@ -127,4 +127,5 @@ fn calls_by_the_document_and_against_it_find_no_server_error() {
     run(&["install"]).ok();
     let done = run(&[&url, &cluster, &topic]);
     assert!(done.status.success(), "{}\n{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("Tested: ") && !done.stdout.contains("Tested: 0"), "{}", done.stdout);
 }
