@@ -80,8 +80,7 @@ impl Operation {
         H: Handler<T, Arc<Bridge>>,
         T: 'static,
     {
-        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
-        Self { served: Some(on(filter, handler)), ..Self::carried(method, path) }
+        Self { served: Some(on(filter(&method), handler)), ..Self::carried(method, path) }
     }
 
     /// An operation that carries records, which `front.rs` finds itself.
@@ -207,6 +206,11 @@ impl Content {
     pub fn bytes(kind: &'static str) -> Self {
         Self { kind, schema: None }
     }
+}
+
+/// The method as the router knows it.
+pub fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET)
 }
 
 /// The schema of a number from 0.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, on};
 use axum::{Extension, Router};
 
 use super::bridge::Bridge;
 use super::caller::Caller;
 use super::openapi::Document;
+use super::operation::filter;
 use super::operations::operations;
 use super::{Code, Error};
 
@@ -29,10 +30,10 @@ pub fn all(bridge: Arc<Bridge>) -> Router {
     let document = Document::of(&operations);
     let mut served: BTreeMap<&'static str, MethodRouter<Arc<Bridge>>> = BTreeMap::new();
     for operation in operations {
-        if let Some(methods) = operation.served {
-            let before = served.remove(operation.path).unwrap_or_default();
-            served.insert(operation.path, before.merge(methods));
-        }
+        // What `front.rs` did not find by itself names nothing that could be.
+        let methods = operation.served.unwrap_or_else(|| on(filter(&operation.method), not_found));
+        let before = served.remove(operation.path).unwrap_or_default();
+        served.insert(operation.path, before.merge(methods));
     }
     let mut router = Router::new();
     for (template, methods) in served {
