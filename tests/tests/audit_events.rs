@@ -14,6 +14,7 @@ use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{Blob, Sent, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
 use barnabas_tests::gateway::Rule;
+use barnabas_tests::rest::Http;
 use barnabas_tests::scratch::{Scratch, root};
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::wait;
@@ -29,7 +30,7 @@ fn audited(more: &[&str]) -> Audited {
     let folder = Scratch::new("audit");
     let directory = folder.join("log");
     let site = Site::with(Broker::shared(), |settings| {
-        let mut settings = settings.with_audit(&directory, more);
+        let mut settings = settings.with_audit(&directory, more).with_rest(&[]);
         // A key that is switched off is noticed at once.
         settings.kms.push("custody: { max_age: 2s, outage_grace: 2s }".to_owned());
         settings
@@ -49,6 +50,7 @@ fn every_kind_of_event_is_told_by_a_running_gateway() {
     }
     let (topic, secret) = (site.sealed_topic(1), secret());
     clients_write_read_and_are_refused(&mut site, &log, &topic, &secret);
+    a_caller_posts(&mut site, &log, &topic, &secret);
     commands_change_the_keyring(&site, &log, &topic);
     requests_and_objects_are_refused(&mut site, &log);
     the_configuration_changes(&mut site, &log);
@@ -67,6 +69,19 @@ fn every_kind_of_event_is_told_by_a_running_gateway() {
         .filter(|kind| !told.contains(&format!("io.barnabas.{kind}")) && !known(kind))
         .collect();
     assert!(missing.is_empty(), "never told: {missing:?}");
+}
+
+/// Posts over HTTP: who, how it was proved, and where each record was written; a refused one with the reason.
+fn a_caller_posts(site: &mut Site, log: &AuditLog, topic: &str, secret: &str) {
+    let [alice, mallory] = ["alice", "mallory"].map(|name| site.authority.client(name));
+    let path = format!("/v1/topics/{topic}/records");
+    Http::tls(&site.gateway.rest(), &alice).post(&path, "text/plain", secret).is(200);
+    let told = log.wait_for("http.request", |event| is(event, "/data/authenticationInfo/principal", "User:alice"));
+    assert!(is(&told, "/data/authenticationInfo/mechanism", "mTLS"), "{told}");
+    assert!(is(&told, "/data/http/status", 200) && is(&told, "/data/http/records/0/firstOffset", 25), "{told}");
+    Http::tls(&site.gateway.rest(), &mallory).post(&path, "text/plain", secret).is(403);
+    let told = log.wait_for("http.request", |event| is(event, "/data/authenticationInfo/principal", "User:mallory"));
+    assert!(is(&told, "/data/http/records/0/status", "DENIED"), "{told}");
 }
 
 /// Use of the key, counted whole; who may not, refused with the reason and told so once and by count.
@@ -321,9 +336,8 @@ fn documented() -> Vec<String> {
 }
 
 /// Kinds that this test cannot bring about, and where they are proved.
-const NOT_HERE: [(&str, &str); 6] = [
+const NOT_HERE: [(&str, &str); 5] = [
     ("log.gap", "another test here"),
-    ("http.request", "told by the HTTP bridge"),
     ("log.expired", "entries have to be a day old: a unit test of the log"),
     ("log.read", "told by whoever serves the log to others"),
     ("sink.lost", "entries have to be a day old"),

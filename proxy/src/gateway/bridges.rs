@@ -52,13 +52,15 @@ pub(super) async fn open(settings: config::Bridge, parts: Parts) -> Result<Opene
     let tls = tls.map(|tls| ServerTls::with_protocols(tls, settings.principal.clone(), PROTOCOLS));
     let tls = tls.transpose()?.map(Arc::new);
     let metrics: Arc<Metrics> = parts.shared.metrics.clone();
+    let audit = parts.shared.audit.clone();
     let socket = TcpListener::bind(settings.bind).await.map_err(bind)?;
     let inner = Inner::open(parts.cluster.clone(), parts.upstream_tls.clone(), &parts.book, parts.shared)
         .await
         .map_err(bind)?;
     let callers = Callers::new(settings.auth.clone());
     let name = settings.name.clone();
-    let bridge = Bridge::new(settings, callers, inner, metrics.rest.clone(), parts.readiness, parts.draining);
+    let told = (metrics.rest.clone(), audit);
+    let bridge = Bridge::new(settings, callers, inner, told, parts.readiness, parts.draining);
     let bridge = bridge.map_err(|reason| Error::Bridge { name, reason })?;
     let server = Server::new(bridge, tls, parts.permits, metrics);
     Ok(Opened { server, socket, cluster: parts.cluster, upstream_tls: parts.upstream_tls })

@@ -16,13 +16,18 @@ use super::pool::Pool;
 use super::streams::Feeds;
 use super::v2::consumers::Consumers;
 use crate::admin::Readiness;
+use crate::audit::event::Audit;
 use crate::config;
 use crate::metrics::RestMetrics;
 
 /// One bridge.
 pub struct Bridge {
+    /// Its name in logs, metrics and the audit log.
+    pub name: Arc<str>,
     /// As configured.
     pub settings: config::Bridge,
+    /// Where requests are told.
+    pub audit: Audit,
     /// Who may call.
     pub callers: Callers,
     /// What principals have.
@@ -61,7 +66,7 @@ impl Bridge {
         settings: config::Bridge,
         callers: Callers,
         inner: Arc<Inner>,
-        metrics: RestMetrics,
+        (metrics, audit): (RestMetrics, Audit),
         readiness: Arc<Readiness>,
         draining: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, String> {
@@ -74,6 +79,8 @@ impl Bridge {
         Ok(Arc::new(Self {
             #[cfg(feature = "schemas")]
             schemas,
+            name: settings.name.as_str().into(),
+            audit,
             callers,
             pool,
             consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),

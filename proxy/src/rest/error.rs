@@ -36,6 +36,11 @@ macro_rules! codes {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
+            /// Its name in the audit log.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
             /// The number in `error_code`.
             pub fn number(self) -> u32 {
                 match self { $(Self::$name => $code,)* }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tower_service::Service;
 
 use super::accept::{JSON, V2, Wishes};
-use super::audit::{self, audited};
+use super::audit::{Call, Teller};
 use super::bridge::Bridge;
 use super::caller::{Caller, Connection};
 use super::pool::Delivery;
@@ -29,6 +29,7 @@ pub struct Front {
     bridge: Arc<Bridge>,
     router: Router,
     connection: Connection,
+    teller: Teller,
 }
 
 /// What a route that carries records has done.
@@ -50,7 +51,8 @@ struct Done {
 impl Front {
     /// For one connection.
     pub fn new(bridge: Arc<Bridge>, router: Router, connection: Connection) -> Self {
-        Self { bridge, router, connection }
+        let teller = Teller::new(bridge.audit.clone(), bridge.name.clone(), connection.clone());
+        Self { bridge, router, connection, teller }
     }
 
     /// Answers a request.
@@ -65,7 +67,7 @@ impl Front {
             // The browser would show its user's certificate for a page that may not call.
             let error = Code::Forbidden.with("web pages of this origin may not call (rest[].cors.origins)");
             let done = Done::refused(error, REFUSED, None);
-            return self.finish(done, None, &parts.headers, JSON, began);
+            return self.finish(done, None, (&parts.method, &parts.headers), JSON, began).await;
         }
         let path = trimmed(parts.uri.path());
         let hot = Hot::find(&parts.method, path);
@@ -73,12 +75,12 @@ impl Front {
         match hot {
             Some(hot) => {
                 let done = self.carry(&hot, &parts, body).await;
-                self.finish(done, Some(hot.topic()), &parts.headers, offered, began)
+                self.finish(done, Some(hot.topic()), (&parts.method, &parts.headers), offered, began).await
             }
             None => {
-                let headers = parts.headers.clone();
+                let (method, headers) = (parts.method.clone(), parts.headers.clone());
                 let done = self.route(parts, body).await;
-                self.finish(done, None, &headers, offered, began)
+                self.finish(done, None, (&method, &headers), offered, began).await
             }
         }
     }
@@ -89,6 +91,9 @@ impl Front {
             Ok(caller) => caller,
             Err(error) => return Done::refused(error, route, None),
         };
+        if let Err(error) = self.teller.check() {
+            return Done::refused(error, route, Some(caller));
+        }
         let posted = match hot {
             Hot::Produce { topic, partition } => {
                 v2::produce::post(&self.bridge, &caller, (topic, *partition), &parts.headers, body).await
@@ -131,16 +136,22 @@ impl Front {
     }
 
     /// Gives an error the form that the caller accepts; counts and audits.
-    fn finish(
+    async fn finish(
         &self,
         done: Done,
         topic: Option<&str>,
-        asked: &HeaderMap,
+        (method, asked): (&Method, &HeaderMap),
         offered: &'static [&'static str],
         began: Instant,
     ) -> Response {
         let Done { mut response, route, caller, delivery } = done;
-        let error = response.extensions_mut().remove::<Error>().or_else(|| bare_error(&response));
+        let mut error = response.extensions_mut().remove::<Error>().or_else(|| bare_error(&response));
+        let status = error.as_ref().map_or(response.status(), |error| error.code.status());
+        let records = delivery.as_ref();
+        let call = Call { caller: caller.as_ref(), method, route, topic, records, status, error: error.as_ref() };
+        if let Err(unwritten) = self.teller.tell(&call).await {
+            error = Some(unwritten);
+        }
         if let Some(error) = &error {
             response = error.response(Wishes::of(asked).shape(offered));
         }
@@ -153,8 +164,6 @@ impl Front {
             self.bridge.metrics.written.inc_by(u64::try_from(written).unwrap_or(u64::MAX));
             self.bridge.metrics.refused.inc_by(u64::try_from(refused).unwrap_or(u64::MAX));
         }
-        let error = error.map(|error| error.code);
-        audited(&audit::Call { caller: caller.as_ref(), route, topic, records: delivery.as_ref(), status, error });
         response
     }
 }

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::audit::Teller;
 use super::auth;
 use super::bridge::Bridge;
 use super::caller::Connection;
@@ -132,6 +133,8 @@ impl Server {
     fn refuse(&self, peer: SocketAddr, error: &dyn std::error::Error) {
         self.metrics.connection_refused(ConnectionRefusal::Handshake);
         tracing::info!(event = "handshake_failed", listener = self.name(), %peer, %error);
+        let connection = Connection { peer, certificate: None, thumbprint: None, encrypted: true };
+        Teller::new(self.bridge.audit.clone(), self.bridge.name.clone(), connection).refused(&error.to_string());
     }
 
     async fn speak<S>(&self, stream: S, connection: Connection)

@@ -210,14 +210,16 @@ impl Writer {
         let bridge = &self.cluster.ask.bridge;
         bridge.metrics.written.inc_by(count(written));
         bridge.metrics.refused.inc_by(count(batch.len() - written));
-        audit::audited(&audit::Call {
+        let call = audit::Call {
             caller: Some(&self.cluster.ask.caller),
+            method: &axum::http::Method::POST,
             route: self.route,
             topic: Some(&self.topic),
             records: batch.delivery.as_ref(),
             status: axum::http::StatusCode::OK,
             error: None,
-        });
+        };
+        audit::audited(bridge, &call);
     }
 
     /// A record as it is sent, and what its line tells.
