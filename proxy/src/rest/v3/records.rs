@@ -72,7 +72,7 @@ pub async fn post_batch(
         draft.add(&writer, entry.record, partitions).await;
         ids.push(entry.id);
     }
-    let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|(_, error)| error)?;
+    let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|refused| refused.1)?;
     tokio::time::timeout(ask.bridge.settings.limits.request_timeout, batch.whole()).await.ok();
     let mut out = BytesMut::new();
     writer.tell_entries(&ids, &batch, &mut out);
