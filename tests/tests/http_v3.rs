@@ -397,6 +397,7 @@ fn what_cannot_be_sent_at_all_is_told_by_the_status() {
     alice.post(&format!("/v3/clusters/another/topics/{topic}/records"), JSON, good).is_error(404, 404);
     alice.post(&records, "text/plain", good).is_error(415, 415);
     alice.post(&records, JSON, "").is_error(400, 400);
+    alice.post(&records, JSON, " \n").is_error(400, 400);
     alice.post(&format!("{records}:batch"), JSON, "{}").is_error(422, 42208);
     alice.post(&format!("{records}:batch"), JSON, "{").is_error(400, 400);
     let topics = format!("{cluster}/topics");

@@ -30,9 +30,6 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
     let awaits_leave = ask.headers.contains_key(header::EXPECT);
     let writer = writer(ask, &cluster_id, topic, POST).await?;
     let length = body.size_hint().exact();
-    if length == Some(0) {
-        return Err(Code::BadRequest.with("the body has no record"));
-    }
     let mut exchange = Exchange::new(writer, body);
     let mut first = None;
     if length.is_some() {
@@ -43,6 +40,9 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
             if told.len() > MOST_AT_ONCE {
                 break;
             }
+        }
+        if exchange.is_over() && told.is_empty() {
+            return Err(Code::BadRequest.with("the body has no record"));
         }
         if exchange.is_over() {
             let status = if strict { strict_status(exchange.told()) } else { StatusCode::OK };
