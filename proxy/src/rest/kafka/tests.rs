@@ -271,7 +271,7 @@ fn access_rules_are_made_found_and_deleted() {
         let resource = DescribeAclsResource::default().with_resource_type(2).with_resource_name(text("r"));
         let resource = resource.with_pattern_type(3).with_acls(vec![description]);
         let answer = theirs::DescribeAclsResponse::default().with_resources(vec![resource]);
-        assert_eq!(told::<DescribeAcls<'_>>(&answer, version).1, [acl.clone()]);
+        assert_eq!(told::<DescribeAcls<'_>>(&answer, version).1, std::slice::from_ref(&acl));
 
         let read: theirs::CreateAclsRequest = asked(&CreateAcls(std::slice::from_ref(&acl)), version);
         assert_eq!((read.creations[0].resource_pattern_type, read.creations[0].operation), (3, 4));
