@@ -287,6 +287,72 @@ fn a_stream_stays_open_and_answers_while_it_is_written() {
 }
 
 #[test]
+fn a_stream_ends_with_a_line_when_the_password_of_its_caller_is_taken_away() {
+    let folder = barnabas_tests::scratch::Scratch::new("people");
+    let credentials = format!("basic: {{ credentials: '{}' }}", folder.join("people").display());
+    let site = Site::with(Broker::shared(), |settings| {
+        let mut settings = settings.with_rest(&[&credentials]);
+        settings.tls.as_mut().unwrap().client_auth = barnabas_tests::gateway::ClientAuth::Optional;
+        settings
+    });
+    let added = site.gateway.command(&["credential", "add", "alice"]).ok().stdout;
+    let password = added.trim().lines().last().unwrap().trim().to_owned();
+    let topic = site.open_topic(1);
+    let authorization = format!("Basic {}", STANDARD.encode(format!("alice:{password}")));
+    let anonymous = site.authority.anonymous();
+    let mut http = Http::tls(&site.gateway.rest(), &anonymous);
+    let authorized = [("authorization", authorization.as_str()), ("content-type", JSON)];
+    let list = http.ask("GET", "/v3/clusters", &authorized, b"").is(200).json();
+    let records = format!("/v3/clusters/{}/topics/{topic}/records", list["data"][0]["cluster_id"].as_str().unwrap());
+    let mut stream = http.open("POST", &records, &authorized);
+    let good = r#"{"value":{"type":"BINARY","data":"AAEC"}}"#;
+    stream.write(good.as_bytes()).unwrap();
+    assert_eq!(stream.read_head().unwrap().status, 200);
+    assert!(String::from_utf8(stream.read().unwrap()).unwrap().starts_with(r#"{"error_code":200"#));
+    site.gateway.command(&["credential", "remove", "alice"]).ok();
+    let last: Value = serde_json::from_slice(&stream.read().unwrap()).unwrap();
+    assert_eq!(last["error_code"], 40101);
+    assert!(stream.read().unwrap().is_empty(), "the answer has ended");
+}
+
+#[test]
+fn when_the_gateway_goes_down_all_that_was_taken_is_told_and_then_why() {
+    let mut site = site();
+    let topic = site.open_topic(1);
+    let (_, mut alice) = caller(&mut site, "alice");
+    let records = format!("{}/topics/{topic}/records", cluster(&mut alice));
+    let mut stream = alice.open("POST", &records, &[("content-type", JSON)]);
+    let good = r#"{"value":{"type":"BINARY","data":"AAEC"}}"#;
+    stream.write(good.repeat(100).as_bytes()).unwrap();
+    assert_eq!(stream.read_head().unwrap().status, 200);
+    let mut told = stream.read().unwrap();
+    site.gateway.terminate();
+    loop {
+        match stream.read().unwrap() {
+            more if more.is_empty() => break,
+            more => told.extend(more),
+        }
+    }
+    let told: Vec<Value> =
+        String::from_utf8(told).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (last, of_records) = told.split_last().unwrap();
+    assert_eq!(last["error_code"], 50003);
+    assert!(of_records.iter().all(|line| line["error_code"] == 200), "{of_records:?}");
+    assert_eq!(rd::read_all(&Endpoint::direct(site.broker()), &topic).len(), of_records.len());
+}
+
+#[test]
+fn more_than_the_queue_holds_is_slowed_down_and_not_refused() {
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_rest(&["limits: { max_queued_records: 50 }"]));
+    let topic = site.open_topic(2);
+    let (_, mut alice) = caller(&mut site, "alice");
+    let records = format!("{}/topics/{topic}/records", cluster(&mut alice));
+    let good = r#"{"value":{"type":"BINARY","data":"AAEC"}}"#;
+    let answer = alice.post(&records, JSON, good.repeat(2000)).is(200);
+    assert_eq!(codes(&answer), vec![200; 2000]);
+}
+
+#[test]
 fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
     let mut site = site();
     let topic = site.open_topic(2);
@@ -331,6 +397,7 @@ fn what_cannot_be_sent_at_all_is_told_by_the_status() {
     alice.post(&format!("/v3/clusters/another/topics/{topic}/records"), JSON, good).is_error(404, 404);
     alice.post(&records, "text/plain", good).is_error(415, 415);
     alice.post(&records, JSON, "").is_error(400, 400);
+    alice.post(&records, JSON, " \n").is_error(400, 400);
     alice.post(&format!("{records}:batch"), JSON, "{}").is_error(422, 42208);
     alice.post(&format!("{records}:batch"), JSON, "{").is_error(400, 400);
     let topics = format!("{cluster}/topics");

@@ -63,6 +63,7 @@ impl Question for DescribeCluster {
             cursor.skip_tags()?;
             Ok(Broker { id, rack })
         })?;
+        cursor.i32("authorized operations")?;
         brokers.sort_unstable_by_key(|broker| broker.id);
         Ok(Described { verdict, cluster_id, controller_id, brokers })
     }

@@ -82,7 +82,10 @@ impl Question for FindCoordinator<'_> {
     fn read(cursor: &mut Cursor<'_>, _: i16) -> Result<Self::Answer, WireError> {
         cursor.i32("throttle time")?;
         let verdict = Verdict::read(cursor)?;
-        Ok((verdict, cursor.i32("node id")?))
+        let node_id = cursor.i32("node id")?;
+        cursor.skip_string("host")?;
+        cursor.i32("port")?;
+        Ok((verdict, node_id))
     }
 }
 

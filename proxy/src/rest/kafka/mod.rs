@@ -248,3 +248,6 @@ const MOST_IDLE: usize = 8;
 
 /// A hundred thousand partitions with their replicas.
 const MOST_ANSWER_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,16 @@ async fn document(Extension(document): Extension<Document>) -> Response {
 
 const PROBES: &str = "probes";
 const DOCUMENTS: &str = "documents";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::routes::is_public;
+
+    #[test]
+    fn what_asks_nobody_who_is_calling_is_described_so() {
+        for operation in operations() {
+            assert_eq!(is_public(operation.path), operation.is_public, "{}", operation.path);
+        }
+    }
+}

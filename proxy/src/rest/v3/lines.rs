@@ -88,6 +88,11 @@ impl Draft {
         self.lines.is_empty()
     }
 
+    /// How many lines it has.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Bytes of all records.
     pub fn size(&self) -> usize {
         self.records.iter().map(Record::size).sum()
@@ -146,19 +151,19 @@ impl Writer {
     ///
     /// # Errors
     /// The draft itself, with the reason.
-    pub fn send(&self, draft: Draft, entry: &Arc<Entry>, hold: Hold) -> Result<Batch, (Draft, Error)> {
+    pub fn send(&self, draft: Draft, entry: &Arc<Entry>, hold: Hold) -> Result<Batch, Box<(Draft, Error)>> {
         if draft.records.is_empty() {
             return Ok(Batch { lines: draft.lines, delivery: None });
         }
         let producer = match entry.producer() {
             Ok(producer) => producer,
-            Err(error) => return Err((draft, error)),
+            Err(error) => return Err(Box::new((draft, error))),
         };
         match producer.send(&self.topic, None, &draft.records, hold) {
             Some(delivery) => Ok(Batch { lines: draft.lines, delivery: Some(delivery) }),
             None => {
                 let text = "too many records wait for their acknowledgement (limits.max_queued_records)";
-                Err((draft, Code::TooManyRequests.with(text)))
+                Err(Box::new((draft, Code::TooManyRequests.with(text))))
             }
         }
     }

@@ -30,9 +30,6 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
     let awaits_leave = ask.headers.contains_key(header::EXPECT);
     let writer = writer(ask, &cluster_id, topic, POST).await?;
     let length = body.size_hint().exact();
-    if length == Some(0) {
-        return Err(Code::BadRequest.with("the body has no record"));
-    }
     let mut exchange = Exchange::new(writer, body);
     let mut first = None;
     if length.is_some() {
@@ -43,6 +40,9 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
             if told.len() > MOST_AT_ONCE {
                 break;
             }
+        }
+        if exchange.is_over() && told.is_empty() {
+            return Err(Code::BadRequest.with("the body has no record"));
         }
         if exchange.is_over() {
             let status = if strict { strict_status(exchange.told()) } else { StatusCode::OK };
@@ -72,7 +72,7 @@ pub async fn post_batch(
         draft.add(&writer, entry.record, partitions).await;
         ids.push(entry.id);
     }
-    let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|(_, error)| error)?;
+    let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|refused| refused.1)?;
     tokio::time::timeout(ask.bridge.settings.limits.request_timeout, batch.whole()).await.ok();
     let mut out = BytesMut::new();
     writer.tell_entries(&ids, &batch, &mut out);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::lines::{Batch, Draft, LINE_END, Writer, refused, refused_format};
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{FormatError, Splitter, parse_v3, push_error};
+use crate::rest::formats::{Splitter, parse_v3, push_error};
 use crate::rest::{Caller, Code, Error};
 
 /// An exchange that is open.
@@ -39,6 +39,10 @@ pub struct Exchange {
     deadline: Instant,
     /// The body has a length: it must arrive within a time as a whole.
     is_bounded: bool,
+    /// The splitter may have whole records.
+    has_text: bool,
+    /// The body has ended.
+    is_at_end: bool,
     /// Nothing more is read.
     is_read: bool,
     /// The last line, which is no record's.
@@ -65,6 +69,8 @@ impl Exchange {
             ending,
             deadline,
             is_bounded,
+            has_text: false,
+            is_at_end: false,
             is_read: false,
             last: None,
             told: (0, None),
@@ -109,8 +115,14 @@ impl Exchange {
 
     /// Waits until something has happened: an outcome, a piece of the body, an end.
     async fn go_on(&mut self) {
-        let reads = !self.is_read && self.draft.is_none() && self.records < WINDOW_RECORDS;
-        let must_go_on = reads && (self.is_bounded || self.splitter.is_inside());
+        let has_room = !self.is_read && self.draft.is_none() && self.records < WINDOW_RECORDS;
+        if has_room && self.has_text {
+            return self.parse().await;
+        }
+        if has_room && self.is_at_end {
+            return self.end_of_body();
+        }
+        let must_go_on = has_room && (self.is_bounded || self.splitter.is_inside());
         let first = self.under_way.front();
         let settled = async {
             match first {
@@ -124,18 +136,7 @@ impl Exchange {
                     self.send(draft, false);
                 }
             }
-            frame = self.body.frame(), if reads => match frame {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.take(data).await;
-                    }
-                    if self.body.is_end_stream() {
-                        self.end_of_body();
-                    }
-                }
-                Some(Err(_)) => self.end(None),
-                None => self.end_of_body(),
-            },
+            frame = self.body.frame(), if has_room => self.take(frame),
             error = &mut self.ending, if !self.is_read => self.end(Some(error)),
             () = tokio::time::sleep_until(self.deadline), if must_go_on => {
                 self.end(Some(Code::RequestTimeout.with("the record did not arrive in time")));
@@ -143,40 +144,52 @@ impl Exchange {
         }
     }
 
-    /// What a piece of the body has brought.
-    async fn take(&mut self, data: Bytes) {
-        let bridge = self.writer.cluster.ask.bridge.clone();
-        if !self.is_bounded {
-            self.deadline = Instant::now() + bridge.settings.limits.body_timeout;
+    /// A piece of the body.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, axum::Error>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    if !self.is_bounded {
+                        let patience = self.writer.cluster.ask.bridge.settings.limits.body_timeout;
+                        self.deadline = Instant::now() + patience;
+                    }
+                    self.splitter.push(data);
+                    self.has_text = true;
+                }
+                self.is_at_end = self.body.is_end_stream();
+            }
+            // Nobody is there to be told.
+            Some(Err(_)) => self.end(None),
+            None => self.is_at_end = true,
         }
-        self.splitter.push(data);
+    }
+
+    /// Sends what pieces of the body have brought, some of it at a time.
+    async fn parse(&mut self) {
+        let bridge = self.writer.cluster.ask.bridge.clone();
+        let most = (bridge.settings.limits.max_queued_records / 2).clamp(1, MOST_AT_ONCE);
         let mut draft = Draft::default();
         let partitions = self.writer.cluster.ask.entry.partitions(&self.writer.topic).await;
-        let broken = loop {
+        while draft.len() < most && self.has_text {
             match self.splitter.take() {
                 Ok(Some(piece)) => {
                     let record = parse_v3(&piece.text, piece.position, &bridge.formats);
-                    let is_malformed = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
+                    // What follows text that is no JSON cannot be told apart.
+                    let is_broken = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
                     draft.add(&self.writer, record, *partitions.as_ref().unwrap_or(&i32::MAX)).await;
-                    if is_malformed {
-                        // What follows text that is no JSON cannot be told apart.
-                        break true;
+                    if is_broken {
+                        self.end(None);
                     }
                 }
-                Ok(None) => break false,
+                Ok(None) => self.has_text = false,
                 Err(error) => {
                     draft.add(&self.writer, Err(error), 0).await;
-                    break true;
+                    self.end(None);
                 }
             }
-        };
-        if broken {
-            self.end(None);
-        }
-        if draft.is_empty() {
-            return;
         }
         match partitions {
+            _ if draft.is_empty() => {}
             Ok(_) => self.send(draft, false),
             Err(error) => self.push(draft.refuse(&error)),
         }
@@ -187,14 +200,17 @@ impl Exchange {
         let ask = &self.writer.cluster.ask;
         let sent = match ask.bridge.room.take(draft.size()) {
             Ok(hold) => self.writer.send(draft, &ask.entry, Some(hold)),
-            Err(error) => Err((draft, error)),
+            Err(error) => Err(Box::new((draft, error))),
         };
-        match sent {
-            Ok(batch) => self.push(batch),
-            Err((draft, error)) if now_or_never || self.under_way.is_empty() || error.code != Code::TooManyRequests => {
-                self.push(draft.refuse(&error));
-            }
-            Err((draft, _)) => self.draft = Some(draft),
+        let (draft, error) = match sent {
+            Ok(batch) => return self.push(batch),
+            Err(refused) => *refused,
+        };
+        let may_wait = !now_or_never && !self.under_way.is_empty() && error.code == Code::TooManyRequests;
+        if may_wait {
+            self.draft = Some(draft);
+        } else {
+            self.push(draft.refuse(&error));
         }
     }
 
@@ -216,24 +232,15 @@ impl Exchange {
     }
 
     fn end_of_body(&mut self) {
-        if self.is_read {
-            return;
+        if let Err(error) = self.splitter.finish() {
+            self.push(Batch::of_mistake(refused_format(&error)));
         }
-        match self.splitter.finish() {
-            Ok(()) => self.end(None),
-            Err(error) => {
-                self.push_mistake(&error);
-                self.end(None);
-            }
-        }
-    }
-
-    fn push_mistake(&mut self, error: &FormatError) {
-        self.push(Batch::of_mistake(refused_format(error)));
+        self.end(None);
     }
 
     fn end(&mut self, last: Option<Error>) {
         self.is_read = true;
+        self.has_text = false;
         self.last = last;
         // What was not read is not wanted: the connection need not be kept for it.
         self.body = Body::empty();
@@ -300,6 +307,9 @@ fn line(refused: &crate::rest::formats::Refused) -> Bytes {
 
 /// Records of one exchange that wait for their outcome; nothing more is read meanwhile.
 const WINDOW_RECORDS: usize = 10_000;
+
+/// Records that are sent together: what is refused for want of room is refused together.
+const MOST_AT_ONCE: usize = 1_000;
 
 /// As clients of the API know it.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
