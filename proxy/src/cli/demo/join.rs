@@ -48,6 +48,20 @@ pub(super) fn tell<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<()
             ),
         ],
     )?;
+    let curl = |name: &str| {
+        let [authority, own, key] = ["ca.pem".to_owned(), format!("{name}.pem"), format!("{name}.key")]
+            .map(|file| stage.tls_file(&file).display().to_string());
+        format!("curl --cacert {authority} --cert {own} --key {key}")
+    };
+    let records = format!("{}/v1/topics/{LETTERS}", stage.bridge());
+    say(
+        screen,
+        "Without a Kafka client: alice posts by HTTPS, bob is sent what comes, until Ctrl-C:",
+        &[
+            format!("{} --data-binary 'hello by HTTP' {records}/records", curl("alice")),
+            format!("{} -N '{records}/events?from=beginning&format=text'", curl("bob")),
+        ],
+    )?;
     say(
         screen,
         "See for yourself what the broker stores, past the gateway:",
@@ -60,6 +74,7 @@ pub(super) fn tell<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<()
             format!("curl {0}/readyz ; curl {0}/metrics", stage.admin()),
             format!("less {}", stage.configuration().display()),
             format!("tail -f {}", stage.log().display()),
+            format!("barnabas audit verify {0} ; barnabas audit query {0} --outcome denied", stage.audit().display()),
         ],
     )?;
     Ok(())

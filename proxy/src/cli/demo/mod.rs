@@ -9,6 +9,7 @@ mod settings;
 mod stock;
 mod show;
 mod anatomy;
+mod ledger;
 mod join;
 mod screen;
 

@@ -9,6 +9,7 @@ pub(super) fn text(ports: &Ports, upstream: &str, root_public_key: &str) -> Stri
     TEXT.replace("{bootstrap}", &ports.bootstrap.to_string())
         .replace("{first_broker}", &ports.first_broker().to_string())
         .replace("{admin}", &ports.admin().to_string())
+        .replace("{rest}", &ports.rest().to_string())
         .replace("{brokers}", &BROKERS.to_string())
         .replace("{servers}", &servers.join(", "))
         .replace("{root_public_key}", root_public_key)
@@ -29,6 +30,13 @@ listeners:
       client_auth: required            # a client is who its certificate says
       client_ca: tls/ca.pem
     principal: { from: subject, mapping_rules: ["RULE:^CN=([^,]+)$/$1/", "DEFAULT"] }   # CN=alice is User:alice
+
+rest:                                  # the same for whoever speaks HTTPS instead of Kafka's protocol
+  - name: http
+    bind: 127.0.0.1:{rest}
+    cluster: demo
+    tls: { certificate: tls/gateway.pem, private_key: tls/gateway.key, client_auth: required, client_ca: tls/ca.pem }
+    principal: { from: subject, mapping_rules: ["RULE:^CN=([^,]+)$/$1/", "DEFAULT"] }
 
 clusters:
   - name: demo
@@ -66,6 +74,10 @@ streams:
 clients:                               # who gets keys of its own at its first connection; eve, too: keys are no rights
   enroll:
     - { principal: "User:.*", custody: gateway }
+
+audit:                                 # who could read what, who did, what was refused: `barnabas audit verify audit`
+  directory: audit
+  origin: demo.example/barnabas
 
 admin:
   bind: 127.0.0.1:{admin}

@@ -1,4 +1,4 @@
-//! The five steps: a stage arrives, a screenful leaves, and the word that each step has really happened.
+//! The six steps: a stage arrives, a screenful leaves, and the word that each step has really happened.
 //!
 //! Every step is announced, done, and checked before its `ok` is printed. The first one that is not as it should be
 //! ends the show with its number. What must never happen here: an `ok` for something that was assumed.
@@ -12,6 +12,7 @@ use rdkafka::message::OwnedMessage;
 use serde_json::Value;
 
 use super::anatomy::{Anatomy, SHORTEST_PIECE, gives_away};
+use super::ledger;
 use super::screen::{Ink, Screen};
 use super::stage::{ORDERS, Stage};
 use super::stock::{Stock, Told};
@@ -23,7 +24,8 @@ pub(super) async fn perform<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> 
     let stored = is_stored(stage, screen).await.map_err(|why| failed(2, why))?;
     is_read(stage, screen).await.map_err(|why| failed(3, why))?;
     is_refused(stage, screen).await.map_err(|why| failed(4, why))?;
-    is_detected(stage, screen, stored).await.map_err(|why| failed(5, why))
+    is_detected(stage, screen, stored).await.map_err(|why| failed(5, why))?;
+    is_proved(stage, screen).await.map_err(|why| failed(6, why))
 }
 
 fn failed(step: usize, why: String) -> Failure {
@@ -122,6 +124,20 @@ async fn is_detected<W: Write>(stage: &Stage, screen: &mut Screen<W>, stored: Ow
         .good(&format!("bob has offset 0 and stands before offset {offset}: the forged record is never delivered")))
 }
 
+async fn is_proved<W: Write>(stage: &Stage, screen: &mut Screen<W>) -> Result<(), String> {
+    let what = "each use of a key, each grant and refusal above is an entry under a signed checkpoint";
+    say(screen.step(6, "The log proves itself", what))?;
+    let size = ledger::whole(&stage.audit(), EVE).await?;
+    say(screen.line(
+        "the log",
+        Ink::Open,
+        &format!("{size} entries: nothing was changed, removed, inserted or moved"),
+    ))?;
+    let fault = ledger::tampered(&stage.audit(), &stage.folder().join("audit-tampered"), (EVE, ANNA))?;
+    say(screen.line("a copy", Ink::Bad, &format!("where {EVE} became {ANNA}: {fault}")))?;
+    say(screen.good("verified from the files alone, by whoever has the log's public key"))
+}
+
 fn is_alices(record: &OwnedMessage) -> bool {
     let same = record.key() == Some(KEY.as_bytes()) && record.payload() == Some(VALUE.as_bytes());
     same && record.offset() == 0
@@ -185,6 +201,10 @@ fn say(printed: std::io::Result<()>) -> Result<(), String> {
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
+
+/// Who was refused, and who somebody who tampers would like it to have been.
+const EVE: &str = "User:eve";
+const ANNA: &str = "User:ann";
 
 const KEY: &str = "order-1";
 

@@ -30,7 +30,7 @@ pub(super) struct Stage {
     stop: oneshot::Sender<()>,
 }
 
-/// A row of ports: bootstrap, one for each broker, admin.
+/// A row of ports: bootstrap, one for each broker, admin, the HTTP bridge.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
     /// `bootstrap.servers` of the clients.
@@ -65,7 +65,7 @@ impl Stage {
                     return Ok(Self { folder, ports, brokers, gateway, stop });
                 }
                 // Somebody took a port between our look and the gateway's.
-                Err(gateway::Error::Bind { .. }) if port.is_none() => first = ports.admin().saturating_add(1),
+                Err(gateway::Error::Bind { .. }) if port.is_none() => first = ports.rest().saturating_add(1),
                 Err(error) => return Err(serve::failure(error)),
             }
         }
@@ -101,6 +101,16 @@ impl Stage {
         format!("http://127.0.0.1:{}", self.ports.admin())
     }
 
+    /// The HTTP bridge.
+    pub(super) fn bridge(&self) -> String {
+        format!("https://localhost:{}", self.ports.rest())
+    }
+
+    /// The folder of the audit log.
+    pub(super) fn audit(&self) -> PathBuf {
+        self.folder.join("audit")
+    }
+
     /// A file of a client or of the authority: `alice.pem`, `alice.key`, `ca.pem`.
     pub(super) fn tls_file(&self, name: &str) -> PathBuf {
         self.folder.join("tls").join(name)
@@ -119,9 +129,9 @@ impl Ports {
     fn free_from(first: u16) -> Result<Self, Failure> {
         let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         (first..LAST_PORT)
-            .step_by(usize::from(BROKERS) + 2)
+            .step_by(usize::from(BROKERS) + 3)
             .map(|bootstrap| Self { bootstrap })
-            .find(|ports| (ports.bootstrap..=ports.admin()).all(free))
+            .find(|ports| (ports.bootstrap..=ports.rest()).all(free))
             .ok_or_else(|| {
                 Failure::new(Exit::Unavailable, "there is no row of free ports on 127.0.0.1; choose by --port")
             })
@@ -135,6 +145,11 @@ impl Ports {
     /// The port of the admin pages.
     pub(super) fn admin(&self) -> u16 {
         self.bootstrap + BROKERS + 1
+    }
+
+    /// The port of the HTTP bridge.
+    pub(super) fn rest(&self) -> u16 {
+        self.bootstrap + BROKERS + 2
     }
 }
 

@@ -9,10 +9,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::tokens::Tokens;
+use crate::chain::rewrite::RewriteError;
+use crate::chain::rewrite::api_versions::{self, OfferedApi};
 use crate::chain::rewrite::refusal::{self, Refusal};
-use crate::chain::rewrite::{RewriteError, api_versions};
 use crate::connection::read::{FrameReader, ReadError};
-use crate::frame::{Call, RequestHeader, ResponseHeader, Segments, WireError, api};
+use crate::frame::{ApiKey, Call, RequestHeader, ResponseHeader, Segments, WireError, api};
 use crate::identity::Principal;
 use crate::stream::{Reading, Writing};
 
@@ -88,13 +89,47 @@ where
     Err(SaslError::Unexpected)
 }
 
-/// What a broker answers to ApiVersions, cut to what the gateway serves.
+/// What a broker answers to ApiVersions, cut to what the gateway serves; with the exchange that is ours, whatever the broker has.
 async fn ask((read, write): &mut (Reading, Writing), frame: Bytes, call: Call) -> Result<Segments, SaslError> {
     send(write, Segments::whole(frame)).await?;
     let mut frames = FrameReader::new(read, MOST_ANSWER_BYTES);
     let answer = frames.next().await?.ok_or(SaslError::Unexpected)?.freeze();
     let header = ResponseHeader::parse(&answer, call)?;
-    Ok(api_versions::rewrite(answer, &header)?)
+    match api_versions::decode(&answer, &header) {
+        Ok((0, offered)) => Ok(Segments::whole(versions(call, &offered)?)),
+        // The client is to ask in an older version, in which this answer is.
+        _ => Ok(api_versions::rewrite(answer, &header)?),
+    }
+}
+
+fn versions(call: Call, offered: &[OfferedApi]) -> Result<Bytes, SaslError> {
+    let own = |key: ApiKey| api::find(key).and_then(api::Api::offered);
+    let both = |theirs: &OfferedApi| {
+        let own = own(theirs.key)?;
+        let (oldest, newest) = (theirs.oldest.max(*own.start()), theirs.newest.min(*own.end()));
+        (oldest <= newest).then_some((theirs.key, oldest, newest))
+    };
+    let is_ours = |key: ApiKey| key == api::SASL_HANDSHAKE || key == api::SASL_AUTHENTICATE;
+    let theirs = offered.iter().filter(|offered| !is_ours(offered.key)).filter_map(both);
+    let ours = [api::SASL_HANDSHAKE, api::SASL_AUTHENTICATE].into_iter();
+    let ours = ours.filter_map(|key| own(key).map(|versions| (key, *versions.start(), *versions.end())));
+    let all: Vec<(ApiKey, i16, i16)> = theirs.chain(ours).collect();
+    let mut out = BytesMut::new();
+    let encoding = call.encoding()?;
+    call.put_response_header(&mut out)?;
+    out.put_i16(0);
+    encoding.put_length(&mut out, all.len())?;
+    for (key, oldest, newest) in all {
+        out.put_i16(key.0);
+        out.put_i16(oldest);
+        out.put_i16(newest);
+        encoding.put_no_tags(&mut out);
+    }
+    if call.version.0 >= 1 {
+        out.put_i32(0);
+    }
+    encoding.put_no_tags(&mut out);
+    Ok(out.freeze())
 }
 
 /// `authorization identity, 0, user, 0, password`: the first must be empty or the user.
