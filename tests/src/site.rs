@@ -58,8 +58,13 @@ impl Site {
 
     /// A second gateway of the same installation.
     pub fn second_gateway(&self) -> Gateway {
+        self.second_gateway_with(|settings| settings)
+    }
+
+    /// The same with other settings.
+    pub fn second_gateway_with(&self, change: impl FnOnce(Settings) -> Settings) -> Gateway {
         let settings = Settings::new(self.broker.address()).with_tls(&self.server).with_rule(sealed_rule());
-        Gateway::start(&self.home, settings)
+        Gateway::start(&self.home, change(settings))
     }
 
     /// A fresh certificate for a client of this name, and the gateway's address.

@@ -228,6 +228,57 @@ fn nothing_passes_before_a_signed_head_vouches_for_the_keyring() {
     steward.terminate();
 }
 
+/// A broker that shows an old keyring could hide a revocation. The steward signs heads all the time: who sees no recent one refuses
+/// writers, with a code that they retry, and goes on when the keyring is whole again.
+#[test]
+fn a_keyring_that_the_broker_sets_back_stops_writers_for_want_of_a_recent_head() {
+    let broker = Broker::shared();
+    let evil = Evil::start(broker.detour());
+    let upstream = evil.address();
+    let often = || {
+        let keys = [("max_head_age", "3s"), ("head_interval", "1s")];
+        keys.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec()
+    };
+    let alone =
+        |settings| Settings { steward_embedded: false, upstream: upstream.clone(), keyring: often(), ..settings };
+    let mut site = Site::with(broker, alone);
+    for text in ["keys are not available", "keyring_head_trouble"] {
+        site.gateway.expect_in_log(text);
+    }
+    let mut steward = site.second_gateway_with(|settings| Settings { keyring: often(), ..settings });
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let alice = site.client("alice");
+    rd::produce(&alice, &topic, &[numbered(&secret, 0, 0)], &[]);
+
+    let keyring = site.home.keyring_topic().to_owned();
+    let shown = rd::read_all(&Endpoint::direct(broker), &keyring).last().map(|got| got.offset).expect("a keyring");
+    let of_keyring = keyring.clone();
+    evil.on_fetch(move |fetched| {
+        if fetched.topic == of_keyring {
+            fetched.batches.retain(|batch| batch.base_offset <= shown);
+        }
+    });
+    site.gateway.terminate();
+    // The head that the broker shows must have become old; the steward goes on signing meanwhile.
+    wait::until_true("the steward has signed several heads since", || {
+        let now = rd::read_all(&Endpoint::direct(broker), &keyring).last().map(|got| got.offset);
+        now.is_some_and(|now| now > shown + 8)
+    });
+    site.gateway.begin();
+    site.gateway.wait_for_log("keyring_head_trouble");
+    let outcome = quickly(&alice, &topic, &secret);
+    assert!(outcome.is_err(), "written under a keyring that was set back: {outcome:?}");
+    assert!(evil.told() > 0, "nothing was withheld");
+    site.assert_sealed(&topic, 1, &secret);
+
+    evil.be_honest();
+    site.gateway.terminate();
+    site.gateway.restart();
+    rd::produce(&alice, &topic, &[numbered(&secret, 1, 0)], &[]);
+    site.assert_sealed(&topic, 2, &secret);
+    steward.terminate();
+}
+
 /// From now on the broker leaves out the streams that the keyring has now.
 fn withhold_streams(evil: &Evil<'_>, site: &Site) {
     let keyring = site.home.keyring_topic().to_owned();

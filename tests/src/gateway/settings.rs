@@ -104,6 +104,8 @@ pub struct Settings {
     pub enroll: Vec<String>,
     /// `limits`.
     pub limits: Vec<(String, String)>,
+    /// Further keys of `keyring`.
+    pub keyring: Vec<(String, String)>,
     /// `kms` and `custody`, as lines of YAML.
     pub kms: Vec<String>,
     /// `admin.secure`, as one value of YAML; see [`Settings::with_secure_admin`].
@@ -212,6 +214,7 @@ impl Settings {
             enroll: vec!["User:.*".to_owned()],
             steward_embedded: true,
             limits: vec![],
+            keyring: vec![],
             kms: vec![],
             secure: None,
             audit: vec![],
@@ -278,7 +281,8 @@ impl Settings {
         self.put_listener(&mut text);
         self.put_bridge(&mut text);
         self.put_cluster(&mut text);
-        text += &format!("keyring: {{ cluster: primary, topic: {} }}\n", home.keyring_topic);
+        let more: String = self.keyring.iter().map(|(key, value)| format!(", {key}: {value}")).collect();
+        text += &format!("keyring: {{ cluster: primary, topic: {}{more} }}\n", home.keyring_topic);
         text += &home.block("keystore");
         let steward = home.block("steward");
         text += &if self.steward_embedded { steward } else { steward.replace("run: embedded", "run: \"off\"") };
