@@ -1,6 +1,7 @@
 //! Promise: an auditor's browser shows who did what and who may do what, and proves it by itself: what was changed, left out, cut short
 //! or signed by somebody else is shown, whatever the gateway says. Who is no auditor sees nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,7 @@ const ROLES: &str = "{ auditor: ['User:auditor'], operator: ['User:ops'] }";
 
 const IS_VERIFIED: &str = "document.querySelector('#verdict')?.dataset.state === 'ok'";
 const IS_LISTED: &str = "document.querySelectorAll('tr[data-entry]').length > 0 && document.querySelectorAll('.checked[data-state=open]').length === 0 && document.querySelector('[data-step=answers]')?.dataset.state === 'ok'";
+const HAS_VERDICT: &str = "['ok', 'bad'].includes(document.querySelector('#verdict')?.dataset.state)";
 const IS_BAD: &str = "document.querySelector('#verdict')?.dataset.state === 'bad'";
 
 /// The cells of the rows that are shown.
@@ -162,16 +164,21 @@ fn the_key_can_be_compared(browser: &mut Browser, log: &AuditLog) {
 }
 
 fn a_changed_byte_is_seen(browser: &mut Browser, relay: &Relay, log: &AuditLog, entry: u64) {
-    let files = bundles(&log.folder().join("tile/entries"));
-    let kept: Vec<(PathBuf, Vec<u8>)> =
-        files.into_iter().map(|path| (path.clone(), fs::read(&path).expect("a bundle"))).collect();
-    for (path, bytes) in &kept {
-        let mut changed = bytes.clone();
-        change_entry(&mut changed, entry);
-        fs::write(path, changed).expect("a bundle can be changed by whoever has the disk");
-    }
-    browser.open(&relay.url("/audit/"));
-    browser.wait_for(IS_BAD);
+    let folder = log.folder().join("tile/entries");
+    let mut kept: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+    // The log grows by being looked at: what is written anew is changed, too, until the page has met it.
+    wait::until("the page says so", wait::PATIENCE, || {
+        for path in bundles(&folder).into_iter().filter(|path| !kept.contains_key(path)).collect::<Vec<_>>() {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let mut changed = bytes.clone();
+            change_entry(&mut changed, entry);
+            fs::write(&path, changed).expect("a bundle can be changed by whoever has the disk");
+            kept.insert(path, bytes);
+        }
+        browser.open(&relay.url("/audit/"));
+        browser.wait_for(HAS_VERDICT);
+        (browser.eval(IS_BAD) == true).then_some(())
+    });
     assert!(browser.text("#verdict").contains("NOT VERIFIED"));
     browser.wait_for(&format!("document.querySelector('#faults [data-entry=\"{entry}\"]')"));
     assert!(browser.text("#faults").contains("other bytes than were logged"));

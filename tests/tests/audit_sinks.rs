@@ -32,7 +32,7 @@ fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs(
     let [one, two] = directories.map(AuditLog::at);
     rd::produce(&site.client("alice"), &site.sealed_topic(1), &[numbered(&secret(), 0, 0)], &[]);
     for (log, other) in [(&one, &two), (&two, &one)] {
-        let source = |log: &AuditLog| log.events()[0]["source"].clone();
+        let source = |log: &AuditLog| log.wait_for("gateway.started", |_| true)["source"].clone();
         let other = source(other);
         let cross = log.wait_for("log.cross_checkpoint", |event| event["data"]["log"]["origin"] == other);
         assert!(cross["data"]["log"]["size"].as_u64() > Some(0), "{cross}");
