@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
+use rdkafka::error::RDKafkaErrorCode;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
@@ -37,6 +38,12 @@ fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs(
         let cross = log.wait_for("log.cross_checkpoint", |event| event["data"]["log"]["origin"] == other);
         assert!(cross["data"]["log"]["size"].as_u64() > Some(0), "{cross}");
     }
+    // Clients may read the topic, as the policy lets them read any; nobody writes it through a gateway.
+    site.gateway.expect_in_log("audit_write_refused");
+    site.gateway.expect_in_log("produce_refused");
+    let refused = rd::try_produce(&site.client("alice"), &topic, &numbered("no entry", 0, 0));
+    assert_eq!(refused, Err(RDKafkaErrorCode::PolicyViolation));
+    assert!(!rd::read_all(&site.client("alice"), &topic).is_empty());
     site.gateway.terminate();
     second.terminate();
     for log in [&one, &two] {

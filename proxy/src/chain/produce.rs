@@ -148,9 +148,9 @@ impl ProduceChain {
         }
     }
 
-    /// The keyring's topic, when there is one.
-    pub fn keyring_topic(&self) -> Option<&str> {
-        self.keys.keyring_topic()
+    /// The topics that nobody changes through the gateway.
+    pub fn own_topics(&self) -> Vec<String> {
+        self.keys.own_topics()
     }
 
     /// The names of sealed topics of a request of which no broker has named a partition yet: to be asked about before

@@ -192,7 +192,7 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         return None;
     }
     let keyring = keyring?;
-    let policy = Policy::compile(streams?, clients?, keyring.topic.clone());
+    let policy = Policy::compile(streams?, clients?, keyring.topic.clone(), audit_topics(audit.as_ref()));
     Some(Config {
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         rest: rest.into_iter().collect::<Option<_>>()?,
@@ -208,6 +208,16 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
         limits: limits?,
         log: log?,
     })
+}
+
+/// The topics that the audit log goes to.
+fn audit_topics(audit: Option<&Audit>) -> Vec<String> {
+    let sinks = audit.map(|audit| audit.sinks.as_slice()).unwrap_or_default();
+    let topic = |sink: &Sink| match &sink.to {
+        SinkTarget::Kafka { topic, .. } => Some(topic.clone()),
+        _ => None,
+    };
+    sinks.iter().filter_map(topic).collect()
 }
 
 fn refuse_empty(top: &Reader<'_>, listeners: &[Option<Listener>], clusters: &[Option<Cluster>]) {

@@ -15,12 +15,18 @@ pub struct Policy {
     streams: Streams,
     enrolment: Vec<EnrolmentRule>,
     keyring_topic: String,
+    audit_topics: Vec<String>,
     names: HashMap<String, usize>,
     patterns: Vec<(usize, TopicPattern)>,
 }
 
 impl Policy {
-    pub(super) fn compile(streams: Streams, enrolment: Vec<EnrolmentRule>, keyring_topic: String) -> Self {
+    pub(super) fn compile(
+        streams: Streams,
+        enrolment: Vec<EnrolmentRule>,
+        keyring_topic: String,
+        audit_topics: Vec<String>,
+    ) -> Self {
         let mut names = HashMap::new();
         let mut patterns = Vec::new();
         for (index, (selector, _)) in streams.rules.iter().enumerate() {
@@ -31,7 +37,7 @@ impl Policy {
                 TopicSelector::Pattern(pattern) => patterns.push((index, pattern.clone())),
             }
         }
-        Self { streams, enrolment, keyring_topic, names, patterns }
+        Self { streams, enrolment, keyring_topic, audit_topics, names, patterns }
     }
 
     /// The same rules beside another keyring topic: a reload changes rules, but never which topic is the keyring.
@@ -41,11 +47,12 @@ impl Policy {
 
     /// What happens to records of a topic.
     ///
-    /// The keyring always passes: its objects are signed, and readers with keys of their own follow it through us.
+    /// The keyring always passes: its objects are signed, and readers with keys of their own follow it through us. So do the audit
+    /// log's topics: their entries are bound by a tree, and nobody writes them through us.
     /// Topics of the brokers themselves are never sealed: without a rule that names them they pass only under
     /// `default: pass`, and are refused otherwise.
     pub fn stream(&self, topic: &str) -> &StreamRule {
-        if topic == self.keyring_topic {
+        if topic == self.keyring_topic || self.is_audit_topic(topic) {
             return &StreamRule::Pass;
         }
         let by_name = self.names.get(topic).copied().unwrap_or(usize::MAX);
@@ -57,6 +64,16 @@ impl Policy {
             StreamRule::Seal(_) if internal => &StreamRule::Refuse,
             rule => rule,
         }
+    }
+
+    /// Whether the audit log goes to a topic.
+    pub fn is_audit_topic(&self, topic: &str) -> bool {
+        self.audit_topics.iter().any(|one| one == topic)
+    }
+
+    /// The topics that the audit log goes to.
+    pub fn audit_topics(&self) -> &[String] {
+        &self.audit_topics
     }
 
     /// Where a principal's keys are to be made when it has none; `None` is: nowhere, an operator adds it.

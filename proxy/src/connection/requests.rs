@@ -109,7 +109,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
             (api::SHARE_FETCH, _) => self.share_fetch(frame, call, since).await,
-            (key, _) if MEDDLING.contains(&key) && self.names_keyring(&frame) => {
+            (key, _) if MEDDLING.contains(&key) && self.names_own_topic(&frame) => {
                 self.refuse_meddling(&frame, since).await
             }
             (_, Some(Treatment::Decode | Treatment::Pass)) => {
@@ -135,19 +135,20 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
-    /// Whether a request names the keyring's topic, by name or id. Its bytes are searched instead of walked: a request
+    /// Whether a request names the keyring's topic, or one of the audit log, by name or id. Its bytes are searched instead of walked: a request
     /// that merely mentions it in another place is refused too, and can be made at a broker.
-    fn names_keyring(&self, frame: &[u8]) -> bool {
-        let Some(topic) = self.produce.keyring_topic() else { return false };
+    fn names_own_topic(&self, frame: &[u8]) -> bool {
         let holds = |part: &[u8]| frame.windows(part.len()).any(|window| window == part);
-        holds(topic.as_bytes()) || self.topic_ids.id(topic).is_some_and(|id| holds(&id))
+        let own = self.produce.own_topics();
+        own.iter().any(|topic| holds(topic.as_bytes()) || self.topic_ids.id(topic).is_some_and(|id| holds(&id)))
     }
 
     /// Whoever may delete or alter topics at the brokers could otherwise end everybody's keys through us.
     async fn refuse_meddling(&mut self, frame: &Bytes, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(frame).map_err(RewriteError::from)?;
         tracing::warn!(event = "keyring_request_refused", api = header.call.api().map_or("", |api| api.name));
-        let message = "the keyring topic is changed at the brokers only, not through the gateway";
+        let message =
+            "the topics of the keyring and of the audit log are changed at the brokers only, not through the gateway";
         self.tell_refused(header.call, "keyring", message);
         match refusal::refuse(frame, &header, POLICY_VIOLATION, Some(message))? {
             Refusal::Answer(answer) => {

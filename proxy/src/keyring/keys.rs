@@ -74,6 +74,12 @@ impl Keys {
         self.keyring_topic() == Some(topic)
     }
 
+    /// The topics that only the gateways write, and nobody changes through them.
+    pub fn own_topics(&self) -> Vec<String> {
+        let audit = self.policy.load().audit_topics().to_vec();
+        self.keyring_topic().map(str::to_owned).into_iter().chain(audit).collect()
+    }
+
     /// Whether keys may be made for a topic when it is written to.
     pub fn may_seal(&self, topic: &str) -> bool {
         let by_policy = matches!(self.policy.load().stream(topic), StreamRule::Seal(_));
@@ -86,6 +92,10 @@ impl Keys {
     pub async fn writer(&self, who: &Principal, topic: &str) -> Result<WriteAccess, Reason> {
         if let Some(sealing) = self.sealing.as_ref().filter(|_| self.is_keyring(topic)) {
             return self.keyring_writer(sealing, who);
+        }
+        if self.policy.load().is_audit_topic(topic) {
+            tracing::warn!(event = "audit_write_refused", principal = %who, topic);
+            return Err(Reason::NotWriter);
         }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(WriteAccess::Pass);

@@ -74,7 +74,7 @@ impl Inner {
 
     /// Whether a name holds that of the gateway's own topic: requests that change what it names are refused by closing the connection.
     pub fn names_keyring(&self, name: &str) -> bool {
-        self.shared.keys.keyring_topic().is_some_and(|topic| name.contains(topic))
+        self.shared.keys.own_topics().iter().any(|topic| name.contains(topic.as_str()))
     }
 
     /// A connection of a principal to a broker, without a socket: for questions that the bridge asks itself. It ends when either side

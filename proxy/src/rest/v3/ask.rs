@@ -147,7 +147,8 @@ impl Cluster {
     /// What is told when a change of `name` got no answer: the gateway ends a connection that asks to change its own topic.
     pub fn refused(&self, name: &str, error: Error) -> Error {
         if error.code == Code::KafkaRetriable && self.ask.kafka().names_keyring(name) {
-            return Code::Forbidden.with("the keyring topic is changed at the brokers only, not through the gateway");
+            return Code::Forbidden
+                .with("the topics of the keyring and of the audit log are changed at the brokers only");
         }
         error
     }
