@@ -39,7 +39,7 @@ impl Room {
     /// # Errors
     /// `TooLarge`, `RequestTimeout` for one that comes too slowly, `TooManyRequests` when others hold all the room, `BadRequest` for
     /// one that breaks off, `UnsupportedMediaType` for one that is compressed.
-    pub async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<(Bytes, OwnedSemaphorePermit), Error>
+    pub async fn read<B>(&self, headers: &HeaderMap, mut body: B) -> Result<(Bytes, OwnedSemaphorePermit), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -50,14 +50,34 @@ impl Room {
         }
         let announced = body.size_hint().lower();
         if announced > u64::try_from(self.most_bytes).unwrap_or(u64::MAX) {
+            self.pass_over(&mut body).await;
             return Err(self.too_large());
         }
         let late = || Code::RequestTimeout.with("the body did not arrive in time");
-        tokio::time::timeout(self.timeout, self.collect(body)).await.map_err(|_| late())?
+        let read = tokio::time::timeout(self.timeout, self.collect(&mut body)).await.map_err(|_| late())?;
+        if read.as_ref().is_err_and(|error| error.code == Code::TooLarge) {
+            self.pass_over(&mut body).await;
+        }
+        read
+    }
+
+    /// Reads on without keeping anything, for a moment: a caller that still writes when its connection is closed may never see the
+    /// answer that says why.
+    async fn pass_over<B>(&self, body: &mut B)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut passed = 0_usize;
+        while passed <= self.most_bytes.saturating_mul(2) {
+            match tokio::time::timeout(PAUSE, body.frame()).await {
+                Ok(Some(Ok(frame))) => passed = passed.saturating_add(frame.data_ref().map_or(1, Bytes::len)),
+                _ => return,
+            }
+        }
     }
 
     /// Room follows the bytes that have come.
-    async fn collect<B>(&self, mut body: B) -> Result<(Bytes, OwnedSemaphorePermit), Error>
+    async fn collect<B>(&self, body: &mut B) -> Result<(Bytes, OwnedSemaphorePermit), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -116,6 +136,9 @@ fn kibibytes(bytes: usize) -> usize {
 }
 
 const KIB: usize = 1024;
+
+/// A caller that is writing has written more by then.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {
