@@ -55,6 +55,27 @@ pub struct Record {
 }
 
 impl Batch {
+    /// The bytes of an uncompressed batch of one record without a key.
+    pub fn of_value(value: &str) -> Bytes {
+        let value = Some(Bytes::copy_from_slice(value.as_bytes()));
+        let record = Record { timestamp_delta: 0, offset_delta: 0, key: None, value, headers: vec![] };
+        let batch = Self {
+            base_offset: 0,
+            leader_epoch: -1,
+            attributes: 0,
+            last_offset_delta: 0,
+            base_timestamp: 1_700_000_000_000,
+            max_timestamp: 1_700_000_000_000,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            body: Body::Records(vec![record]),
+        };
+        let mut bytes = BytesMut::new();
+        batch.write(&mut bytes);
+        bytes.freeze()
+    }
+
     /// True for the markers of transactions, which are no user's records.
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0

@@ -1,13 +1,12 @@
 //! Promise: when something is missing (a key, a rule, the keyring, the broker) the client hears an error within a bounded time; it never
 //! gets plaintext stored, an empty topic or silence.
 
-use bytes::BytesMut;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use rdkafka::error::RDKafkaErrorCode;
 
-use barnabas_tests::batch::{Batch, Body, Record};
+use barnabas_tests::batch::{Batch, Record};
 use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
@@ -142,7 +141,7 @@ fn a_false_name_for_a_topic_id_leaks_nothing() {
     let alice = site.authority.client("alice");
     let connect = || Connection::open_tls(&site.gateway.bootstrap(), &alice).expect("alice may connect");
 
-    let data = PartitionProduceData::default().with_records(Some(plain_batch(&secret)));
+    let data = PartitionProduceData::default().with_records(Some(Batch::of_value(&secret)));
     let topic = TopicProduceData::default().with_topic_id(id).with_partition_data(vec![data]);
     let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
     let answer = connect().call(13, &request);
@@ -302,26 +301,6 @@ fn quickly(client: &Endpoint, topic: &str, text: &str) -> rd::Outcome {
     let mut producer = rd::Producer::new(client, &[("message.timeout.ms", "5000")]);
     producer.send(topic, &numbered(text, 0, 0));
     producer.outcomes().remove(0)
-}
-
-fn plain_batch(value: &str) -> bytes::Bytes {
-    let value = Some(value.to_owned().into());
-    let record = Record { timestamp_delta: 0, offset_delta: 0, key: None, value, headers: vec![] };
-    let batch = Batch {
-        base_offset: 0,
-        leader_epoch: -1,
-        attributes: 0,
-        last_offset_delta: 0,
-        base_timestamp: 1_700_000_000_000,
-        max_timestamp: 1_700_000_000_000,
-        producer_id: -1,
-        producer_epoch: -1,
-        base_sequence: -1,
-        body: Body::Records(vec![record]),
-    };
-    let mut out = BytesMut::new();
-    batch.write(&mut out);
-    out.freeze()
 }
 
 /// The frame with one name in the place of another one of the same length.

@@ -8,7 +8,7 @@ use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, ProduceRequest};
 
-use barnabas_tests::batch::{Batch, Body, Record};
+use barnabas_tests::batch::Batch;
 use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::{assert_same, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
@@ -288,32 +288,11 @@ fn topics_and_partitions_that_do_not_exist_make_no_keys() {
 
 /// The error code of one partition without records worth mentioning.
 fn produce_to(connection: &mut Connection, topic: &str, index: i32) -> i16 {
-    let partition = PartitionProduceData::default().with_index(index).with_records(Some(batch()));
+    let partition = PartitionProduceData::default().with_index(index).with_records(Some(Batch::of_value("x")));
     let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![partition]);
     let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5000).with_topic_data(vec![data]);
     let answer = connection.call(9, &request).expect("an answer");
     answer.responses[0].partition_responses[0].error_code
-}
-
-/// A batch of one record.
-fn batch() -> bytes::Bytes {
-    let record =
-        Record { timestamp_delta: 0, offset_delta: 0, key: None, value: Some(b"x"[..].into()), headers: vec![] };
-    let batch = Batch {
-        base_offset: 0,
-        leader_epoch: -1,
-        attributes: 0,
-        last_offset_delta: 0,
-        base_timestamp: 1_700_000_000_000,
-        max_timestamp: 1_700_000_000_000,
-        producer_id: -1,
-        producer_epoch: -1,
-        base_sequence: -1,
-        body: Body::Records(vec![record]),
-    };
-    let mut bytes = BytesMut::new();
-    batch.write(&mut bytes);
-    bytes.freeze()
 }
 
 /// Kafka's error code.

@@ -70,7 +70,7 @@ impl Teller {
             return Ok(());
         }
         let event = match (call.caller, call.error) {
-            (Some(caller), _) => self.answered(caller, call),
+            (Some(caller), _) => event(&self.peer(caller.principal.clone()), caller, call),
             (None, Some(error)) => {
                 let peer = self.peer(Principal::anonymous());
                 Event::not_authenticated(&peer, None, "credential", &error.message)
@@ -84,10 +84,6 @@ impl Teller {
         }
         let unwritten = |_| Code::KafkaRetriable.with("the audit log cannot be written; the records may have been");
         self.audit.commit(event).await.map_err(unwritten)
-    }
-
-    fn answered(&self, caller: &Caller, call: &Call<'_>) -> Event {
-        event(&self.peer(caller.principal.clone()), caller, call)
     }
 
     fn peer(&self, principal: Principal) -> Peer {

@@ -271,6 +271,11 @@ pub fn decoded(part: &str) -> Option<Cow<'_, str>> {
     if !part.contains('%') {
         return Some(Cow::Borrowed(part)).filter(|part| !part.is_empty());
     }
+    String::from_utf8(unescaped(part)?).ok().map(Cow::Owned)
+}
+
+/// Bytes with their percent signs decoded (RFC 3986, 2.1); `None` when a sign has no two digits behind it.
+pub fn unescaped(part: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {
@@ -282,7 +287,13 @@ pub fn decoded(part: &str) -> Option<Cow<'_, str>> {
             bytes.push(byte);
         }
     }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    Some(bytes)
+}
+
+/// The words of a query with what they are set to, as they stand there.
+pub fn words(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// What is counted for a path that nobody serves.

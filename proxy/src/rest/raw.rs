@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::bridge::Bridge;
 use super::cloud_events::{self, EventOptions, Mode, Stored};
 use super::formats::Placed;
-use super::front::Posted;
+use super::front::{Posted, unescaped, words};
 use super::pool::{Delivery, Refusal};
 use super::record::Record;
 use super::{Caller, Code, Error, refusal, send};
@@ -167,8 +167,7 @@ impl Fields {
     }
 
     fn take_query(&mut self, query: &str) -> Result<(), Error> {
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in words(query) {
             let malformed = || Code::BadRequest.with("the query is not well-formed");
             let (name, value) = (text(name).ok_or_else(malformed)?, bytes_of(value).ok_or_else(malformed)?);
             match name.strip_prefix("header.") {
@@ -252,20 +251,7 @@ fn once<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), Error> {
 
 /// Bytes of a query's word: percent signs decoded, plus signs are spaces.
 fn bytes_of(word: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |digit: u8| char::from(digit).to_digit(16);
-                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            b'+' => b' ',
-            other => other,
-        });
-    }
-    Some(bytes)
+    unescaped(&word.replace('+', " "))
 }
 
 fn text(word: &str) -> Option<String> {

@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -27,6 +27,7 @@ use super::auth;
 use super::bridge::Bridge;
 use super::caller::Connection;
 use super::front::Front;
+use super::inner::drained;
 use crate::metrics::{ConnectionRefusal, Metrics};
 use crate::stream::{self, ReadAhead};
 use crate::tls::{Protocols, ServerTls};
@@ -153,7 +154,7 @@ impl Server {
         let mut draining = self.bridge.draining.clone();
         let ended = tokio::select! {
             ended = speaking.as_mut() => ended,
-            () = begins(&mut draining) => {
+            () = drained(&mut draining) => {
                 speaking.as_mut().graceful_shutdown();
                 speaking.await
             }
@@ -178,11 +179,6 @@ impl Server {
             .keep_alive_interval(Some(IDLE / 2));
         http
     }
-}
-
-/// Until the gateway drains. A sender that is gone counts.
-async fn begins(draining: &mut watch::Receiver<bool>) {
-    draining.wait_for(|draining| *draining).await.ok();
 }
 
 /// What the handshake offers: a client that names neither speaks HTTP/1.1.

@@ -6,7 +6,6 @@ use barnabas_kms::{Aws, AwsCredentials, AwsKeys, AwsSettings};
 use super::parts::{self, Http, Keys};
 use crate::config::key::{Key, Kind, key};
 use crate::config::mistake::Refusal;
-use crate::config::node::Node;
 use crate::config::reader::Reader;
 use crate::config::values::{self, Places};
 
@@ -33,29 +32,16 @@ pub(super) fn parse(reader: &Reader<'_>, places: &Places<'_>) -> Option<AwsSetti
 }
 
 fn parse_credentials(reader: &Reader<'_>, places: &Places<'_>) -> Option<AwsCredentials> {
-    if reader.node("credentials").is_none() {
-        reader.refuse("credentials", Refusal::new("`credentials` is missing", WAYS_TEXT));
-        return None;
-    }
-    let section = reader.section("credentials")?;
-    let nothing = Node::nothing();
-    let way = parts::one_of(&section, WAYS, WAYS_TEXT);
-    let credentials = way.and_then(|way| {
-        let inner = section.section_or_empty(way, &nothing)?;
-        let credentials = match way {
-            "container" => parse_container(&inner, places),
-            "instance" => inner
-                .optional("endpoint", parts::metadata_address)
-                .map(|endpoint| AwsCredentials::Instance { endpoint }),
-            "profile" => parse_profile(&inner, places),
-            "static" => parse_static(&inner, places),
-            _ => parse_web_identity(&inner, places),
-        };
-        inner.finish();
-        credentials
-    });
-    section.finish();
-    credentials
+    parts::way(reader, ("credentials", WAYS, WAYS_TEXT), |way, inner| match way {
+        "container" => parse_container(inner, places),
+        "instance" => {
+            let endpoint = inner.optional("endpoint", parts::metadata_address)?;
+            Some(AwsCredentials::Instance { endpoint })
+        }
+        "profile" => parse_profile(inner, places),
+        "static" => parse_static(inner, places),
+        _ => parse_web_identity(inner, places),
+    })
 }
 
 fn parse_container(reader: &Reader<'_>, places: &Places<'_>) -> Option<AwsCredentials> {

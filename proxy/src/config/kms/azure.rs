@@ -7,8 +7,6 @@ use barnabas_kms::{
 
 use super::parts::{self, Http, Keys};
 use crate::config::key::{Key, Kind, key};
-use crate::config::mistake::Refusal;
-use crate::config::node::Node;
 use crate::config::reader::Reader;
 use crate::config::values::{self, Places};
 
@@ -36,27 +34,13 @@ pub(super) fn parse(reader: &Reader<'_>, places: &Places<'_>) -> Option<AzureSet
 }
 
 fn parse_credentials(reader: &Reader<'_>, places: &Places<'_>) -> Option<AzureCredentials> {
-    if reader.node("credentials").is_none() {
-        reader.refuse("credentials", Refusal::new("`credentials` is missing", WAYS_TEXT));
-        return None;
-    }
-    let section = reader.section("credentials")?;
-    let nothing = Node::nothing();
-    let way = parts::one_of(&section, WAYS, WAYS_TEXT);
-    let credentials = way.and_then(|way| {
-        let inner = section.section_or_empty(way, &nothing)?;
-        let credentials = match way {
-            "app_service" => parse_app_service(&inner, places),
-            "managed_identity" => parse_managed_identity(&inner),
-            "workload_identity" => parse_workload_identity(&inner, places),
-            "certificate" => parse_certificate(&inner, places),
-            _ => parse_client_secret(&inner, places),
-        };
-        inner.finish();
-        credentials
-    });
-    section.finish();
-    credentials
+    parts::way(reader, ("credentials", WAYS, WAYS_TEXT), |way, inner| match way {
+        "app_service" => parse_app_service(inner, places),
+        "managed_identity" => parse_managed_identity(inner),
+        "workload_identity" => parse_workload_identity(inner, places),
+        "certificate" => parse_certificate(inner, places),
+        _ => parse_client_secret(inner, places),
+    })
 }
 
 fn parse_app_service(reader: &Reader<'_>, places: &Places<'_>) -> Option<AzureCredentials> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use barnabas_kms::{ClientCertificate, Error, HttpSettings, Plaintext, SecretSource, TlsSettings};
 
 use crate::config::mistake::Refusal;
+use crate::config::node::Node;
 use crate::config::reader::Reader;
 use crate::config::secret::SecretRef;
 use crate::config::values::{self, Places};
@@ -148,6 +149,28 @@ pub(super) fn one_of(reader: &Reader<'_>, keys: &[&'static str], remedy: &str) -
             None
         }
     }
+}
+
+/// A section in which one of several ways is chosen, and what that way holds: `parse` is given its name and its reader.
+pub(super) fn way<T>(
+    reader: &Reader<'_>,
+    (key, ways, remedy): (&str, &[&'static str], &str),
+    parse: impl FnOnce(&'static str, &Reader<'_>) -> Option<T>,
+) -> Option<T> {
+    if reader.node(key).is_none() {
+        reader.refuse(key, Refusal::new(format!("`{key}` is missing"), remedy));
+        return None;
+    }
+    let section = reader.section(key)?;
+    let nothing = Node::nothing();
+    let parsed = one_of(&section, ways, remedy).and_then(|way| {
+        let inner = section.section_or_empty(way, &nothing)?;
+        let parsed = parse(way, &inner);
+        inner.finish();
+        parsed
+    });
+    section.finish();
+    parsed
 }
 
 /// A secret that must be there.

@@ -72,8 +72,8 @@ impl Inner {
         Tokens::admit(&self.tokens, principal.clone())
     }
 
-    /// Whether a name holds that of the gateway's own topic: requests that change what it names are refused by closing the connection.
-    pub fn names_keyring(&self, name: &str) -> bool {
+    /// Whether a name holds that of one of the gateway's own topics: requests that change what it names are refused by closing the connection.
+    pub fn names_own_topic(&self, name: &str) -> bool {
         self.shared.keys.own_topics().iter().any(|topic| name.contains(topic.as_str()))
     }
 
@@ -144,7 +144,8 @@ impl Inner {
     }
 }
 
-async fn drained(draining: &mut watch::Receiver<bool>) {
+/// Ends when `draining` says so.
+pub async fn drained(draining: &mut watch::Receiver<bool>) {
     // A sender that is gone counts as the end.
     draining.wait_for(|draining| *draining).await.ok();
 }

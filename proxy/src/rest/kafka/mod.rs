@@ -26,8 +26,10 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
+use self::list_offsets::ListOffsets;
+use self::metadata::{Metadata, Topic};
 use super::inner::Inner;
-use super::{Code, Error};
+use super::{Code, Error, refusal};
 use crate::chain::rewrite::api_versions::{self, OfferedApi};
 use crate::connection::read::{FrameReader, ReadError};
 use crate::frame::{
@@ -110,6 +112,30 @@ impl Kafka {
         Self { inner, principal, limit, idle: Mutex::default() }
     }
 
+    /// A topic as the brokers describe it to this principal.
+    ///
+    /// # Errors
+    /// `TopicNotFound`, `Forbidden`, or that Kafka does not answer.
+    pub async fn topic(&self, name: &str) -> Result<Topic, Error> {
+        let cluster = self.ask(&Metadata { topics: Some(&[name]) }).await?;
+        match cluster.topics.into_iter().find(|found| found.name == name) {
+            Some(found) if found.error_code == 0 => Ok(found),
+            Some(found) => Err(refusal::of_topic(found.error_code, name)),
+            None => Err(refusal::topic_not_found(name)),
+        }
+    }
+
+    /// An offset of one partition, by [`ListOffsets::timestamp`], asked of its leader.
+    ///
+    /// # Errors
+    /// Kafka's, or that it does not answer.
+    pub async fn offset(&self, topic: &str, (leader, partition): (i32, i32), timestamp: i64) -> Result<i64, Error> {
+        match self.ask_node(leader, &ListOffsets { topic, partition, timestamp }).await? {
+            (0, offset) => Ok(offset),
+            (error_code, _) => Err(refusal::of_answer(error_code, &format!("partition {partition}"))),
+        }
+    }
+
     /// Asks any broker.
     ///
     /// # Errors
@@ -128,8 +154,8 @@ impl Kafka {
     }
 
     /// Whether a name holds that of the gateway's own topic, which nobody changes through it.
-    pub fn names_keyring(&self, name: &str) -> bool {
-        self.inner.names_keyring(name)
+    pub fn names_own_topic(&self, name: &str) -> bool {
+        self.inner.names_own_topic(name)
     }
 
     /// A connection that was kept may have ended meanwhile: then a new one is tried.

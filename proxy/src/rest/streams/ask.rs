@@ -1,40 +1,13 @@
-//! What readers ask of Kafka: who leads which partition, where partitions begin and end, records.
+//! Records, as readers ask Kafka for them.
 //!
-//! Arrives: a principal's entry and a topic. Leaves: answers, with Kafka's errors sorted by what is to be done about them. What must
+//! Arrives: a principal's entry, a topic, positions. Leaves: what there is, with Kafka's errors sorted by what is to be done about them. What must
 //! never happen here: a wait without an end.
 
 use std::time::Duration;
 
+use crate::rest::Error;
 use crate::rest::kafka::fetch::{Fetch, Fetched};
-use crate::rest::kafka::list_offsets::ListOffsets;
-use crate::rest::kafka::metadata::{Metadata, Topic};
 use crate::rest::pool::Entry;
-use crate::rest::{Error, refusal};
-
-/// The partitions of a topic with their leaders.
-///
-/// # Errors
-/// `TopicNotFound`, `Forbidden`, or that Kafka does not answer.
-pub async fn topic(entry: &Entry, topic: &str) -> Result<Topic, Error> {
-    let cluster = entry.kafka.ask(&Metadata { topics: Some(&[topic]) }).await?;
-    match cluster.topics.into_iter().find(|found| found.name == topic) {
-        Some(found) if found.error_code == 0 => Ok(found),
-        Some(found) => Err(refusal::of_topic(found.error_code, topic)),
-        None => Err(refusal::topic_not_found(topic)),
-    }
-}
-
-/// An offset of one partition, by [`ListOffsets::timestamp`].
-///
-/// # Errors
-/// Kafka's, or that it does not answer.
-pub async fn offset(entry: &Entry, topic: &str, (leader, partition): (i32, i32), timestamp: i64) -> Result<i64, Error> {
-    let question = ListOffsets { topic, partition, timestamp };
-    match entry.kafka.ask_node(leader, &question).await? {
-        (0, offset) => Ok(offset),
-        (error_code, _) => Err(refusal::of_answer(error_code, &format!("partition {partition}"))),
-    }
-}
 
 /// Records of partitions that one broker leads.
 ///

@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::batches;
 use super::query::Wanted;
@@ -24,6 +24,7 @@ use super::reader::{Reader, Step};
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::{DeliveredFields, Format, Layout, push_delivered, push_string};
+use crate::rest::inner::drained;
 use crate::rest::{Caller, Code, Error, refusal};
 
 /// Begins a stream.
@@ -87,7 +88,7 @@ impl Stream {
                 biased;
                 () = self.pieces.closed() => return,
                 () = gone.as_mut() => Err(Code::Unauthenticated.with("the credential is not accepted any more")),
-                () = ends(&mut draining) => return,
+                () = drained(&mut draining) => return,
                 step = self.reader.next() => self.render(step),
                 _ = beat.tick() => Ok(Bytes::from_static(self.form.heartbeat())),
             };
@@ -139,11 +140,6 @@ impl Stream {
             Err(error) => Err(Code::Kafka.with(format!("partition {partition}: {error}"))),
         }
     }
-}
-
-/// Ends when the gateway is to end.
-pub async fn ends(draining: &mut watch::Receiver<bool>) {
-    draining.wait_for(|draining| *draining).await.ok();
 }
 
 /// What a refusal of Kafka, or of the gateway, is told as.

@@ -102,9 +102,9 @@ impl Feeds {
 impl Feed {
     async fn at_the_end(entry: Arc<Entry>, topic: &str) -> Result<Self, Error> {
         let mut tails = BTreeMap::new();
-        for partition in ask::topic(&entry, topic).await?.partitions {
+        for partition in entry.kafka.topic(topic).await?.partitions {
             let place = (partition.leader, partition.index);
-            let next = ask::offset(&entry, topic, place, LATEST).await?;
+            let next = entry.kafka.offset(topic, place, LATEST).await?;
             tails
                 .insert(partition.index, Tail { leader: partition.leader, next, kept: VecDeque::new(), trouble: None });
         }
@@ -191,7 +191,7 @@ impl Feed {
     }
 
     async fn look_who_leads(&self) -> Result<(), Error> {
-        let found = ask::topic(&self.entry, &self.topic).await?;
+        let found = self.entry.kafka.topic(&self.topic).await?;
         let mut tails = self.lock();
         for partition in found.partitions {
             // A partition that was added begins at its beginning: nothing of it was there before.

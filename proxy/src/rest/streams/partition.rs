@@ -17,6 +17,7 @@ use super::batches;
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::{DeliveredFields, Format, V2Records};
+use crate::rest::front::words;
 use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
 use crate::rest::{Caller, Code, Error, refusal};
 
@@ -36,7 +37,7 @@ pub async fn read(
     let wanted = Wanted::of(query.as_deref(), bridge.settings.limits.request_timeout)?;
     let index: i32 = partition.parse().map_err(|_| Code::NotFound.with("HTTP 404 Not Found"))?;
     let entry = bridge.pool.entry(&caller.principal)?;
-    let found = ask::topic(&entry, &topic).await?;
+    let found = entry.kafka.topic(&topic).await?;
     let found = found.partitions.iter().find(|one| one.index == index);
     let leader = found.ok_or_else(|| refusal::partition_not_found(index))?.leader;
     if leader < 0 {
@@ -44,8 +45,8 @@ pub async fn read(
     }
     let from = match wanted.from {
         From::Offset(offset) => offset,
-        From::Beginning => ask::offset(&entry, &topic, (leader, index), EARLIEST).await?,
-        From::End => ask::offset(&entry, &topic, (leader, index), LATEST).await?,
+        From::Beginning => entry.kafka.offset(&topic, (leader, index), EARLIEST).await?,
+        From::End => entry.kafka.offset(&topic, (leader, index), LATEST).await?,
     };
     let size = i32::try_from(wanted.max_bytes).unwrap_or(i32::MAX);
     let fetched = ask::fetch(&entry, &topic, (leader, &[(index, from)]), (wanted.timeout, size)).await?;
@@ -131,8 +132,7 @@ impl Wanted {
     fn of(query: Option<&str>, longest: Duration) -> Result<Self, Error> {
         let mut wanted =
             Self { from: From::Beginning, timeout: DEFAULT_TIMEOUT.min(longest / 2), max_bytes: DEFAULT_MAX_BYTES };
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in words(query.unwrap_or_default()) {
             let number =
                 || value.parse::<u32>().map_err(|_| Code::BadRequest.with("timeout and max_bytes are numbers"));
             match name {

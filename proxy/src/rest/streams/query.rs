@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use axum::http::HeaderMap;
 
-use super::ask;
 use super::feed::Feed;
 use super::positions::Positions;
 use crate::rest::formats::Format;
+use crate::rest::front::{decoded, words};
 use crate::rest::kafka::list_offsets::EARLIEST;
 use crate::rest::{Code, Error, refusal};
 
@@ -45,9 +45,8 @@ impl Wanted {
     /// `BadRequest`, naming the word.
     pub fn of(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Error> {
         let mut wanted = Self { from: From::End, partitions: None, format: Format::Binary };
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = super::super::front::decoded(value).unwrap_or_default();
+        for (name, value) in words(query.unwrap_or_default()) {
+            let value = decoded(value).unwrap_or_default();
             match name {
                 "from" => wanted.from = from(&value).ok_or_else(|| bad("from", FROM))?,
                 "partitions" => {
@@ -92,7 +91,7 @@ impl Wanted {
             if self.partitions.as_ref().is_some_and(|chosen| !chosen.contains(&partition)) {
                 continue;
             }
-            let asked = |timestamp| ask::offset(&feed.entry, &feed.topic, (leader, partition), timestamp);
+            let asked = |timestamp| feed.entry.kafka.offset(&feed.topic, (leader, partition), timestamp);
             let next = match &self.from {
                 From::End => end,
                 From::Beginning => asked(EARLIEST).await?,

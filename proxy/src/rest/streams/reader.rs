@@ -123,8 +123,8 @@ impl Reader {
             Some(Trouble::Refused(code)) => Ok(Some(Step::Refused(partition, code))),
             Some(Trouble::Passing) => Err(crate::rest::Code::KafkaRetriable.with("the partition has no leader now")),
             Some(Trouble::OutOfRange) => {
-                let first = ask::offset(entry, topic, (leader, partition), EARLIEST).await?;
-                let end = ask::offset(entry, topic, (leader, partition), LATEST).await?;
+                let first = entry.kafka.offset(topic, (leader, partition), EARLIEST).await?;
+                let end = entry.kafka.offset(topic, (leader, partition), LATEST).await?;
                 Ok(match next {
                     _ if next < first => Some(Step::Gap(partition, next, first)),
                     _ if next > end => Some(Step::Gap(partition, next, end)),

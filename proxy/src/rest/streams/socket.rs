@@ -21,7 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::group::{Member, News, Next, Unacknowledged, delivered};
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::{DeliveredFields, Format, Layout, push_delivered, push_error};
-use crate::rest::front::decoded;
+use crate::rest::front::{decoded, words};
+use crate::rest::inner::drained;
 use crate::rest::{Caller, Code, Error};
 
 /// Opens a socket.
@@ -87,7 +88,7 @@ impl Session {
                 () = gone.as_mut() => {
                     Act::End(POLICY, Some(Code::Unauthenticated.with("the credential is not accepted any more")))
                 }
-                () = super::events::ends(&mut draining) => Act::End(AWAY, None),
+                () = drained(&mut draining) => Act::End(AWAY, None),
                 heard = socket.recv() => {
                     silent = 0;
                     match heard {
@@ -239,8 +240,7 @@ impl Wanted {
         let (mut group, mut from_beginning, mut format, mut most) =
             (None, false, Format::Binary, DEFAULT_UNACKNOWLEDGED);
         let bad = |text: &'static str| Code::BadRequest.with(text);
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in words(query.unwrap_or_default()) {
             let value = decoded(value).ok_or_else(|| bad("the query is not well-formed"))?;
             match (name, &*value) {
                 ("group", name) if name.len() <= 249 => group = Some(name.to_owned()),

@@ -8,10 +8,9 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{answer, topics};
+use super::answer;
 use crate::rest::bridge::Bridge;
-use crate::rest::kafka::Kafka;
-use crate::rest::kafka::list_offsets::{EARLIEST, LATEST, ListOffsets};
+use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
 use crate::rest::kafka::metadata::{Partition, Topic};
 use crate::rest::{Caller, Code, Error, refusal};
 
@@ -23,7 +22,7 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let entry = bridge.pool.entry(&caller.principal)?;
-    answer(&headers, &views(&topics::find(&entry.kafka, &topic).await?))
+    answer(&headers, &views(&entry.kafka.topic(&topic).await?))
 }
 
 /// One partition.
@@ -34,7 +33,7 @@ pub async fn describe(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let entry = bridge.pool.entry(&caller.principal)?;
-    let found = topics::find(&entry.kafka, &topic).await?;
+    let found = entry.kafka.topic(&topic).await?;
     answer(&headers, &PartitionView::of(find(&found, &partition)?))
 }
 
@@ -46,22 +45,15 @@ pub async fn offsets(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let entry = bridge.pool.entry(&caller.principal)?;
-    let found = topics::find(&entry.kafka, &topic).await?;
+    let found = entry.kafka.topic(&topic).await?;
     let partition = find(&found, &partition)?;
     if partition.leader < 0 {
         return Err(Code::LeaderNotAvailable.with(format!("partition {} has no leader now", partition.index)));
     }
-    let offset = async |timestamp| offset(&entry.kafka, &topic, partition, timestamp).await;
+    let place = (partition.leader, partition.index);
+    let offset = |timestamp| entry.kafka.offset(&topic, place, timestamp);
     let (beginning_offset, end_offset) = (offset(EARLIEST).await?, offset(LATEST).await?);
     answer(&headers, &Offsets { beginning_offset, end_offset })
-}
-
-async fn offset(kafka: &Kafka, topic: &str, partition: &Partition, timestamp: i64) -> Result<i64, Error> {
-    let question = ListOffsets { topic, partition: partition.index, timestamp };
-    match kafka.ask_node(partition.leader, &question).await? {
-        (0, offset) => Ok(offset),
-        (error_code, _) => Err(refusal::of_answer(error_code, &format!("partition {}", partition.index))),
-    }
 }
 
 fn find<'t>(topic: &'t Topic, partition: &str) -> Result<&'t Partition, Error> {

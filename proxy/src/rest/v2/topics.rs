@@ -12,9 +12,8 @@ use serde::Serialize;
 use super::answer;
 use super::partitions::{self, PartitionView};
 use crate::rest::bridge::Bridge;
-use crate::rest::kafka::Kafka;
 use crate::rest::kafka::describe_configs::{DescribeConfigs, Resource};
-use crate::rest::kafka::metadata::{Metadata, Topic};
+use crate::rest::kafka::metadata::Metadata;
 use crate::rest::{Caller, Error, refusal};
 
 /// The names of the topics that the caller may see, Kafka's own left out.
@@ -35,23 +34,13 @@ pub async fn describe(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let entry = bridge.pool.entry(&caller.principal)?;
-    let found = find(&entry.kafka, &topic).await?;
+    let found = entry.kafka.topic(&topic).await?;
     let settings = entry.kafka.ask(&DescribeConfigs { kind: Resource::Topic, name: &topic }).await?;
     if settings.error_code != 0 {
         return Err(refusal::of_topic(settings.error_code, &topic));
     }
     let configs = settings.settings.into_iter().filter_map(|setting| Some((setting.name, setting.value?))).collect();
     answer(&headers, &TopicView { name: topic, configs, partitions: partitions::views(&found) })
-}
-
-/// A topic as the brokers describe it.
-pub async fn find(kafka: &Kafka, name: &str) -> Result<Topic, Error> {
-    let cluster = kafka.ask(&Metadata { topics: Some(&[name]) }).await?;
-    match cluster.topics.into_iter().find(|topic| topic.name == name) {
-        Some(topic) if topic.error_code == 0 => Ok(topic),
-        Some(topic) => Err(refusal::of_topic(topic.error_code, name)),
-        None => Err(refusal::topic_not_found(name)),
-    }
 }
 
 /// A topic as the API shows it.

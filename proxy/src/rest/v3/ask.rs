@@ -146,7 +146,7 @@ impl Cluster {
 
     /// What is told when a change of `name` got no answer: the gateway ends a connection that asks to change its own topic.
     pub fn refused(&self, name: &str, error: Error) -> Error {
-        if error.code == Code::KafkaRetriable && self.ask.kafka().names_keyring(name) {
+        if error.code == Code::KafkaRetriable && self.ask.kafka().names_own_topic(name) {
             return Code::Forbidden
                 .with("the topics of the keyring and of the audit log are changed at the brokers only");
         }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::lines::{Batch, Draft, LINE_END, Writer, refused, refused_format};
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::{Splitter, parse_v3, push_error};
+use crate::rest::inner::drained;
 use crate::rest::{Caller, Code, Error};
 
 /// An exchange that is open.
@@ -291,7 +292,7 @@ async fn ends(bridge: std::sync::Arc<Bridge>, caller: Caller) -> Error {
     let mut draining = bridge.draining.clone();
     tokio::select! {
         () = bridge.callers.gone(&caller) => Code::Unauthenticated.with("the proof of who is calling has ended"),
-        _ = draining.wait_for(|draining| *draining) => {
+        () = drained(&mut draining) => {
             Code::KafkaRetriable.with("the gateway is going down; connect again")
         }
         () = tokio::time::sleep(LONGEST) => Code::RequestTimeout.with("the stream is a day old; open another one"),

@@ -78,18 +78,16 @@ pub fn callers(columns: &[Column<Posts>]) -> String {
 }
 
 /// The worst of the gateways, for the verdicts.
-pub fn worst(columns: &[Column<Posts>], figure: fn(&Posts) -> Option<f64>) -> Option<f64> {
+pub fn worst(columns: &[Column<Posts>], figure: impl Fn(&Posts) -> Option<f64>) -> Option<f64> {
     columns.iter().flat_map(|column| &column.rounds).map(figure).reduce(|worst, one| Some(worst?.max(one?))).flatten()
 }
 
 /// CPU microseconds for each record by one style, of the worst gateway.
 pub fn worst_style(columns: &[Column<Posts>], wanted: Style) -> Option<f64> {
-    let rounds = columns.iter().flat_map(|column| &column.rounds);
-    let each = rounds.map(|posts| {
+    worst(columns, |posts| {
         let (_, figures) = posts.styles.iter().find(|(style, _)| *style == wanted)?;
         micros(per_record(figures.as_ref().ok()?))
-    });
-    each.reduce(|worst, one| Some(worst?.max(one?))).flatten()
+    })
 }
 
 /// How much later the slowest hundredth of posts is acknowledged than that of a native client, in milliseconds.
