@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, failed, read_key};
+use super::logs::LogArgs;
+use super::{failed, read_key};
 use crate::audit::log::note::KeyKind;
-use crate::audit::log::reader::Reader;
 use crate::audit::log::tlog_proof::TlogProof;
 use crate::cli::{Exit, Failure};
 
@@ -46,8 +46,7 @@ pub struct VerifyProofArgs {
 }
 
 pub(super) fn run(args: ProveArgs) -> Result<(), Failure> {
-    let key = args.log.key()?;
-    let reader = Reader::open(&args.log.folder, key.as_ref()).map_err(failed)?;
+    let reader = args.log.open()?.reader()?;
     let proof = reader.prove(args.index).map_err(failed)?;
     // What cannot be verified is not handed out: the tree on the disk may have been changed.
     let entry = proof.entry.clone().unwrap_or_default();

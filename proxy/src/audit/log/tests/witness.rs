@@ -27,7 +27,7 @@ async fn serve(witness: Arc<Witness>) -> String {
 
 fn is_witnessed(directory: &Path, witness: &NoteKey) -> Report {
     let asked = Verification {
-        directory: directory.to_owned(),
+        log: Stored::new(directory),
         key: Some(key()),
         witnesses: vec![witness.clone()],
         quorum: 1,

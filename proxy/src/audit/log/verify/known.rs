@@ -26,6 +26,31 @@ pub(super) fn check_known(
     Ok(())
 }
 
+/// Holds a checkpoint of a verified log that was found somewhere against it, and tells what is wrong in its report. One that
+/// the log's key has not signed says nothing.
+///
+/// # Errors
+/// `Io`, `Key`.
+pub fn hold(stored: &Stored, report: &mut Report, bytes: &[u8]) -> Result<(), Error> {
+    let key: NoteKey = report.key.parse()?;
+    let Some((latest, _)) = Checkpoint::parse_note(report.checkpoint.as_bytes()) else { return Ok(()) };
+    let Some((_, note)) = Checkpoint::parse_note(bytes) else { return Ok(()) };
+    if !note.is_signed_by(&key) {
+        return Ok(());
+    }
+    match check_one(bytes, &key, &latest, &mut Prover::new(stored, latest.size))? {
+        None => report.known += 1,
+        Some(fault) => {
+            // One is enough for each thing that is wrong: a log that was rolled back is so for all that came later.
+            if !report.faults.iter().any(|known| known.kind == fault.kind) {
+                report.add(fault);
+                report.settle();
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_one(
     bytes: &[u8],
     key: &NoteKey,
