@@ -13,6 +13,7 @@ mod query;
 mod tail;
 mod report;
 mod export;
+mod keys;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub enum AuditCommand {
     Tail(tail::TailArgs),
     Report(report::ReportArgs),
     Export(export::ExportArgs),
+    Keys(keys::KeysArgs),
 }
 
 pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
@@ -49,6 +51,7 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Tail(args) => tail::run(args),
         AuditCommand::Report(args) => report::run(args),
         AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Keys(args) => keys::run(args),
     }
 }
 

@@ -40,9 +40,9 @@ pub struct VerifyProofArgs {
     /// The public key of a witness, or a file that holds it; may be given several times
     #[arg(long, value_name = "VKEY")]
     witness: Vec<String>,
-    /// How many of these witnesses must have cosigned
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    witnesses: usize,
+    /// How many of these witnesses must have cosigned; without it, all of them
+    #[arg(long, value_name = "COUNT")]
+    witnesses: Option<usize>,
 }
 
 pub(super) fn run(args: ProveArgs) -> Result<(), Failure> {
@@ -80,8 +80,9 @@ pub(super) fn run_verify(args: VerifyProofArgs) -> Result<(), Failure> {
             return Err(wrong(format!("the cosignature of `{}` is not valid", witness.name())));
         }
     }
-    if witnesses.len() < args.witnesses {
-        return Err(wrong(format!("{} of {} witnesses have cosigned", witnesses.len(), args.witnesses)));
+    let quorum = args.witnesses.unwrap_or(args.witness.len());
+    if witnesses.len() < quorum {
+        return Err(wrong(format!("{} of {quorum} witnesses have cosigned", witnesses.len())));
     }
     eprintln!("entry {} of the {} entries of `{}`, proved", proof.index, proof.checkpoint.size, key.name());
     if !witnesses.is_empty() {

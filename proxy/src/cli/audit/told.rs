@@ -99,7 +99,7 @@ pub(super) fn faults(report: &Report) -> Vec<String> {
 }
 
 fn tell(report: &Report, is_key_given: bool) {
-    let Report { origin, size, expired_end, unreadable, left_out, tail, witnesses, known, .. } = report;
+    let Report { origin, size, expired_end, unreadable, left_out, tail, witnesses, witnessed, known, .. } = report;
     println!("{origin}: {size} entries under a checkpoint by `{}`", report.key);
     println!("nothing was changed, removed, inserted or moved");
     if *expired_end > 0 {
@@ -122,7 +122,7 @@ fn tell(report: &Report, is_key_given: bool) {
         println!("it agrees with {known} checkpoints that were kept elsewhere");
     }
     if !witnesses.is_empty() {
-        println!("witnessed by {}", witnesses.join(", "));
+        println!("the first {witnessed} entries are witnessed by {}", witnesses.join(", "));
     }
     if !is_key_given {
         println!("its key was taken from the log itself: give --key to know whose log it is");
@@ -167,6 +167,7 @@ struct Shown<'a> {
     after_checkpoint: u64,
     known_checkpoints: usize,
     witnesses: &'a [String],
+    witnessed_entries: u64,
     fault_count: usize,
     faults: Vec<ShownFault<'a>>,
 }
@@ -194,6 +195,7 @@ impl<'a> Shown<'a> {
             after_checkpoint: report.tail,
             known_checkpoints: report.known,
             witnesses: &report.witnesses,
+            witnessed_entries: report.witnessed,
             fault_count: report.fault_count,
             faults,
         }

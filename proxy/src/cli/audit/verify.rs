@@ -39,9 +39,9 @@ pub struct VerifyArgs {
     /// The public key of a witness, or a file that holds it; may be given several times
     #[arg(long, value_name = "VKEY")]
     witness: Vec<String>,
-    /// How many of these witnesses must have cosigned each log
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    witnesses: usize,
+    /// How many of these witnesses must have cosigned each log; without it, all of them
+    #[arg(long, value_name = "COUNT")]
+    witnesses: Option<usize>,
     /// Take a bundle whose manifest nobody has signed
     #[arg(long)]
     allow_unsigned: bool,
@@ -96,7 +96,7 @@ fn asked_of(args: &VerifyArgs, source: &Source, is_one_of_several: bool) -> Resu
     let mut asked = Verification {
         log: source.stored.clone(),
         key: source.key.clone(),
-        quorum: args.witnesses,
+        quorum: args.witnesses.unwrap_or(args.witness.len()),
         ..Verification::default()
     };
     for path in &args.checkpoint {

@@ -101,7 +101,13 @@ pub(super) fn check_witnesses(
         if notes.iter().flatten().any(|note| note.names(witness) && !note.is_signed_by(witness)) {
             let what = format!("the cosignature of `{}` is not valid", witness.name());
             report.add(Fault::of_log(FaultKind::Witness, what));
-        } else if notes.iter().flatten().any(|note| note.is_signed_by(witness)) {
+            continue;
+        }
+        let cosigned = notes.iter().flatten().filter(|note| note.is_signed_by(witness));
+        let sizes = cosigned.filter_map(|note| Checkpoint::parse(&note.text)).map(|checkpoint| checkpoint.size);
+        if let Some(size) = sizes.max() {
+            let least = if report.witnesses.is_empty() { size } else { report.witnessed.min(size) };
+            report.witnessed = least;
             report.witnesses.push(witness.name().to_owned());
         }
     }

@@ -68,6 +68,8 @@ pub struct Report {
     pub is_tail_checked: bool,
     /// The witnesses whose cosignatures are valid.
     pub witnesses: Vec<String>,
+    /// How many entries each of them has cosigned at least.
+    pub witnessed: u64,
     /// Checkpoints from elsewhere that agree.
     pub known: usize,
     /// What is wrong, by index; at most [`MAX_FAULTS`].
