@@ -25,6 +25,14 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// The log, index and event of each entry of an answer, whatever the order of logs was.
+fn by_time(answer: &str) -> Vec<String> {
+    let found: Vec<Value> = serde_json::from_str(answer).expect("JSON");
+    let mut lines: Vec<String> = found.iter().map(Value::to_string).collect();
+    lines.sort();
+    lines
+}
+
 fn origin(log: &AuditLog) -> String {
     log.wait_for("gateway.started", |_| true)["source"].as_str().expect("a source").to_owned()
 }
@@ -163,6 +171,20 @@ fn several_gateways_have_one_timeline_and_a_log_that_is_missing_or_rolled_back_i
     audit(&home, &["report", one, two, three, "--html", &html]).ok();
     let report = fs::read_to_string(&html).expect("a report");
     assert!(origins.iter().all(|origin| report.contains(origin.as_str())));
+
+    // The topic has them all, and what it has is what the folders have.
+    let in_topic = format!("topic:{topic}");
+    let config = shown(site.gateway.config());
+    let keys = directories.each_ref().map(|directory| shown(&directory.join("vkey")));
+    let mut from_topic = vec!["verify", in_topic.as_str(), "--topic-config", config.as_str()];
+    assert_eq!(audit(&home, &from_topic).status.code(), Some(2), "a topic holds no keys");
+    from_topic.extend(keys.iter().flat_map(|key| ["--key", key.as_str()]));
+    let verified = audit(&home, &from_topic).ok();
+    assert!(origins.iter().all(|origin| verified.stdout.contains(origin.as_str())), "{}", verified.stdout);
+    from_topic.extend(["--output", "json"]);
+    from_topic[0] = "query";
+    assert_eq!(by_time(&audit(&home, &from_topic).ok().stdout), by_time(&answer));
+    audit(&home, &["verify", one, &in_topic, "--topic-config", &config, "--key", &keys[1], "--key", &keys[2]]).ok();
 
     // All of them in one file, which says the same.
     let bundle = shown(&folder.join("all.bundle"));

@@ -34,6 +34,7 @@ pub mod reader;
 pub mod tlog_proof;
 pub mod verify;
 pub mod export;
+pub mod rebuild;
 pub mod witness;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::topic::{Spool, TopicLogs};
 use super::{failed, read_key};
 use crate::audit::log::checkpoint::Checkpoint;
 use crate::audit::log::export::Archive;
@@ -30,13 +31,16 @@ pub struct LogArgs {
 /// Logs and their keys.
 #[derive(Clone, Debug, Args)]
 pub struct LogsArgs {
-    /// The logs: folders, and bundles that `audit export` made
+    /// The logs: folders, bundles that `audit export` made, and all logs of a topic as topic:NAME
     #[arg(value_name = "LOG", required = true)]
     places: Vec<PathBuf>,
     /// The public key of a log, or a file that holds it; for several logs given several times. Without it the log's own `vkey` is
     /// believed
     #[arg(long, value_name = "VKEY")]
     key: Vec<String>,
+    /// A gateway's configuration, which says where topic:NAME is
+    #[arg(long, value_name = "FILE", id = "topic_config")]
+    topic_config: Option<PathBuf>,
 }
 
 /// A log that a command reads.
@@ -49,6 +53,12 @@ pub(super) struct Source {
     pub(super) name: String,
     /// Beside what an index of it lies.
     pub(super) place: PathBuf,
+    /// Checkpoints of it that came with it: signed notes.
+    pub(super) known: Vec<Vec<u8>>,
+    /// Whether it was put together out of a topic.
+    pub(super) is_of_topic: bool,
+    /// What is wrong with it before it is looked into.
+    pub(super) faults: Vec<String>,
 }
 
 /// All of them.
@@ -57,6 +67,7 @@ pub(super) struct Logs {
     pub(super) sources: Vec<Source>,
     /// The bundles that some of them are in.
     pub(super) archives: Vec<Arc<Archive>>,
+    _spools: Vec<Spool>,
 }
 
 impl Source {
@@ -69,14 +80,14 @@ impl Source {
         let text = |name: &str| stored.file(name).ok().flatten();
         let checkpoint = text("checkpoint").and_then(|bytes| Checkpoint::parse_note(&bytes));
         let name = checkpoint.map_or_else(|| place.display().to_string(), |(checkpoint, _)| checkpoint.origin);
-        Self { stored, key: None, name, place }
+        Self { stored, key: None, name, place, known: Vec::new(), is_of_topic: false, faults: Vec::new() }
     }
 }
 
 impl LogArgs {
     /// Opens it.
     pub(super) fn open(&self) -> Result<Source, Failure> {
-        let Logs { mut sources, .. } = Logs::at(std::slice::from_ref(&self.place))?;
+        let Logs { mut sources, .. } = Logs::at(std::slice::from_ref(&self.place), None)?;
         if let Some(wanted) = &self.log {
             sources.retain(|source| source.name == *wanted);
         }
@@ -98,7 +109,7 @@ impl LogArgs {
 impl LogsArgs {
     /// Opens them.
     pub(super) fn open(&self) -> Result<Logs, Failure> {
-        let mut logs = Logs::at(&self.places)?;
+        let mut logs = Logs::at(&self.places, self.topic_config.as_deref())?;
         let keys: Vec<NoteKey> = self.key.iter().map(|text| read_key(text, KeyKind::Log)).collect::<Result<_, _>>()?;
         if let ([source], [key]) = (logs.sources.as_mut_slice(), keys.as_slice()) {
             // Whatever the log calls itself: it is held against this key.
@@ -113,15 +124,23 @@ impl LogsArgs {
             }
             meant.for_each(|source| source.key = Some(key.clone()));
         }
+        if let Some(source) = logs.sources.iter().find(|source| source.is_of_topic && source.key.is_none()) {
+            let text = format!("give the key of `{}` by --key: a topic holds no keys", source.name);
+            return Err(Failure::new(Exit::Usage, text));
+        }
         Ok(logs)
     }
 }
 
 impl Logs {
-    fn at(places: &[PathBuf]) -> Result<Self, Failure> {
-        let mut logs = Self { sources: Vec::new(), archives: Vec::new() };
-        for place in places {
+    fn at(places: &[PathBuf], config: Option<&Path>) -> Result<Self, Failure> {
+        let mut logs = Self { sources: Vec::new(), archives: Vec::new(), _spools: Vec::new() };
+        let topic = |place: &PathBuf| Some(place.to_str()?.strip_prefix(TOPIC)?.to_owned());
+        for place in places.iter().filter(|place| topic(place).is_none()) {
             logs.add(place)?;
+        }
+        for name in places.iter().filter_map(topic) {
+            logs.add_topic(&name, config)?;
         }
         let mut names: Vec<&str> = logs.sources.iter().map(|source| source.name.as_str()).collect();
         names.sort_unstable();
@@ -131,6 +150,36 @@ impl Logs {
             return Err(Failure::new(Exit::Usage, format!("the log `{name}` was given twice")));
         }
         Ok(logs)
+    }
+
+    /// What is wrong with topics.
+    pub(super) fn topic_faults(&self) -> Vec<String> {
+        self.sources
+            .iter()
+            .flat_map(|source| source.faults.iter().map(|fault| format!("{}: {fault}", source.name)))
+            .collect()
+    }
+
+    fn add_topic(&mut self, topic: &str, config: Option<&Path>) -> Result<(), Failure> {
+        let TopicLogs { logs, spool } = TopicLogs::read(topic, config)?;
+        for (origin, (folder, log)) in logs {
+            let known: Vec<Vec<u8>> = log.known.into_values().map(String::into_bytes).collect();
+            if let Some(source) = self.sources.iter_mut().find(|source| source.name == origin) {
+                // The log itself is better than what the topic has of it, and must agree with that.
+                source.known.extend(known);
+                continue;
+            }
+            let of_log = Source {
+                name: origin,
+                known,
+                is_of_topic: true,
+                faults: log.faults.into_iter().map(|fault| format!("in the topic {topic} {fault}")).collect(),
+                ..Source::new(Stored::new(&folder), folder.clone())
+            };
+            self.sources.push(of_log);
+        }
+        self._spools.push(spool);
+        Ok(())
     }
 
     fn add(&mut self, place: &Path) -> Result<(), Failure> {
@@ -147,3 +196,6 @@ impl Logs {
         Ok(())
     }
 }
+
+/// Before the name of a topic in the place of a folder.
+const TOPIC: &str = "topic:";

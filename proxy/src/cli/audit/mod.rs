@@ -2,6 +2,7 @@
 //! Nothing of the gateway is needed, neither its configuration nor a broker, and nothing is written into a log.
 
 mod logs;
+mod topic;
 mod progress;
 mod verify;
 mod told;

@@ -95,12 +95,18 @@ pub(super) fn verified<'a>(
     let bundles = check_bundles(logs, allow_unsigned)?;
     let mut held = Vec::new();
     for source in &logs.sources {
-        let asked = Verification { log: source.stored.clone(), key: source.key.clone(), ..Verification::default() };
+        let asked = Verification {
+            log: source.stored.clone(),
+            key: source.key.clone(),
+            known: source.known.clone(),
+            ..Verification::default()
+        };
         held.push((source, verify(&asked, &progress("entries")).map_err(failed)?));
     }
     let missing = if held.len() > 1 { hold_against_each_other(&mut held, without)? } else { BTreeMap::new() };
+    let topics = logs.topic_faults();
     let logs = held.iter().map(|(source, report)| (report.clone(), source.key.is_some())).collect();
-    let findings = Findings { bundles, logs, missing };
+    let findings = Findings { bundles, topics, logs, missing };
     if findings.are_good() {
         return Ok(held);
     }

@@ -14,6 +14,8 @@ use crate::audit::log::verify::Report;
 pub(super) struct Findings {
     /// Bundles by their paths.
     pub(super) bundles: Vec<(String, Checked)>,
+    /// What is wrong with topics, by the logs in them.
+    pub(super) topics: Vec<String>,
     /// The logs, and whether the key of each was given.
     pub(super) logs: Vec<(Report, bool)>,
     /// Logs that the others speak of.
@@ -24,6 +26,7 @@ impl Findings {
     /// Whether nothing is wrong.
     pub(super) fn are_good(&self) -> bool {
         self.bundles.iter().all(|(_, checked)| checked.faults.is_empty())
+            && self.topics.is_empty()
             && self.logs.iter().all(|(report, _)| report.is_whole())
             && self.missing.is_empty()
     }
@@ -34,6 +37,7 @@ impl Findings {
         for (path, checked) in &self.bundles {
             lines.extend(checked.faults.iter().map(|fault| format!("{path}: {fault}")));
         }
+        lines.extend(self.topics.iter().cloned());
         let several = self.logs.len() > 1;
         for (report, _) in self.logs.iter().filter(|(report, _)| !report.is_whole()) {
             let of = if several { format!("{}: ", report.origin) } else { String::new() };
@@ -65,7 +69,7 @@ impl Findings {
 
     /// All of it, for programs.
     pub(super) fn json(&self) -> serde_json::Result<String> {
-        if let ([], [(report, _)]) = (self.bundles.as_slice(), self.logs.as_slice()) {
+        if let ([], [], [(report, _)]) = (self.bundles.as_slice(), self.topics.as_slice(), self.logs.as_slice()) {
             return serde_json::to_string_pretty(&Shown::of(report));
         }
         let bundles = self.bundles.iter().map(|(path, checked)| ShownBundle {
@@ -81,6 +85,7 @@ impl Findings {
         });
         serde_json::to_string_pretty(&ShownFindings {
             whole: self.are_good(),
+            topic_faults: &self.topics,
             bundles: bundles.collect(),
             logs: self.logs.iter().map(|(report, _)| Shown::of(report)).collect(),
             missing: missing.collect(),
@@ -132,6 +137,8 @@ fn tell(report: &Report, is_key_given: bool) {
 #[derive(Serialize)]
 struct ShownFindings<'a> {
     whole: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    topic_faults: &'a [String],
     bundles: Vec<ShownBundle<'a>>,
     logs: Vec<Shown<'a>>,
     missing: Vec<ShownMissing<'a>>,

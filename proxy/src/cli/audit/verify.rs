@@ -74,8 +74,12 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let is_given: Vec<bool> = reports.iter().map(|(.., given)| *given).collect();
     let mut held: Vec<(&Source, Report)> = reports.into_iter().map(|(source, report, _)| (source, report)).collect();
     let missing = if held.len() > 1 { hold_against_each_other(&mut held, &args.without)? } else { BTreeMap::new() };
-    let findings =
-        Findings { bundles, logs: held.into_iter().map(|(_, report)| report).zip(is_given).collect(), missing };
+    let findings = Findings {
+        bundles,
+        topics: logs.topic_faults(),
+        logs: held.into_iter().map(|(_, report)| report).zip(is_given).collect(),
+        missing,
+    };
     if args.output.output == Format::Json {
         println!("{}", findings.json().map_err(std::io::Error::from)?);
     }
@@ -96,6 +100,7 @@ fn asked_of(args: &VerifyArgs, source: &Source, is_one_of_several: bool) -> Resu
     let mut asked = Verification {
         log: source.stored.clone(),
         key: source.key.clone(),
+        known: source.known.clone(),
         quorum: args.witnesses.unwrap_or(args.witness.len()),
         ..Verification::default()
     };
@@ -142,6 +147,7 @@ Examples:
   barnabas audit verify /var/lib/barnabas/audit --key audit.vkey
   barnabas audit verify march.bundle --key audit.vkey
   barnabas audit verify gateway-1/audit gateway-2/audit          (several logs: each one, and none is missing)
+  barnabas audit verify topic:_barnabas_audit --topic-config barnabas.yaml --key gateway-1.vkey --key gateway-2.vkey
   barnabas audit verify audit --trusted-state auditor.state      (remembers; notices a log that is older than last time)
   barnabas audit verify audit --checkpoint january.checkpoint    (a checkpoint that was kept elsewhere)
   barnabas audit verify audit --against other-gateway/audit

@@ -7,6 +7,7 @@ use tar::{EntryType, Header};
 use super::super::export::{Archive, Export, write};
 use super::super::note::NoteKey;
 use super::super::reader::Reader;
+use super::super::rebuild::Rebuilt;
 use super::*;
 
 fn key() -> NoteKey {
@@ -211,4 +212,55 @@ async fn hostile_exports_are_refused_by_the_name_of_the_member() {
     assert!(wrong(&bad)[0].contains("cut off"));
     fs::write(&bad, [b'x'; 4_096]).unwrap();
     assert!(wrong(&bad)[0].contains("not an export"));
+}
+
+#[tokio::test]
+async fn a_log_is_put_together_again_out_of_its_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    log_of(&path("log"), 300).await;
+    let first = fs::read_to_string(path("log").join("checkpoint")).unwrap();
+    let log = open(settings(&path("log")));
+    append(&log, 300..1_000).await;
+    log.close().await;
+    let last = fs::read_to_string(path("log").join("checkpoint")).unwrap();
+    let reader = Reader::open(&path("log"), None).unwrap();
+    let entries: Vec<(u64, Vec<u8>)> = reader.entries(0..1_000).map(Result::unwrap).collect();
+    let judged = |name: &str| {
+        let asked = Verification { log: Stored::new(&path(name)), key: Some(key()), ..Verification::default() };
+        verify(&asked, &|_, _| {}).unwrap()
+    };
+    // In pieces; one comes twice, a checkpoint comes before its entries, and the newest entries have none yet.
+    let mut rebuilt = Rebuilt::new(path("again"));
+    for (index, entry) in &entries[..512] {
+        rebuilt.entry(*index, entry).unwrap();
+    }
+    rebuilt.checkpoint(&first);
+    rebuilt.checkpoint(&last);
+    for (index, entry) in &entries[256..] {
+        rebuilt.entry(*index, entry).unwrap();
+    }
+    rebuilt.entry(1_000, b"not under a checkpoint yet").unwrap();
+    assert!(rebuilt.finish().unwrap() && rebuilt.faults.is_empty(), "{:?}", rebuilt.faults);
+    assert_eq!(rebuilt.known.len(), 2);
+    let report = judged("again");
+    assert!(report.is_whole() && report.size == 1_000, "{:?}", report.faults);
+
+    // One entry is another, one is missing.
+    let mut rebuilt = Rebuilt::new(path("changed"));
+    for (index, entry) in &entries {
+        rebuilt.entry(*index, if *index == 7 { b"other" } else { entry }).unwrap();
+    }
+    rebuilt.checkpoint(&last);
+    rebuilt.entry(300, b"another").unwrap();
+    assert!(rebuilt.finish().unwrap());
+    assert_eq!(rebuilt.faults, ["entry 300 is there twice, and not the same"]);
+    assert!(!judged("changed").is_whole());
+    let mut rebuilt = Rebuilt::new(path("missing"));
+    for (index, entry) in entries.iter().filter(|(index, _)| *index != 40) {
+        rebuilt.entry(*index, entry).unwrap();
+    }
+    rebuilt.checkpoint(&last);
+    assert!(!rebuilt.finish().unwrap());
+    assert_eq!(rebuilt.faults, ["entries 40 to 40 are not there"]);
 }
