@@ -146,11 +146,16 @@ impl OpenAudit {
     }
 
     /// Tells that the gateway ends, and waits until all is written.
-    pub async fn close(self, drained: bool) {
+    pub async fn close(self, drained: bool, config: &Config) {
+        // Files that are broken by now: then the last round does not take place.
+        let last = self.rounds(config).ok().flatten();
         let Some(mut kept) = self.kept else { return };
         self.audit.tick(true);
         self.audit.record(Event::stopped(drained));
         kept.log.close().await;
+        if let Some(last) = last {
+            tokio::time::timeout(LAST_DELIVERIES, last.last()).await.ok();
+        }
         // What the sinks do not get now they get after the next start.
         kept.closed.send_replace(true);
         let all = async { while kept.sinks.join_next().await.is_some() {} };

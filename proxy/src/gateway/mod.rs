@@ -393,7 +393,7 @@ impl Gateway {
         if let Some(page) = &self.page {
             page.finish();
         }
-        self.audit.close(drained).await;
+        self.audit.close(drained, &self.config).await;
     }
 }
 

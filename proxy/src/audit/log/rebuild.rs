@@ -91,7 +91,8 @@ impl Rebuilt {
 
     /// Takes a checkpoint; its signature is not judged here.
     pub fn checkpoint(&mut self, note: &str) {
-        let Some((checkpoint, _)) = Checkpoint::parse_note(note.as_bytes()) else {
+        let fits = note.len() <= MOST_NOTE;
+        let Some((checkpoint, _)) = Checkpoint::parse_note(note.as_bytes()).filter(|_| fits) else {
             self.fault("a checkpoint is not one".to_owned());
             return;
         };
@@ -161,6 +162,9 @@ impl Rebuilt {
 
 /// A checkpoint a second for a quarter of an hour.
 const MOST_AHEAD: usize = 1_024;
+
+/// A checkpoint with the cosignatures of a hundred witnesses.
+const MOST_NOTE: usize = 16 * 1024;
 
 /// Each is held against the tree afterwards.
 const MOST_KNOWN: usize = 10_000;

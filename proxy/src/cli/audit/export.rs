@@ -68,7 +68,7 @@ pub(super) fn run(args: ExportArgs) -> Result<(), Failure> {
     for (export, (source, report)) in begun.into_iter().zip(&verified) {
         exports.push(complete(export, source, report, (args.from, args.to))?);
     }
-    let pens = pens(&args.config, &exports)?;
+    let pens = sign(&args.config, &mut exports)?;
     let period = (args.from, args.to);
     let made = write(&args.bundle, &exports, period, &pens, &progress("entries written"));
     let manifest = made.map_err(|error| match error {
@@ -183,11 +183,19 @@ impl<'a> Glance<'a> {
     }
 }
 
-/// Signs for the logs whose keys are in these gateways' keystores.
-fn pens(configs: &[PathBuf], exports: &[Export]) -> Result<Vec<Pen>, Failure> {
+/// The pens of the logs whose keys are in these gateways' keystores. The keys of witnesses are in the configurations, too.
+fn sign(configs: &[PathBuf], exports: &mut [Export]) -> Result<Vec<Pen>, Failure> {
     let mut pens: Vec<Pen> = Vec::new();
     for path in configs {
-        let signer = signer(&load_sound(path).map_err(Failure::mistakes)?)?;
+        let config = load_sound(path).map_err(Failure::mistakes)?;
+        let signer = signer(&config)?;
+        if let Some(audit) = &config.audit
+            && let Some(export) = exports.iter_mut().find(|export| export.key.name() == audit.origin)
+            && !audit.witnessing.witnesses.is_empty()
+        {
+            let keys = audit.witnessing.witnesses.iter().map(|witness| format!("{}\n", witness.key));
+            export.witnesses = Some(keys.collect::<String>().into_bytes());
+        }
         let mut is_of_any = false;
         for key in exports.iter().map(|export| &export.key) {
             let pen = signer.log_pen(key.name()).map_err(failed)?;

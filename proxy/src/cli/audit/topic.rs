@@ -3,6 +3,7 @@
 //! and who asks has to know the keys.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -124,7 +125,7 @@ impl TopicLogs {
 impl Spool {
     fn new() -> Result<Self, Failure> {
         let path = std::env::temp_dir().join(format!("barnabas-audit-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path)?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 }

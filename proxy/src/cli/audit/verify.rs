@@ -13,7 +13,7 @@ use super::told::Findings;
 use super::trusted::TrustedState;
 use super::{against, failed, read_key, signer};
 use crate::audit::log::checkpoint::Checkpoint;
-use crate::audit::log::export::Checked;
+use crate::audit::log::export::{Checked, WITNESSES};
 use crate::audit::log::note::{KeyKind, NoteKey};
 use crate::audit::log::verify::{Report, Verification, verify};
 use crate::cli::{Exit, Failure, Format, OutputArg, load_sound};
@@ -114,6 +114,12 @@ fn asked_of(args: &VerifyArgs, source: &Source, is_one_of_several: bool) -> Resu
     }
     for text in &args.witness {
         asked.witnesses.push(read_key(text, KeyKind::Witness)?);
+    }
+    if args.witness.is_empty() {
+        // None is demanded; those that are there are told.
+        let keys = source.stored.file(WITNESSES).map_err(failed)?.unwrap_or_default();
+        let keys = String::from_utf8_lossy(&keys).lines().filter_map(|key| key.parse().ok()).collect::<Vec<NoteKey>>();
+        asked.witnesses.extend(keys.into_iter().filter(|key| key.kind() == KeyKind::Witness));
     }
     if let Some(path) = &args.config {
         let config = load_sound(path).map_err(Failure::mistakes)?;

@@ -33,6 +33,8 @@ pub enum Part {
     Checkpoint,
     /// `witnessed`.
     Witnessed,
+    /// `witnesses`: their keys.
+    Witnesses,
     /// `statements`.
     Statements,
     /// A tile of hashes: level, index, width.
@@ -84,7 +86,7 @@ impl Part {
                 Some(Tile { content: Content::Hashes(level), index, width: width.into() })
             }
             Self::Entries(index, width) => Some(Tile { content: Content::Entries, index, width: width.into() }),
-            Self::Key | Self::Checkpoint | Self::Witnessed | Self::Statements => None,
+            Self::Key | Self::Checkpoint | Self::Witnessed | Self::Witnesses | Self::Statements => None,
         }
     }
 
@@ -93,6 +95,7 @@ impl Part {
             PUBLIC_KEY => return Some(Self::Key),
             CHECKPOINT => return Some(Self::Checkpoint),
             WITNESSED => return Some(Self::Witnessed),
+            WITNESSES => return Some(Self::Witnesses),
             STATEMENTS => return Some(Self::Statements),
             _ => {}
         }
@@ -112,7 +115,7 @@ impl Part {
     const fn most(&self) -> u64 {
         match self {
             Self::Key => 1024,
-            Self::Checkpoint | Self::Witnessed | Self::Statements => MAX_NOTE as u64,
+            Self::Checkpoint | Self::Witnessed | Self::Witnesses | Self::Statements => MAX_NOTE as u64,
             Self::Hashes(_, _, width) => *width as u64 * 32,
             Self::Entries(..) => MAX_BUNDLE as u64 + MOST_PACKED_MORE,
         }
@@ -141,6 +144,7 @@ impl fmt::Display for Part {
             Self::Key => f.write_str(PUBLIC_KEY),
             Self::Checkpoint => f.write_str(CHECKPOINT),
             Self::Witnessed => f.write_str(WITNESSED),
+            Self::Witnesses => f.write_str(WITNESSES),
             Self::Statements => f.write_str(STATEMENTS),
             Self::Hashes(..) | Self::Entries(..) => {
                 let Some(tile) = self.tile() else { return Ok(()) };
@@ -151,6 +155,9 @@ impl fmt::Display for Part {
         }
     }
 }
+
+/// The keys of the log's witnesses, one a line.
+pub const WITNESSES: &str = "witnesses";
 
 const DIGESTS: &str = "digests";
 const MANIFEST: &str = "manifest";
@@ -171,6 +178,7 @@ mod tests {
     fn every_member_has_one_name_and_nothing_else_is_one() {
         let members = [
             Member::Log(0, Part::Key),
+            Member::Log(0, Part::Witnesses),
             Member::Log(0, Part::Statements),
             Member::Log(0, Part::Hashes(0, 1_234_067, 256)),
             Member::Log(0, Part::Hashes(2, 0, 17)),

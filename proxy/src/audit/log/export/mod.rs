@@ -9,4 +9,5 @@ mod writer;
 
 pub use self::archive::{Archive, Checked};
 pub use self::manifest::{ExportedLog, MOST_LOGS, Manifest};
+pub use self::member::WITNESSES;
 pub use self::writer::{Export, write};

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use super::super::tile::{Content, Tile, add_to_bundle, hash_bytes};
 use super::super::tree::{Hash, MAX_LEVELS, sha256};
 use super::super::verify::WITNESSED;
 use super::manifest::{ExportedLog, Manifest};
-use super::member::{Member, Part};
+use super::member::{Member, Part, WITNESSES};
 
 /// A log to be exported.
 pub struct Export {
@@ -36,6 +37,8 @@ pub struct Export {
     pub statements: Option<Vec<u8>>,
     /// What witnesses have cosigned, read before the checkpoint was.
     pub witnessed: Option<Vec<u8>>,
+    /// The keys of its witnesses, one a line.
+    pub witnesses: Option<Vec<u8>>,
     /// Which bundles of entries, by their indices, in order and apart from each other.
     pub bundles: Vec<Range<u64>>,
 }
@@ -47,8 +50,9 @@ impl Export {
     /// `Io`.
     pub fn begin(stored: Stored, key: NoteKey) -> Result<Self, Error> {
         let (statements, witnessed) = (stored.file(STATEMENTS)?, stored.file(WITNESSED)?);
+        let witnesses = stored.file(WITNESSES)?;
         let checkpoint = Checkpoint::new(key.name().to_owned(), 0, Hash::default());
-        Ok(Self { stored, key, note: String::new(), checkpoint, statements, witnessed, bundles: Vec::new() })
+        Ok(Self { stored, key, note: String::new(), checkpoint, statements, witnessed, witnesses, bundles: Vec::new() })
     }
 }
 
@@ -63,7 +67,8 @@ pub fn write(
     pens: &[Pen],
     progress: &dyn Fn(u64, u64),
 ) -> Result<Manifest, Error> {
-    let file = File::create_new(path).map_err(at(path))?;
+    // As the log's folder: not for everybody who has an account on the machine.
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))?;
     let written = Writing::begin(path, file, logs, progress).and_then(|writing| writing.finish(logs, period, pens));
     if written.is_err() {
         // Half an export is none. The first error counts.
@@ -99,7 +104,9 @@ impl<'a> Writing<'a> {
         let name = |part| Member::Log(number, part);
         self.digested(name(Part::Key), format!("{}\n", log.key).as_bytes())?;
         self.digested(name(Part::Checkpoint), log.note.as_bytes())?;
-        for (part, bytes) in [(Part::Witnessed, &log.witnessed), (Part::Statements, &log.statements)] {
+        let notes =
+            [(Part::Witnessed, &log.witnessed), (Part::Witnesses, &log.witnesses), (Part::Statements, &log.statements)];
+        for (part, bytes) in notes {
             bytes.iter().try_for_each(|bytes| self.digested(name(part), bytes))?;
         }
         let size = log.checkpoint.size;
