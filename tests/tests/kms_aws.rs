@@ -9,12 +9,14 @@ use barnabas_crypto::custody::CustodyCause;
 use barnabas_crypto::{Custody, CustodyContext, CustodyError, IdentityId, Secret};
 use barnabas_kms::{Aws, AwsCredentials, AwsKeys, AwsSettings, SecretSource};
 use barnabas_tests::gateway::{Home, binary};
-use barnabas_tests::kms::fault::{Fault, FaultProxy};
+use barnabas_tests::kms::fault::{Fault, FaultProxy, http_answer};
 use barnabas_tests::kms::metadata::Metadata;
 use barnabas_tests::kms::moto::{Moto, refusal};
 use barnabas_tests::kms::{Bench, Via, block_on};
 use barnabas_tests::process::Finished;
 use barnabas_tests::wait::PATIENCE;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 #[test]
@@ -76,6 +78,60 @@ fn a_web_identity_assumes_a_role_and_works_with_its_session() {
     moto.unchecked(|| block_on(adapter.ensure_key(&key))).expect("assumes the role");
     let wrapped = wrap(&adapter, &key).expect("wraps, signed with the session's keys");
     unwrap(&adapter, &key, &wrapped).expect("unwraps");
+}
+
+#[test]
+fn a_profile_is_read_anew_at_each_call() {
+    let mut moto = Moto::start();
+    let key = moto.make_key();
+    let profile = |moto: &Moto| {
+        let read = |name: &str| fs::read_to_string(moto.file_named(name)).expect("the harness wrote the file");
+        let keys = [("aws_access_key_id", "access-key-id"), ("aws_secret_access_key", "secret-access-key")];
+        let lines = keys.map(|(name, file)| format!("{name} = {}\n", read(file)));
+        moto.file("credentials", &format!("[default]\naws_access_key_id = other\n[gateway]\n{}", lines.concat()))
+    };
+    let credentials = AwsCredentials::Profile { file: profile(&moto), name: "gateway".into() };
+    let adapter = adapter(AwsSettings { credentials, ..moto.settings(&Via::port(moto.port())) });
+    let wrapped = wrap(&adapter, &key).expect("wraps");
+    moto.end_credentials();
+    let error = unwrap(&adapter, &key, &wrapped).err().expect("the access key is gone");
+    assert_eq!(error.cause, CustodyCause::Unauthenticated, "{error}");
+    moto.renew_credentials();
+    profile(&moto);
+    unwrap(&adapter, &key, &wrapped).expect("the new access key is found");
+}
+
+/// Moto cuts the ids of such keys short in its ciphertexts and cannot open them, so the answer to Decrypt is played.
+#[test]
+fn each_replica_of_a_multi_region_key_opens_what_another_wrapped() {
+    let moto = Moto::start();
+    let made = moto.operate("CreateKey", &json!({ "MultiRegion": true }));
+    let key_id = made["KeyMetadata"]["KeyId"].as_str().expect("a key id").to_owned();
+    assert!(key_id.starts_with("mrk-"), "{key_id}");
+    moto.operate("ReplicateKey", &json!({ "KeyId": key_id, "ReplicaRegion": "us-east-1" }));
+    let proxy = FaultProxy::start(moto.server());
+    let [europe, america, elsewhere] = ["eu-central-1", "us-east-1", "ap-south-1"].map(|region| {
+        let keys = AwsKeys::One { key_id: key_id.clone() };
+        adapter(AwsSettings { region: region.into(), keys, ..moto.settings(&Via::port(proxy.port())) })
+    });
+    let wrapped = [&europe, &america].map(|adapter| wrap(adapter, "client-a").expect("wraps"));
+    for adapter in [&europe, &america] {
+        let current = block_on(adapter.current_version("client-a")).expect("told");
+        assert_eq!(current, Some(key_id.clone()), "replicas are one version: nothing is to be moved");
+        assert!(wrapped.iter().all(|blob| adapter.version_of(blob) == current));
+    }
+    let error = wrap(&elsewhere, "client-a").expect_err("there is no replica");
+    assert_eq!(error.cause, CustodyCause::NotFound, "{error}");
+
+    let opened_by = |id: &str| {
+        let arn = format!("arn:aws:kms:us-east-1:123456789012:key/{id}");
+        let answer = json!({ "KeyId": arn, "Plaintext": STANDARD.encode([7; 32]) }).to_string();
+        proxy.put(Fault::Answer(http_answer("200 OK", &[], &answer)));
+        unwrap(&america, "client-a", &wrapped[0])
+    };
+    opened_by(&key_id).expect("the replica has opened what was wrapped in Europe");
+    let error = opened_by("mrk-another").err().expect("another key");
+    assert_eq!(error.cause, CustodyCause::Corrupt, "{error}");
 }
 
 #[test]

@@ -142,7 +142,12 @@ impl Moto {
         self.port
     }
 
-    /// A folder for a test's files.
+    /// Where a file of the test is, or one with a part of the user's access key: `access-key-id`, `secret-access-key`.
+    pub fn file_named(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Writes a file for a test.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         self.scratch.write(name, content)
     }

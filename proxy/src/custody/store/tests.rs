@@ -72,7 +72,7 @@ impl Write for Log {
 }
 
 struct Stand {
-    store: CustodyStore,
+    store: Arc<CustodyStore>,
     fake: Arc<Fake>,
     log: Log,
     _folder: tempfile::TempDir,
@@ -80,6 +80,10 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
+        Self::with(Terms { max_age: Duration::from_secs(3600), outage_grace: Duration::ZERO })
+    }
+
+    fn with(terms: Terms) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let key = folder.path().join("key");
@@ -88,8 +92,7 @@ impl Stand {
         let fake = Arc::new(Fake::default());
         let others: Vec<(String, Arc<dyn Custody>)> = vec![("bao".to_owned(), fake.clone())];
         let systems = Arc::new(KeySystems::new(local, others, Some("bao".to_owned())));
-        let terms = Terms { max_age: Duration::from_secs(3600), outage_grace: Duration::ZERO };
-        let store = CustodyStore::new(systems, terms, Metrics::default().keys);
+        let store = Arc::new(CustodyStore::new(systems, terms, Metrics::default().keys));
         Self { store, fake, log: Log::default(), _folder: folder }
     }
 
@@ -155,4 +158,24 @@ fn a_word_about_the_key_is_told_and_kept_so_that_requests_do_not_ask_again() {
     assert_eq!(stand.failures(CustodyCause::Denied), 1);
     assert_eq!(stand.log.count("custody_unwrap_failed"), 2, "one of the outage, one of the denial");
     assert_eq!(stand.log.count("custody_unwrap_works_again"), 0);
+}
+
+#[test]
+fn a_secret_whose_time_is_over_is_given_to_nobody_and_let_go() {
+    let stand = Stand::with(Terms { max_age: Duration::from_millis(20), outage_grace: Duration::from_millis(20) });
+    let alice = identity("User:alice");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        // The last owner wipes it.
+        let kept = Arc::downgrade(&stand.store.secret(&alice).await.ok().unwrap());
+        stand.fail(Some(CustodyCause::Unauthenticated));
+        while stand.store.stands(alice.id()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(stand.store.secret(&alice).await.is_err());
+        let known = alice.clone();
+        let changes = stand.store.refresh(move |_| Some(known.clone()));
+        assert_eq!(changes, Changes { ended: vec![alice.id()], allowed: false });
+        assert!(kept.upgrade().is_none(), "somebody holds it still");
+    });
 }
