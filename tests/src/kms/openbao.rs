@@ -68,7 +68,7 @@ impl OpenBao {
     pub fn enter_namespace(&mut self, name: &str) {
         self.operate("POST", &format!("sys/namespaces/{name}"), &json!({}));
         let inside = self.namespace.take().map_or_else(|| name.to_owned(), |above| format!("{above}/{name}"));
-        self.secret_id = self.scratch.join(&format!("secret-id-{}", inside.replace('/', "-")));
+        self.secret_id = self.scratch.join(format!("secret-id-{}", inside.replace('/', "-")));
         self.namespace = Some(inside);
         self.furnish();
     }
