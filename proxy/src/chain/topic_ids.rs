@@ -11,8 +11,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::rewrite::ids::IdSpan;
 use crate::frame::WireError;
@@ -41,7 +44,7 @@ pub struct TopicIdConflict {
 pub struct TopicIds {
     known: RwLock<Known>,
     /// One connection at a time asks its broker for all topics; the others find what it has learned.
-    asking: tokio::sync::Mutex<()>,
+    asking: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -125,9 +128,10 @@ impl TopicIds {
         self.read(|known| ids.filter(|id| **id != NO_ID.0 && !known.shown.contains_key(*id)).copied().collect())
     }
 
-    /// Waits for one's turn to ask the broker for all topics; nothing is to be asked when another turn has found `wanted`.
-    pub async fn turn(&self, wanted: &BTreeSet<TopicId>) -> ControlFlow<(), tokio::sync::MutexGuard<'_, ()>> {
-        let turn = self.asking.lock().await;
+    /// Waits for one's turn to ask the broker for all topics; nothing is to be asked when another turn has found `wanted`. Whoever
+    /// has the turn may stand behind a long wait of its own client's, so nobody waits for it long.
+    pub async fn turn(&self, wanted: &BTreeSet<TopicId>) -> ControlFlow<(), Option<MutexGuard<'_, ()>>> {
+        let turn = timeout(LONGEST_TURN, self.asking.lock()).await.ok();
         if self.unknown(wanted.iter()).is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(turn) }
     }
 
@@ -155,6 +159,9 @@ fn same(given: BrokerTopicId, known: &Arc<str>, name: &str) -> Result<(), TopicI
     }
     Err(TopicIdConflict { id: hex::encode(given.0), first: known.clone(), second: name.to_owned() })
 }
+
+/// As long as a broker takes for the longest list of topics, or nearly.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// Kafka's own "no id".
 const NO_ID: BrokerTopicId = BrokerTopicId([0; 16]);
