@@ -336,7 +336,7 @@ fn documented() -> Vec<String> {
 }
 
 /// Kinds that this test cannot bring about, and where they are proved.
-const NOT_HERE: [(&str, &str); 5] = [
+const NOT_HERE: [(&str, &str); 6] = [
     ("log.gap", "another test here"),
     ("log.expired", "entries have to be a day old: a unit test of the log"),
     ("log.read", "told by whoever serves the log to others"),
