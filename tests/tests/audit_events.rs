@@ -342,6 +342,7 @@ const NOT_HERE: [(&str, &str); 5] = [
     ("log.read", "told by whoever serves the log to others"),
     ("sink.lost", "entries have to be a day old"),
     ("log.cross_checkpoint", "audit_sinks.rs"),
+    ("log.witness_alarm", "audit_witnesses.rs"),
 ];
 
 const EXPECTED: [&str; 11] = [
