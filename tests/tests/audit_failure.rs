@@ -2,19 +2,20 @@
 //! and nothing is lost in silence: what was not written is counted in the log, and what a sink did not get it gets later or is told as lost.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::json;
 
 use barnabas_tests::audit::{AuditLog, WIDTH, flood};
 use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::numbered;
 use barnabas_tests::clients::{Endpoint, rd};
 use barnabas_tests::disk::SmallDisk;
+use barnabas_tests::gateway::Gateway;
 use barnabas_tests::rest::Http;
-use barnabas_tests::scratch::{Scratch, unique};
-use barnabas_tests::site::{Site, secret};
+use barnabas_tests::scratch::Scratch;
+use barnabas_tests::site::Site;
 use barnabas_tests::syslog::SyslogServer;
 use barnabas_tests::wait;
 
@@ -131,6 +132,68 @@ fn a_sink_that_is_dead_for_fifty_thousand_events_costs_no_memory_and_gets_all_of
     wait::until_true("everything was read", || server.received().len() == events.len());
     assert!(server.received().values().eq(events.iter()), "not the same entries");
     assert_eq!(told_as_missing(&log), 0);
+}
+
+#[test]
+fn a_topic_that_takes_nothing_stops_no_client_and_gets_what_it_missed() {
+    let topic = Broker::shared().topic_with("audit", 1, &[("max.message.bytes", "100")]);
+    let (folder, sinks) = (Scratch::new("topic"), format!("sinks: [{{ name: topic, type: kafka, topic: {topic} }}]"));
+    let logs = ["block", "alarm"].map(|name| AuditLog::at(folder.join(name)));
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(logs[0].folder(), &[&sinks]));
+    let settings = site.gateway.settings().clone().on_other_ports();
+    let mut second = Gateway::start(&site.home, settings.with_audit(logs[1].folder(), &["on_failure: alarm", &sinks]));
+    let (sealed, alice) = (site.sealed_topic(1), site.authority.client("alice"));
+    for gateway in [&mut site.gateway, &mut second] {
+        gateway.expect_in_log("audit_sink_failing");
+        gateway.wait_for_log("audit_sink_failing");
+        rd::produce(&Endpoint::tls(&gateway.bootstrap(), &alice), &sealed, &[numbered("meanwhile", 0, 0)], &[]);
+        assert!(gateway.metric("barnabas_audit_sink_lag_entries") > 0.0);
+        assert_eq!(gateway.admin("/readyz").0, 200);
+    }
+    site.broker().wire().configure_topic(&topic, "max.message.bytes", "1048588").expect("the topic is mended");
+    for gateway in [&mut site.gateway, &mut second] {
+        gateway.wait_for_log("audit_sink_works_again");
+        wait::until_true("the topic has everything", || gateway.metric("barnabas_audit_sink_lag_entries") == 0.0);
+        gateway.terminate();
+    }
+    let stored = rd::read_all(&Endpoint::direct(site.broker()), &topic);
+    let keys: BTreeSet<Vec<u8>> = stored.into_iter().filter_map(|got| Some(got.record.key?.0)).collect();
+    for log in &logs {
+        let events = log.events();
+        let origin = events[0]["source"].as_str().expect("a source");
+        let missing = (0..events.len()).find(|index| !keys.contains(format!("{origin}/{index}").as_bytes()));
+        assert_eq!((missing, told_as_missing(log)), (None, 0));
+    }
+}
+
+#[test]
+fn what_grew_too_old_before_a_sink_got_it_is_told_as_lost() {
+    let folder = Scratch::new("expiry");
+    let (log, server) = (AuditLog::at(folder.join("log")), SyslogServer::new(&folder));
+    let keys = [format!("sinks: [{}]", server.sink("siem", "")), "retention: 1d".to_owned()];
+    let mut site = Site::with(Broker::shared(), |settings| {
+        settings.with_audit(log.folder(), &keys.each_ref().map(String::as_str)).with_rest(&[])
+    });
+    site.gateway.expect_in_log("audit_sink_failing");
+    flood_as(&mut site, "alice", 300);
+    site.gateway.terminate();
+    // How old a bundle is, its tile tells.
+    let tile = File::open(log.folder().join("tile/0/000")).expect("a full tile");
+    tile.set_modified(SystemTime::now() - Duration::from_secs(2 * 86_400)).expect("it is ours");
+    site.gateway.restart();
+    let expired = log.wait_for("log.expired", |_| true);
+    assert_eq!((&expired["data"]["log"]["firstIndex"], &expired["data"]["log"]["lastIndex"]), (&json!(0), &json!(255)));
+    let lost = log.wait_for("sink.lost", |_| true);
+    assert_eq!((&lost["data"]["log"]["sink"], &lost["data"]["log"]["entries"]), (&json!("siem"), &json!(WIDTH)));
+    assert_eq!(lost["data"]["result"]["status"], "FAILURE");
+    server.start(false);
+    wait::until_true("the rest comes", || server.received().values().any(|event| *event == lost));
+    site.gateway.terminate();
+    assert!(!log.folder().join("tile/entries/000").exists(), "the bundle is gone");
+    assert!(server.received().keys().all(|index| *index >= WIDTH));
+    let verdict = assert_whole(&site, &log);
+    assert!(verdict.contains("the first 256 were dropped because of their age"), "{verdict}");
+    assert_eq!(log.of("log.expired").len(), 1);
 }
 
 /// So many events, of which none waits any more.
