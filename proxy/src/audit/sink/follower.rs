@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Entry, Piece, Sink};
 use crate::audit::event::{Audit, Event};
+use crate::audit::log::checkpoint::Checkpoint;
 use crate::audit::log::reader::Reader;
 
 /// What is followed for whom.
@@ -81,13 +82,28 @@ impl Follower {
             if is_last {
                 return;
             }
-            let pause = LOOK.saturating_mul(1 << self.failures.min(MOST_DOUBLINGS));
-            tokio::select! {
-                () = sleep(pause) => {}
-                // A sender that is gone counts as the end.
-                _ = ending.wait_for(|ending| *ending) => {}
+            for _ in 0..1_u32 << self.failures.min(MOST_DOUBLINGS) {
+                tokio::select! {
+                    () = sleep(LOOK) => {}
+                    // A sender that is gone counts as the end.
+                    _ = ending.wait_for(|ending| *ending) => break,
+                }
+                self.observe();
             }
         }
+    }
+
+    /// How much the sink lacks grows while nothing is tried, too.
+    fn observe(&self) {
+        let path = self.followed.directory.join("checkpoint");
+        let note = std::fs::read(path).unwrap_or_default();
+        if let Some((checkpoint, _)) = Checkpoint::parse_note(&note) {
+            self.lacks(checkpoint.size.saturating_sub(self.next));
+        }
+    }
+
+    fn lacks(&self, entries: u64) {
+        self.followed.lag.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// Delivers one piece; false when there is none.
@@ -107,7 +123,7 @@ impl Follower {
                 "the log has {size} entries, and this sink has got {next}: it was rolled back; if it is a new log, remove `{place}`"
             ));
         }
-        self.followed.lag.set(i64::try_from(size - self.next).unwrap_or(i64::MAX));
+        self.lacks(size - self.next);
         let Some(last) = piece.entries.last().map(|entry| entry.index) else { return Ok(false) };
         let delivered = timeout(DELIVERY_LIMIT, self.sink.deliver(&piece)).await;
         if let Err(error) = delivered.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
@@ -123,7 +139,7 @@ impl Follower {
             self.sent.add(SentPiece { first: self.next, bytes, at: Instant::now() });
         }
         self.next = last + 1;
-        self.followed.lag.set(i64::try_from(size.saturating_sub(self.next)).unwrap_or(i64::MAX));
+        self.lacks(size.saturating_sub(self.next));
         keep(&place(&self.followed), self.next)?;
         Ok(true)
     }
