@@ -11,7 +11,7 @@ use barnabas_tests::audit::AuditLog;
 use barnabas_tests::broker::Broker;
 use barnabas_tests::clients::record::numbered;
 use barnabas_tests::clients::{Endpoint, rd};
-use barnabas_tests::gateway::Gateway;
+use barnabas_tests::gateway::{Gateway, Settings};
 use barnabas_tests::scratch::{Scratch, unique};
 use barnabas_tests::site::{Site, secret};
 use barnabas_tests::syslog::SyslogServer;
@@ -23,7 +23,9 @@ fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs(
     let sink = format!("sinks: [{{ name: topic, type: kafka, topic: {topic} }}]");
     let directories = [folder.join("one"), folder.join("two")];
     let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directories[0], &[&sink]));
-    let settings = site.gateway.settings().clone().on_other_ports().with_audit(&directories[1], &[&sink]);
+    // Two stewards would write over each other now and then, and say so.
+    let settings = Settings { steward_embedded: false, ..site.gateway.settings().clone().on_other_ports() };
+    let settings = settings.with_audit(&directories[1], &[&sink]);
     let mut second = Gateway::start(&site.home, settings);
     let [one, two] = directories.map(AuditLog::at);
     rd::produce(&site.client("alice"), &site.sealed_topic(1), &[numbered(&secret(), 0, 0)], &[]);

@@ -123,6 +123,8 @@ fn middle(figures: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 fn spread_of(mut figures: Vec<f64>) -> Option<(f64, f64, f64)> {
+    // A window in which nothing passed says nothing.
+    figures.retain(|figure| figure.is_finite());
     figures.sort_by(f64::total_cmp);
     let (upper, lower) = (figures.get(figures.len() / 2)?, figures.get(figures.len().saturating_sub(1) / 2)?);
     Some((*figures.first()?, (upper + lower) / 2.0, *figures.last()?))
@@ -147,7 +149,7 @@ mod tests {
     #[test]
     fn a_spread_has_the_middle_of_its_figures() {
         assert_eq!(spread_of(vec![3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
-        assert_eq!(spread_of(vec![3.0, 1.0]), Some((1.0, 2.0, 3.0)));
+        assert_eq!(spread_of(vec![3.0, f64::NAN, 1.0]), Some((1.0, 2.0, 3.0)));
         assert_eq!(spread_of(Vec::new()), None);
     }
 }
