@@ -469,6 +469,7 @@ fn every_example_loads() {
             "keystore.key",
             "delegate.certificate",
             "keystore",
+            "tls/siem-ca.pem",
             "tls/kms-ca.pem",
             "tls/kms-client.pem",
             "tls/kms-client.key",
