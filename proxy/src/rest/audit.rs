@@ -70,7 +70,11 @@ impl Teller {
             return Ok(());
         }
         let event = match (call.caller, call.error) {
-            (Some(caller), _) => event(&self.peer(caller.principal.clone()), caller, call),
+            (Some(caller), _) => {
+                let peer = caller.peer.unwrap_or(self.connection.peer);
+                let peer = Peer::new(caller.principal.clone(), Some(peer), self.listener.clone(), self.number);
+                event(&peer, caller, call)
+            }
             (None, Some(error)) => {
                 let peer = self.peer(Principal::anonymous());
                 Event::not_authenticated(&peer, None, "credential", &error.message)

@@ -7,6 +7,7 @@
 
 pub mod server;
 pub mod front;
+pub mod replicas;
 pub mod caller;
 pub mod auth;
 pub mod cors;
