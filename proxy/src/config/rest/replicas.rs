@@ -70,7 +70,7 @@ impl Replicas {
             reader.refuse_here(Refusal::new("replicas are known by their certificates, none are asked for", remedy));
         }
         reader.finish();
-        Some(Some(Self { id: id?, members: members?, tls: own??  }))
+        Some(Some(Self { id: id?, members: members?, tls: own?? }))
     }
 }
 
@@ -129,7 +129,12 @@ pub(in super::super) const KEYS: &[Key] = &[
         "required",
         "Its name, which stands in the ids of its consumers. Keep it as long as they live.",
     ),
-    key("rest[].replicas.members[].url", Kind::Text, "required", "Where the others reach its bridge: `https://host:port`."),
+    key(
+        "rest[].replicas.members[].url",
+        Kind::Text,
+        "required",
+        "Where the others reach its bridge: `https://host:port`.",
+    ),
     key(
         "rest[].replicas.members[].principal",
         Kind::Text,

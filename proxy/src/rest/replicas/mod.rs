@@ -109,8 +109,9 @@ impl Replicas {
         if !claim::is_made(&parts.headers) {
             return Ok(None);
         }
-        let is_member =
-            |member: &config::Replica| member.id != self.own && connection.certificate.as_ref() == Some(&member.principal);
+        let is_member = |member: &config::Replica| {
+            member.id != self.own && connection.certificate.as_ref() == Some(&member.principal)
+        };
         if !self.members.iter().any(is_member) {
             return Err(refused(connection));
         }

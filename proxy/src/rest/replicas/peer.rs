@@ -59,7 +59,8 @@ impl Trouble {
     /// What the caller is told.
     pub(super) fn told(&self, owner: &str) -> Error {
         if matches!(self, Self::Busy) {
-            return Code::TooManyRequests.with("too many calls for consumers of another replica (limits.max_consumers)");
+            return Code::TooManyRequests
+                .with("too many calls for consumers of another replica (limits.max_consumers)");
         }
         Code::KafkaRetriable.with(format!(
             "replica `{owner}`, which has this consumer, does not answer; try again, or make another consumer"
@@ -121,8 +122,7 @@ impl Peer {
 
     async fn connect(&self) -> Result<Sender, Trouble> {
         let unreachable = |error: &dyn std::fmt::Display| Trouble::Unreachable(error.to_string());
-        let socket =
-            TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| unreachable(&error))?;
+        let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| unreachable(&error))?;
         stream::prepare(&socket).map_err(|error| unreachable(&error))?;
         let tls = self.tls.current();
         let name = tls.server_name.unwrap_or_else(|| self.host.clone());
