@@ -382,6 +382,22 @@ fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
         assert_eq!((answer.status, codes(&answer)), (if code == 40402 { 404 } else { 422 }, vec![code]), "{text}");
     }
     assert_eq!(alice.ask("POST", &records, &strict, good.as_bytes()).status, 200);
+    let several = alice.ask("POST", &records, &strict, format!("{good}{}{good}", bad[4].0).as_bytes());
+    assert_eq!((several.status, codes(&several)), (404, vec![200, 40402, 200]));
+    // A stream: the status is that of its first lines, and it goes on.
+    for (first, status, code) in [(good, 200, 200), (bad[4].0, 404, 40402)] {
+        let mut stream = alice.open("POST", &records, &strict);
+        stream.write(first.as_bytes()).expect("the gateway reads");
+        assert_eq!(stream.read_head().expect("an answer").status, status);
+        let shows = |line: Vec<u8>, code: i64| String::from_utf8_lossy(&line).contains(&format!("\"error_code\":{code}"));
+        assert!(shows(stream.read().expect("a line"), code));
+        stream.write(good.as_bytes()).expect("the gateway reads");
+        assert!(shows(stream.read().expect("a line"), 200));
+        stream.finish().expect("the gateway reads");
+        assert!(stream.read().expect("an end").is_empty());
+    }
+    alice.open("POST", &records, &strict).finish().expect("the gateway reads");
+    assert_eq!(alice.answer().expect("an answer").status, 400);
 }
 
 #[test]
