@@ -389,7 +389,8 @@ fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
         let mut stream = alice.open("POST", &records, &strict);
         stream.write(first.as_bytes()).expect("the gateway reads");
         assert_eq!(stream.read_head().expect("an answer").status, status);
-        let shows = |line: Vec<u8>, code: i64| String::from_utf8_lossy(&line).contains(&format!("\"error_code\":{code}"));
+        let shows =
+            |line: Vec<u8>, code: i64| String::from_utf8_lossy(&line).contains(&format!("\"error_code\":{code}"));
         assert!(shows(stream.read().expect("a line"), code));
         stream.write(good.as_bytes()).expect("the gateway reads");
         assert!(shows(stream.read().expect("a line"), 200));

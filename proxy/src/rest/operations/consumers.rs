@@ -7,8 +7,8 @@ use super::v2::headers;
 use crate::rest::accept::V2;
 use crate::rest::formats::Format;
 use crate::rest::operation::{Content, Operation, number};
-use crate::rest::view::EVENTS;
 use crate::rest::v2::consumers::{create, offsets, positions, records, subscription};
+use crate::rest::view::EVENTS;
 
 /// All operations of v2 consumers.
 pub fn operations() -> Vec<Operation> {

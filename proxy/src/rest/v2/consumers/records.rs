@@ -175,7 +175,9 @@ impl<'b> Answer<'b> {
     #[cfg(feature = "schemas")]
     async fn shown(&self, bytes: Option<&[u8]>) -> Result<Option<Bytes>, Error> {
         match &self.bridge.schemas {
-            Some(schemas) if self.view != View::Event && self.format.has_schema() => Ok(schemas.read(self.format, bytes).await?),
+            Some(schemas) if self.view != View::Event && self.format.has_schema() => {
+                Ok(schemas.read(self.format, bytes).await?)
+            }
             _ => Ok(None),
         }
     }
