@@ -33,6 +33,7 @@ pub mod browser;
 pub mod evil;
 pub mod gateway;
 pub mod issuer;
+pub mod registry;
 pub mod relay;
 pub mod rest;
 pub mod site;
