@@ -124,9 +124,10 @@ fn records_of_v3_are_written_by_their_schema_whichever_way_it_is_named() {
     let mut alice = desk.caller("alice");
     let topic = desk.site.open_topic(1);
     let records = v3(&mut alice, &topic);
+    let id = desk.registry.register(&format!("{topic}-value"), "AVRO", AVRO);
     let asked = desk.registry.asked();
     for bar in 0..20 {
-        let told = post(&mut alice, &records, &json!({ "schema_id": 1, "data": { "note": "n", "bar": bar } })).json();
+        let told = post(&mut alice, &records, &json!({ "schema_id": id, "data": { "note": "n", "bar": bar } })).json();
         assert_eq!(told["error_code"], 200, "{told}");
     }
     assert!(desk.registry.asked() <= asked + 2, "{} questions for 20 records", desk.registry.asked() - asked);
@@ -170,7 +171,8 @@ fn a_registry_that_is_not_trusted_is_told_no_password_and_nothing_is_written() {
     let mut desk = desk();
     let topic = desk.site.open_topic(1);
     let line = desk.registry.as_schema_registry(&desk.site.authority.ca(), desk.folder.path());
-    let other = desk.site.second_gateway_with(|settings| settings.with_rest(&[&line]));
+    let mut other = desk.site.second_gateway_with(|settings| settings.with_rest(&[&line]));
+    other.expect_in_log("schema_registry_failed");
     let files = desk.site.authority.client("alice");
     let mut alice = Http::tls(&other.rest(), &files);
     let body = json!({ "value_schema": AVRO, "records": [{ "value": { "note": "a", "bar": 7 } }] }).to_string();
