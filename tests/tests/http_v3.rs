@@ -1,4 +1,6 @@
 //! Promise: programs that speak the v3 API of Kafka's REST proxies work on us as they are, and write under their own keys.
+//!
+//! Long, because an API has many resources and each is shown here once.
 
 use barnabas_tests::broker::Broker;
 use barnabas_tests::certs::ClientFiles;
