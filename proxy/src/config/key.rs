@@ -78,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         super::rest::KEYS,
         super::rest::auth::KEYS,
         super::rest::registry::KEYS,
+        super::rest::replicas::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,

@@ -52,7 +52,7 @@ pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use rest::{
-    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, SchemaRegistry,
+    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, Replica, Replicas, SchemaRegistry,
     SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
 };
 pub use secret::SecretRef;

@@ -62,6 +62,10 @@ rest:
         ca: file
         plaintext: loopback
     cors: { origins: ["https://App.example.com", "*"] }
+    replicas:
+      id: a
+      tls: { ca: file, certificate: file, private_key: file, server_name: replicas.internal }
+      members: [{ id: a, url: "https://a.internal:8443", principal: "User:gateway" }]
     schema_registry:
       url: https://registry.example.com
       tls: { ca: file, certificate: file, private_key: file, server_name: registry.internal }
@@ -469,6 +473,7 @@ fn every_example_loads() {
             "keystore.key",
             "delegate.certificate",
             "keystore",
+            "tls/siem-ca.pem",
             "tls/kms-ca.pem",
             "tls/kms-client.pem",
             "tls/kms-client.key",

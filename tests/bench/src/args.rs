@@ -209,6 +209,8 @@ pub struct Compare {
 /// What `compare` looks at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Aspect {
+    /// The audit log: CPU and latency with it and without, events a second, memory with a dead sink
+    Audit,
     /// The HTTP bridge beside a native client: CPU for each record, latency, waiting readers
     Http,
     /// Memory of idle connections

@@ -3,6 +3,7 @@
 //! See `tests/bench/README.md` for what each figure means.
 
 mod args;
+mod audit;
 mod batch;
 mod bridge;
 mod comparison;

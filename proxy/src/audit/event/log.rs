@@ -1,7 +1,7 @@
 //! Events of the log itself: what is missing, what expired, who read it, what other logs have signed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -126,6 +126,8 @@ pub struct LogStatements {
     origin: Arc<str>,
     run: u64,
     number: AtomicU64,
+    /// Since when the last refused entries were missing, and the number under which that was told.
+    last_refused: Mutex<Option<(Timestamp, u64)>>,
 }
 
 impl LogStatements {
@@ -133,21 +135,37 @@ impl LogStatements {
     pub fn new(origin: Arc<str>) -> Self {
         let mut run = [0; 8];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut run).ok();
-        Self { origin, run: u64::from_be_bytes(run), number: AtomicU64::new(0) }
+        Self { origin, run: u64::from_be_bytes(run), number: AtomicU64::new(0), last_refused: Mutex::default() }
     }
 
-    fn write(&self, event: &Event) -> Vec<u8> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+    fn next(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A disk that refuses is asked again and again to take the statement about that: until it has, the number is the same. A number
+    /// that is missing is an event that is missing.
+    fn number_of(&self, gap: &Gap) -> u64 {
+        if gap.reason != GapReason::Refused {
+            return self.next();
+        }
+        let mut last = self.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            Some((since, number)) if since == gap.since => number,
+            _ => last.insert((gap.since, self.next())).1,
+        }
+    }
+
+    fn write(&self, event: &Event, number: u64) -> Vec<u8> {
         event.encode(&Stamp { origin: self.origin.clone(), run: self.run, number, time: Timestamp::now() })
     }
 }
 
 impl Statements for LogStatements {
     fn gap(&self, gap: &Gap) -> Vec<u8> {
-        self.write(&Event::gap(gap))
+        self.write(&Event::gap(gap), self.number_of(gap))
     }
 
     fn expired(&self, expired: &Expired) -> Vec<u8> {
-        self.write(&Event::expired(expired))
+        self.write(&Event::expired(expired), self.next())
     }
 }
