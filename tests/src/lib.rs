@@ -34,6 +34,7 @@ pub mod browser;
 pub mod evil;
 pub mod gateway;
 pub mod issuer;
+pub mod registry;
 pub mod relay;
 pub mod syslog;
 pub mod rest;

@@ -1,4 +1,6 @@
 //! Promise: programs that speak the v3 API of Kafka's REST proxies work on us as they are, and write under their own keys.
+//!
+//! Long, because an API has many resources and each is shown here once.
 
 use barnabas_tests::broker::Broker;
 use barnabas_tests::certs::ClientFiles;
@@ -6,6 +8,7 @@ use barnabas_tests::clients::record::{blob, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
 use barnabas_tests::rest::{Answer, Http};
 use barnabas_tests::site::{Site, key_id, secret};
+use barnabas_tests::wait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -93,6 +96,8 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     alice.post(&topics, JSON, body(configs)).is_error(400, 40002);
 
     let topic = format!("{topics}/{name}");
+    // The controller says yes; the broker that is asked may hear of it later. So below.
+    wait::until_true("the topic is shown", || alice.get(&topic).status == 200);
     let shown = alice.get(&topic).is(200).json();
     assert_eq!((&shown["kind"], &shown["topic_name"]), (&json!("KafkaTopic"), &json!(name)));
     let counts = |shown: &Value| (shown["partitions_count"].clone(), shown["replication_factor"].clone());
@@ -103,8 +108,11 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     let grown = alice.ask("PATCH", &topic, &[("content-type", JSON)], br#"{"partitions_count":3}"#).is(200).json();
     assert_eq!(counts(&grown), (json!(3), json!(1)));
     alice.ask("PATCH", &topic, &[("content-type", JSON)], br#"{"partitions_count":1}"#).is_error(400, 40002);
-    let partitions = alice.get(&format!("{topic}/partitions")).is(200).json();
-    assert_eq!(partitions["data"].as_array().unwrap().len(), 3);
+    let mut partitions = Value::Null;
+    wait::until_true("the new partition is shown", || {
+        partitions = alice.get(&format!("{topic}/partitions")).is(200).json();
+        partitions["data"].as_array().is_some_and(|shown| shown.len() == 3)
+    });
     let partition = alice.get(&format!("{topic}/partitions/2")).is(200).json();
     assert_eq!(partition, partitions["data"][2]);
     assert!(partition["leader"]["related"].as_str().unwrap().ends_with("/partitions/2/replicas/1"));
@@ -117,6 +125,7 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     alice.get(&format!("{topic}/partitions/2/replicas/9")).is_error(404, 404);
 
     alice.ask("DELETE", &topic, &[], b"").is(204);
+    wait::until_true("the topic is gone", || alice.get(&topic).status == 404);
     alice.get(&topic).is_error(404, 40403);
     alice.ask("DELETE", &topic, &[], b"").is_error(404, 40403);
 }
@@ -137,17 +146,17 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     assert_eq!((&shown["name"], &shown["topic_name"]), (&json!("delete.retention.ms"), &json!(topic)));
     alice.ask("PUT", &one, &[("content-type", JSON)], br#"{"value":"12345"}"#).is(204);
     let value = |http: &mut Http| http.get(&one).is(200).json();
-    barnabas_tests::wait::until_true("the setting is the broker's", || value(&mut alice)["value"] == "12345");
+    wait::until_true("the setting is the broker's", || value(&mut alice)["value"] == "12345");
     assert_eq!(value(&mut alice)["source"], "DYNAMIC_TOPIC_CONFIG");
     alice.ask("DELETE", &one, &[], b"").is(204);
-    barnabas_tests::wait::until_true("the default applies", || value(&mut alice)["is_default"] == true);
+    wait::until_true("the default applies", || value(&mut alice)["is_default"] == true);
     let changes = json!({ "data": [
         { "name": "delete.retention.ms", "value": "777" },
         { "name": "cleanup.policy", "value": "compact", "operation": "SET" },
         { "name": "segment.ms", "operation": "DELETE" },
     ] });
     alice.post(&format!("{configs}:alter"), JSON, changes.to_string()).is(204);
-    barnabas_tests::wait::until_true("both are the broker's", || {
+    wait::until_true("both are the broker's", || {
         alice.get(&format!("{configs}/cleanup.policy")).json()["value"] == "compact"
     });
     // Looked at only.
@@ -163,6 +172,23 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     alice.get(&format!("{configs}/no.such.setting")).is_error(404, 404);
     alice.get(&format!("{cluster}/topics/nobody-made-this/configs")).is_error(404, 40403);
 
+    // Several topics at once; of what does not work each topic is told.
+    let other = site.open_topic(1);
+    let of = |topic: &str, value: &str| json!({ "topic_name": topic, "configs": [{ "name": "segment.ms", "value": value }] });
+    let several = format!("{cluster}/topics/-/configs:alter");
+    let both = json!({ "data": [of(&topic, "100000"), of(&other, "200000")] });
+    alice.post(&several, JSON, both.to_string()).is(204);
+    for (topic, value) in [(&topic, "100000"), (&other, "200000")] {
+        let path = format!("{cluster}/topics/{topic}/configs/segment.ms");
+        barnabas_tests::wait::until_true("it is the broker's", || alice.get(&path).json()["value"] == value);
+    }
+    let some = json!({ "data": [of(&topic, "100001"), of("nobody-made-this", "1"), of(&other, "soon")] });
+    let failures = alice.post(&several, JSON, some.to_string()).is(207).json()["failures"].clone();
+    let told = |index: usize| (failures[index]["topic_name"].clone(), failures[index]["error_code"].clone());
+    assert_eq!(told(0), (json!("nobody-made-this"), json!(40403)));
+    assert_eq!(told(1), (json!(other), json!(40002)));
+    assert_eq!(failures.as_array().map(Vec::len), Some(2));
+
     let broker = alice.get(&format!("{cluster}/brokers/1/configs/num.io.threads")).is(200).json();
     assert_eq!((&broker["kind"], &broker["broker_id"]), (&json!("KafkaBrokerConfig"), &json!(1)));
     assert!(!broker["synonyms"].as_array().unwrap().is_empty());
@@ -174,7 +200,7 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     let wanted = json!({ "data": [{ "name": "log.cleaner.threads", "value": "1" }], "validate_only": true });
     alice.post(&format!("{cluster}/broker-configs:alter"), JSON, wanted.to_string()).is(204);
     alice.ask("PUT", &all, &[("content-type", JSON)], br#"{"value":"1"}"#).is(204);
-    barnabas_tests::wait::until_true("all brokers have it", || alice.get(&all).status == 200);
+    wait::until_true("all brokers have it", || alice.get(&all).status == 200);
     assert_eq!(alice.get(&all).json()["source"], "DYNAMIC_DEFAULT_BROKER_CONFIG");
     alice.ask("DELETE", &all, &[], b"").is(204);
 }
@@ -353,6 +379,37 @@ fn more_than_the_queue_holds_is_slowed_down_and_not_refused() {
 }
 
 #[test]
+fn where_a_partition_ends_and_what_may_be_done_with_a_topic_are_told() {
+    let mut site = site();
+    let topic = site.open_topic(2);
+    let (_, mut alice) = caller(&mut site, "alice");
+    let cluster = cluster(&mut alice);
+    let good = r#"{"partition_id":1,"value":{"type":"BINARY","data":"AAEC"}}"#;
+    assert_eq!(
+        codes(&alice.post(&format!("{cluster}/topics/{topic}/records"), JSON, format!("{good}{good}"))),
+        [200, 200]
+    );
+    let offset = format!("{cluster}/topics/{topic}/partitions/1/offset");
+    for path in [offset.clone(), format!("{offset}?offset_type=earliest_and_latest")] {
+        let told = alice.get(&path).is(200).json();
+        assert_eq!((&told["earliest_offset"], &told["latest_offset"]), (&json!(0), &json!(2)), "{told}");
+        assert_eq!((&told["partition_id"], &told["topic_name"]), (&json!(1), &json!(topic)));
+        assert!(told["metadata"]["self"].as_str().is_some_and(|address| address.ends_with("/partitions/1/offset")));
+    }
+    alice.get(&format!("{offset}?offset_type=latest")).is_error(400, 400);
+    alice.get(&format!("{cluster}/topics/{topic}/partitions/2/offset")).is_error(404, 40403);
+
+    let path = format!("{cluster}/topics/{topic}");
+    assert!(alice.get(&path).is(200).json().get("authorized_operations").is_none());
+    let told = alice.get(&format!("{path}?include_authorized_operations=true")).is(200).json();
+    let operations = told["authorized_operations"].as_array().expect("a list").clone();
+    assert!(operations.contains(&json!("READ")) && operations.contains(&json!("ALTER_CONFIGS")), "{told}");
+    let all = alice.get(&format!("{cluster}/topics?include_authorized_operations=true")).is(200).json();
+    assert!(all["data"].as_array().expect("a list").iter().all(|one| one["authorized_operations"].is_array()), "{all}");
+    alice.get(&format!("{path}?include_authorized_operations=maybe")).is_error(400, 400);
+}
+
+#[test]
 fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
     let mut site = site();
     let topic = site.open_topic(2);
@@ -382,6 +439,23 @@ fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
         assert_eq!((answer.status, codes(&answer)), (if code == 40402 { 404 } else { 422 }, vec![code]), "{text}");
     }
     assert_eq!(alice.ask("POST", &records, &strict, good.as_bytes()).status, 200);
+    let several = alice.ask("POST", &records, &strict, format!("{good}{}{good}", bad[4].0).as_bytes());
+    assert_eq!((several.status, codes(&several)), (404, vec![200, 40402, 200]));
+    // A stream: the status is that of its first lines, and it goes on.
+    for (first, status, code) in [(good, 200, 200), (bad[4].0, 404, 40402)] {
+        let mut stream = alice.open("POST", &records, &strict);
+        stream.write(first.as_bytes()).expect("the gateway reads");
+        assert_eq!(stream.read_head().expect("an answer").status, status);
+        let shows =
+            |line: Vec<u8>, code: i64| String::from_utf8_lossy(&line).contains(&format!("\"error_code\":{code}"));
+        assert!(shows(stream.read().expect("a line"), code));
+        stream.write(good.as_bytes()).expect("the gateway reads");
+        assert!(shows(stream.read().expect("a line"), 200));
+        stream.finish().expect("the gateway reads");
+        assert!(stream.read().expect("an end").is_empty());
+    }
+    alice.open("POST", &records, &strict).finish().expect("the gateway reads");
+    assert_eq!(alice.answer().expect("an answer").status, 400);
 }
 
 #[test]
@@ -513,7 +587,7 @@ fn access_rules_of_the_brokers_are_made_found_and_taken_away() {
     let count = |http: &mut Http, query: &str| {
         http.get(&format!("{acls}{query}")).is(200).json()["data"].as_array().unwrap().len()
     };
-    barnabas_tests::wait::until_true("all rules are there", || count(&mut http, &all) == 3);
+    wait::until_true("all rules are there", || count(&mut http, &all) == 3);
     // Location finds the rule, and no other.
     let location = made.header("location").unwrap().to_owned();
     let path = &location[location.find("/v3/").unwrap()..];
@@ -526,7 +600,7 @@ fn access_rules_of_the_brokers_are_made_found_and_taken_away() {
     http.get(&format!("{acls}?operation=FLY")).is_error(400, 400);
     let gone = http.ask("DELETE", path, &[], b"").is(200).json();
     assert_eq!(gone["data"], found["data"]);
-    barnabas_tests::wait::until_true("one rule is gone", || count(&mut http, &all) == 2);
+    wait::until_true("one rule is gone", || count(&mut http, &all) == 2);
     http.post(&acls, JSON, r#"{"resource_type":"TOPIC"}"#).is_error(422, 422);
     let mut any = rule("x");
     any["operation"] = json!("ANY");

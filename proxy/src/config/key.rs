@@ -73,11 +73,12 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 23] = [
+    let sections: [&'static [Key]; 24] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
         super::rest::registry::KEYS,
+        super::rest::replicas::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,
@@ -95,6 +96,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         super::admin::KEYS,
         super::audit::KEYS,
         super::sinks::KEYS,
+        super::witnesses::KEYS,
         super::limits::KEYS,
         super::log::KEYS,
     ];

@@ -13,6 +13,7 @@ use super::cors::Cors;
 use super::formats;
 use super::inner::Inner;
 use super::pool::Pool;
+use super::replicas::Replicas;
 use super::streams::Feeds;
 use super::v2::consumers::Consumers;
 use crate::admin::Readiness;
@@ -34,6 +35,8 @@ pub struct Bridge {
     pub pool: Arc<Pool>,
     /// Consumer instances of the v2 API.
     pub consumers: Arc<Consumers>,
+    /// Who else serves this address; `None`: nobody.
+    pub replicas: Option<Replicas>,
     /// Tails of topics that readers share.
     pub feeds: Feeds,
     /// Readers that stay, at once.
@@ -61,7 +64,7 @@ impl Bridge {
     /// Builds a bridge. Must be called within a runtime.
     ///
     /// # Errors
-    /// A sentence about the settings of the schema registry.
+    /// A sentence about the settings of the schema registry, or about the certificates towards replicas.
     pub fn new(
         settings: config::Bridge,
         callers: Callers,
@@ -72,6 +75,8 @@ impl Bridge {
     ) -> Result<Arc<Self>, String> {
         let pool = Arc::new(Pool::new(inner, settings.producer, settings.limits, metrics.clone()));
         tokio::spawn(pool.clone().close_idle());
+        let replicas = settings.replicas.as_ref().map(|replicas| Replicas::new(replicas, &settings.limits));
+        let replicas = replicas.transpose().map_err(|error| error.to_string())?;
         let formats =
             formats::Limits { max_record_bytes: settings.limits.max_record_bytes, ..formats::Limits::default() };
         #[cfg(feature = "schemas")]
@@ -84,6 +89,7 @@ impl Bridge {
             callers,
             pool,
             consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),
+            replicas,
             feeds: Feeds::default(),
             readers: Arc::new(Semaphore::new(settings.limits.max_readers)),
             room: Room::new(&settings.limits),

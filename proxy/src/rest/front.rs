@@ -21,6 +21,7 @@ use super::audit::{Call, Teller};
 use super::bridge::Bridge;
 use super::caller::{Caller, Connection};
 use super::pool::Delivery;
+use super::replicas::{self, PassedOn};
 use super::routes::{self, Template};
 use super::{Code, Error, raw, v2};
 
@@ -107,6 +108,14 @@ impl Front {
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, Error> {
+        match &self.bridge.replicas {
+            Some(replicas) => {
+                if let Some(caller) = replicas.believed(&self.connection, parts)? {
+                    return Ok(caller);
+                }
+            }
+            None => replicas::refuse_claims(&self.connection, parts)?,
+        }
         self.bridge.callers.caller(&self.connection, &parts.uri, &parts.headers).await
     }
 
@@ -114,7 +123,7 @@ impl Front {
         if let Some(uri) = without_slash(&parts.uri) {
             parts.uri = uri;
         }
-        let mut caller = None;
+        let mut caller: Option<Caller> = None;
         if !routes::is_public(parts.uri.path()) {
             match self.caller(&parts).await {
                 Ok(known) => {
@@ -122,6 +131,19 @@ impl Front {
                     caller = Some(known);
                 }
                 Err(error) => return Done::refused(error, REFUSED, None),
+            }
+        }
+        if let (Some(replicas), Some(known)) = (&self.bridge.replicas, &caller) {
+            match replicas.elsewhere(known, parts.uri.path()) {
+                Ok(None) => {}
+                Ok(Some(to)) => {
+                    let answer = replicas.pass_on(&self.bridge, &to, (known, &self.connection), (&parts, body)).await;
+                    return match answer {
+                        Ok(response) => Done { response, route: to.route, caller, delivery: None },
+                        Err(error) => Done::refused(error, to.route, caller),
+                    };
+                }
+                Err(error) => return Done::refused(error, UNMATCHED, caller),
             }
         }
         parts.extensions.insert(self.connection.clone());
@@ -149,7 +171,9 @@ impl Front {
         let status = error.as_ref().map_or(response.status(), |error| error.code.status());
         let records = delivery.as_ref();
         let call = Call { caller: caller.as_ref(), method, route, topic, records, status, error: error.as_ref() };
-        if let Err(unwritten) = self.teller.tell(&call).await {
+        // What another replica has answered is in its log, with the caller's name and address.
+        let is_told = response.extensions_mut().remove::<PassedOn>().is_some();
+        if !is_told && let Err(unwritten) = self.teller.tell(&call).await {
             error = Some(unwritten);
         }
         if let Some(error) = &error {

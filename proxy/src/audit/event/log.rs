@@ -57,16 +57,38 @@ impl Event {
         event
     }
 
-    /// The checkpoint of another log: its name, entries, root hash (base64), and the name and key hash of its signer.
-    pub fn cross_checkpoint(origin: &str, size: u64, root: &str, signer: &str) -> Self {
+    /// The checkpoint of another log: its name, entries, root hash (base64), the name and key hash of its signer, and the signed
+    /// note, which the caller has bounded.
+    pub fn cross_checkpoint(origin: &str, size: u64, root: &str, signer: &str, note: String) -> Self {
         let mut event = Self::new(Kind::CrossCheckpoint, format!("log={origin}"));
         event.content.log = Some(LogStatement {
             origin: Some(Text::from(origin)),
             size: Some(size),
             root: Some(Text::from(root)),
             signer: Some(Text::from(signer)),
+            checkpoint: Some(note),
             ..LogStatement::default()
         });
+        event
+    }
+
+    /// A witness says that a log was rolled back or has two histories.
+    pub fn witness_alarm(origin: &str, alarm: WitnessAlarm, witness: &str) -> Self {
+        let mut event = Self::new(Kind::WitnessAlarm, format!("log={origin}"));
+        let (size, seen, reason, message) = match alarm {
+            WitnessAlarm::Shorter { size, seen } => {
+                (size, Some(seen), "log_shorter", "the log was rolled back, or there are two of it")
+            }
+            WitnessAlarm::Forked { size } => (size, None, "log_forked", "the log is not a continuation of what it was"),
+        };
+        event.content.log = Some(LogStatement {
+            origin: Some(Text::from(origin)),
+            size: Some(size),
+            witness: Some(Text::from(witness)),
+            seen,
+            ..LogStatement::default()
+        });
+        event.content.result = failed(Status::Failure, reason, message);
         event
     }
 
@@ -80,6 +102,23 @@ impl Event {
         event.content.result = failed(Status::Failure, "lost", "the sink was too slow, or away");
         event
     }
+}
+
+/// What a witness says is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WitnessAlarm {
+    /// It has fewer entries than the witness has seen.
+    Shorter {
+        /// How many it has.
+        size: u64,
+        /// How many the witness has seen.
+        seen: u64,
+    },
+    /// It does not continue what the witness has seen.
+    Forked {
+        /// How many entries it has.
+        size: u64,
+    },
 }
 
 /// Encodes the log's own statements. It has numbers of its own, since it is there before the recorder is.

@@ -4,6 +4,7 @@
 
 pub(super) mod auth;
 pub(super) mod registry;
+pub(super) mod replicas;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::identity::PrincipalRule;
 
 pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
 pub use registry::{SchemaRegistry, SchemaRegistryCredential};
+pub use replicas::{Replica, Replicas};
 
 /// One address on which the REST APIs are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +43,8 @@ pub struct Bridge {
     pub cors_origins: Vec<String>,
     /// Where schemas are; `None`: formats with schemas are not taken.
     pub schema_registry: Option<SchemaRegistry>,
+    /// The gateways that serve this address together; `None`: this one alone.
+    pub replicas: Option<Replicas>,
     /// How records are sent.
     pub producer: BridgeProducer,
     /// How consumer instances live.
@@ -106,6 +110,7 @@ impl Bridge {
             origins
         });
         let schema_registry = SchemaRegistry::parse(&reader, places);
+        let replicas = Replicas::parse(&reader, tls.as_ref(), places);
         let producer = reader.section_or_empty("producer", &nothing).and_then(BridgeProducer::parse);
         let consumer = reader.section_or_empty("consumer", &nothing).and_then(BridgeConsumer::parse);
         let limits = reader.section_or_empty("limits", &nothing).and_then(BridgeLimits::parse);
@@ -126,6 +131,7 @@ impl Bridge {
             auth: auth?,
             cors_origins: cors?,
             schema_registry: schema_registry?,
+            replicas: replicas?,
             producer: producer?,
             consumer: consumer?,
             limits: limits?,

@@ -132,6 +132,13 @@ impl Batch {
         self.lines.len()
     }
 
+    /// The same, with this said of every record that was written.
+    fn untold(self, error: &Error) -> Self {
+        let outcomes: Vec<_> = self.outcomes().map(|outcome| outcome.map(drop).map_err(Cow::into_owned)).collect();
+        let told = outcomes.into_iter().map(|outcome| Line::Refused(outcome.err().unwrap_or_else(|| refused(error))));
+        Self { lines: told.collect(), delivery: None }
+    }
+
     /// Each line as an outcome.
     fn outcomes(&self) -> impl Iterator<Item = Result<(Placed, &Told), Cow<'_, Refused>>> {
         let mut sent = self.delivery.iter().flat_map(Delivery::outcomes);
@@ -155,6 +162,9 @@ impl Writer {
         if draft.records.is_empty() {
             return Ok(Batch { lines: draft.lines, delivery: None });
         }
+        if let Err(error) = audit::check(&self.cluster.ask.bridge.audit) {
+            return Err(Box::new((draft, error)));
+        }
         let producer = match entry.producer() {
             Ok(producer) => producer,
             Err(error) => return Err(Box::new((draft, error))),
@@ -168,7 +178,7 @@ impl Writer {
         }
     }
 
-    /// Appends the lines of a batch that is whole; counts and audits it. Gives the first code that tells of a failure.
+    /// Appends the lines of a batch that is whole. Gives the first code that tells of a failure.
     pub fn tell(&self, batch: &Batch, out: &mut BytesMut) -> Option<i32> {
         let mut first = None;
         out.reserve(batch.len() * BYTES_OF_LINE);
@@ -182,7 +192,6 @@ impl Writer {
             }
             out.put_slice(LINE_END);
         }
-        self.note(batch);
         first
     }
 
@@ -196,7 +205,6 @@ impl Writer {
             }
         }
         answer.finish(out);
-        self.note(batch);
     }
 
     fn placed<'a>(&'a self, placed: Placed, told: &'a Told) -> V3Placed<'a> {
@@ -209,7 +217,8 @@ impl Writer {
         }
     }
 
-    fn note(&self, batch: &Batch) {
+    /// Counts and audits a batch that is whole. Its records count as written when the audit log has them, where requests wait for that.
+    pub async fn note(&self, batch: Batch) -> Batch {
         let written = batch.outcomes().filter(Result::is_ok).count();
         let count = |records: usize| u64::try_from(records).unwrap_or(u64::MAX);
         let bridge = &self.cluster.ask.bridge;
@@ -224,7 +233,10 @@ impl Writer {
             status: axum::http::StatusCode::OK,
             error: None,
         };
-        audit::audited(bridge, &call);
+        match audit::audited(bridge, &call).await {
+            Ok(()) => batch,
+            Err(error) => batch.untold(&error),
+        }
     }
 
     /// A record as it is sent, and what its line tells.

@@ -117,7 +117,7 @@ impl Cases {
         known.iter().for_each(|(name, bytes)| fs::write(case.join(name), bytes).unwrap());
         let key: NoteKey = signer().log_pen(ORIGIN).unwrap().key().clone();
         let asked = Verification {
-            directory: case.join("log"),
+            log: Stored::new(&case.join("log")),
             key: Some(key.clone()),
             known: known.iter().map(|(_, bytes)| bytes.clone()).collect(),
             ratchet_root: Some(signer().ratchet_root().unwrap()),
