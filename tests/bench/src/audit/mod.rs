@@ -23,12 +23,15 @@ pub use journal::Journal;
 /// What was found. A part that failed has its reason.
 pub struct Audited {
     /// The gateway in each way of keeping a log, by its name.
-    pub ways: Vec<(&'static str, Result<Vec<Round>, String>)>,
+    pub ways: Vec<Way>,
     /// The log alone.
     pub journal: Result<Journal, String>,
     /// A sink that is dead.
     pub sinks: Result<[Growth; 2], String>,
 }
+
+/// The name of a way, and its rounds.
+pub type Way = (&'static str, Result<Vec<Round>, String>);
 
 /// One round of one way.
 pub struct Round {
@@ -84,13 +87,7 @@ pub fn measure(stage: &Stage, load: &LoadArguments, rounds: usize, rate: f64) ->
 }
 
 /// Each round begins with another way, so that whatever else the machine does meets all of them.
-fn ways(
-    stage: &Stage,
-    console: &Console,
-    load: &LoadArguments,
-    rounds: usize,
-    rate: f64,
-) -> Result<Vec<(&'static str, Result<Vec<Round>, String>)>, Error> {
+fn ways(stage: &Stage, console: &Console, load: &LoadArguments, rounds: usize, rate: f64) -> Result<Vec<Way>, Error> {
     let members = WAYS.iter().map(|&name| start(console, name, "")).collect::<Result<Vec<_>, _>>()?;
     let mut found: Vec<_> = WAYS.iter().map(|&name| (name, Ok(Vec::new()))).collect();
     for round in 0..rounds {
