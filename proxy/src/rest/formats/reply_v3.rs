@@ -109,7 +109,8 @@ fn push_part(out: &mut BytesMut, begin: &[u8], part: Option<&PlacedPart<'_>>) {
     let Some(part) = part else { return };
     out.put_slice(begin);
     out.put_slice(part.format.v3_type().as_bytes());
-    let _ = write!(out, "\",\"size\":{}", part.size);
+    out.put_slice(b"\",\"size\":");
+    push_number(out, i64::try_from(part.size).unwrap_or(i64::MAX));
     if let Some(subject) = part.subject {
         out.put_slice(b",\"subject\":");
         push_string(out, subject);

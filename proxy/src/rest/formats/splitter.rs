@@ -98,6 +98,12 @@ impl Splitter {
         Err(malformed("the stream ends inside a record").in_record(self.count).at(end))
     }
 
+    /// Bytes that were pushed and not yet given out.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.chunk.len() + self.begun.len()
+    }
+
     /// Whether an object has begun and not ended.
     #[must_use]
     pub const fn is_inside(&self) -> bool {

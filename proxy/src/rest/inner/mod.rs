@@ -77,7 +77,7 @@ impl Inner {
         self.shared.keys.own_topics().iter().any(|topic| name.contains(topic.as_str()))
     }
 
-    /// A connection of a principal to a broker, without a socket: for questions that the bridge asks itself. It ends when either side
+    /// A connection of a principal to a broker, without a socket: for the bridge's own questions and records. It ends when either side
     /// is dropped, or the broker closes it.
     pub fn pipe(self: &Arc<Self>, principal: Principal, target: Target) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
