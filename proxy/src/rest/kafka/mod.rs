@@ -191,10 +191,20 @@ pub(super) struct Link {
     correlation: i32,
 }
 
-/// What comes and what goes, and the version of the requests.
-pub(super) type Stream = (FrameReader<ReadHalf<DuplexStream>>, WriteHalf<DuplexStream>, i16);
-
-type Versions = std::ops::RangeInclusive<i16>;
+/// The newest version of an API that a broker offers and that is known here.
+///
+/// # Errors
+/// `Unsupported`, where there is none.
+pub(super) fn version_of(
+    offered: &[OfferedApi],
+    api: ApiKey,
+    versions: std::ops::RangeInclusive<i16>,
+) -> Result<i16, AskError> {
+    let unsupported = || AskError::Unsupported(api::find(api).map_or("an unknown API", |api| api.name));
+    let offered = offered.iter().find(|offered| offered.key == api).ok_or_else(unsupported)?;
+    let version = offered.newest.min(*versions.end());
+    Some(version).filter(|version| *version >= offered.oldest.max(*versions.start())).ok_or_else(unsupported)
+}
 
 impl Link {
     /// Asks what the broker at the other end offers.
@@ -213,7 +223,7 @@ impl Link {
 
     /// Asks one question.
     pub(super) async fn ask<Q: Question>(&mut self, question: &Q) -> Result<Q::Answer, AskError> {
-        let version = self.version(Q::API, Q::VERSIONS)?;
+        let version = version_of(&self.offered, Q::API, Q::VERSIONS)?;
         let call = self.call(Q::API, version);
         let mut request = BytesMut::new();
         call.put_request_header(&mut request, CLIENT_ID)?;
@@ -224,19 +234,6 @@ impl Link {
             return Err(AskError::Closed);
         }
         Q::read(&mut header.cursor(&frame), version).map_err(AskError::from)
-    }
-
-    /// The two ways of the connection, for requests of one API, and their version.
-    pub(super) fn into_stream(self, api: ApiKey, versions: Versions) -> Result<Stream, AskError> {
-        let version = self.version(api, versions)?;
-        Ok((self.frames, self.write, version))
-    }
-
-    fn version(&self, api: ApiKey, versions: Versions) -> Result<i16, AskError> {
-        let unsupported = || AskError::Unsupported(api::find(api).map_or("an unknown API", |api| api.name));
-        let offered = self.offered.iter().find(|offered| offered.key == api).ok_or_else(unsupported)?;
-        let version = offered.newest.min(*versions.end());
-        Some(version).filter(|version| *version >= offered.oldest.max(*versions.start())).ok_or_else(unsupported)
     }
 
     fn call(&mut self, api_key: ApiKey, version: i16) -> Call {
@@ -252,7 +249,7 @@ impl Link {
     }
 }
 
-fn malformed(error: crate::chain::rewrite::RewriteError) -> AskError {
+pub(super) fn malformed(error: crate::chain::rewrite::RewriteError) -> AskError {
     match error {
         crate::chain::rewrite::RewriteError::Wire(error) => AskError::Wire(error),
         _ => AskError::Closed,

@@ -16,7 +16,7 @@ use tokio::io::DuplexStream;
 pub use super::producer::{Delivery, Hold, Producer, Refusal};
 
 use self::topics::Topics;
-use super::inner::{Admission, Inner};
+use super::inner::{Admission, Inner, Lane};
 use super::kafka::Kafka;
 use super::producer::{Brokers, Terms};
 use super::{Code, Error};
@@ -156,9 +156,12 @@ struct Pipes {
 }
 
 impl Brokers for Pipes {
-    fn connect(&self, node_id: i32) -> DuplexStream {
-        let target = if node_id < 0 { Target::Bootstrap } else { Target::Node(node_id) };
-        self.inner.pipe(self.principal.clone(), target)
+    fn ask_any(&self) -> DuplexStream {
+        self.inner.pipe(self.principal.clone(), Target::Bootstrap)
+    }
+
+    fn connect(&self, node_id: i32) -> Lane {
+        self.inner.lane(self.principal.clone(), Target::Node(node_id))
     }
 }
 

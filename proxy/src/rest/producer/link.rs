@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Notify;
+use tokio::io::DuplexStream;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::partition::Sent;
@@ -16,8 +16,11 @@ use super::queue::Work;
 use super::request::{self, Entry};
 use super::verdict::Verdict;
 use super::{CLIENT_ID, CONNECT_TIME, IdentifyError, Shared};
+use crate::chain::rewrite::api_versions;
+use crate::connection::read::FrameReader;
 use crate::frame::{ApiVersion, Call, CorrelationId, ResponseHeader, Segments, api};
-use crate::rest::kafka::{AskError, Link};
+use crate::rest::inner::Lane;
+use crate::rest::kafka::{self, AskError};
 
 /// A request that is not answered.
 struct Flight {
@@ -50,12 +53,32 @@ async fn serve(
     wake: &Notify,
     flights: &mut VecDeque<Flight>,
 ) -> Result<(), AskError> {
+    let Lane { requests, answers, gateway } = shared.brokers.connect(node_id);
+    let mut gateway = gateway;
+    let mut has_ended = false;
+    let mut sending = std::pin::pin!(send(shared, (node_id, wake), (requests, answers), flights));
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut sending => return ended,
+            // What it has written until then is still read.
+            () = &mut gateway, if !has_ended => has_ended = true,
+        }
+    }
+}
+
+async fn send(
+    shared: &Arc<Shared>,
+    (node_id, wake): (i32, &Notify),
+    (requests, answers): (mpsc::Sender<Segments>, DuplexStream),
+    flights: &mut VecDeque<Flight>,
+) -> Result<(), AskError> {
+    let mut frames = FrameReader::new(answers, MOST_ANSWER_BYTES);
     let limit = CONNECT_TIME.min(shared.patience.delivery);
-    let open = Link::open(shared.brokers.connect(node_id));
+    let version = timeout(limit, agree(&requests, &mut frames)).await.map_err(|_| AskError::Late(limit))?;
     // A broker that is not there is no peaceful end.
-    let open = timeout(limit, open).await.map_err(|_| AskError::Late(limit))?;
-    let open = open.map_err(|error| if matches!(error, AskError::Closed) { AskError::Late(limit) } else { error })?;
-    let (mut frames, mut write, version) = open.into_stream(api::PRODUCE, request::VERSIONS)?;
+    let version =
+        version.map_err(|error| if matches!(error, AskError::Closed) { AskError::Late(limit) } else { error })?;
     let mut calls = Calls { version, next: 0 };
     let mut writing: Option<Segments> = None;
     while !shared.has_ended() {
@@ -93,7 +116,9 @@ async fn serve(
                     }
                 }
             }
-            written = write_some(&mut write, &mut writing), if writing.is_some() => written?,
+            permit = requests.reserve(), if writing.is_some() => {
+                permit.map_err(|_| AskError::Closed)?.send(writing.take().unwrap_or_default());
+            }
             () = wake.notified(), if writing.is_none() => {}
             () = sleep(alarm), if alarm.is_some() => {
                 if lost.is_some_and(|lost| lost <= Instant::now()) {
@@ -105,18 +130,15 @@ async fn serve(
     Ok(())
 }
 
-async fn write_some<W>(write: &mut W, writing: &mut Option<Segments>) -> Result<(), AskError>
-where
-    W: AsyncWriteExt + Unpin,
-{
-    let Some(segments) = writing else { return Ok(()) };
-    if write.write_buf(segments).await? == 0 {
-        return Err(AskError::Closed);
-    }
-    if segments.is_empty() {
-        *writing = None;
-    }
-    Ok(())
+/// Asks which version of Produce the broker and the gateway take.
+async fn agree(requests: &mpsc::Sender<Segments>, frames: &mut FrameReader<DuplexStream>) -> Result<i16, AskError> {
+    let call = Call { api_key: api::API_VERSIONS, version: ApiVersion(0), correlation_id: CorrelationId(0) };
+    let request = api_versions::request(call, CLIENT_ID).map_err(kafka::malformed)?;
+    requests.send(Segments::whole(request).framed()?).await.map_err(|_| AskError::Closed)?;
+    let frame = frames.next().await?.ok_or(AskError::Closed)?.freeze();
+    let header = ResponseHeader::parse(&frame, call)?;
+    let (_, offered) = api_versions::decode(&frame, &header).map_err(kafka::malformed)?;
+    kafka::version_of(&offered, api::PRODUCE, request::VERSIONS)
 }
 
 async fn sleep(until: Option<Instant>) {
@@ -192,3 +214,6 @@ impl Flight {
         Ok(judged.collect())
     }
 }
+
+/// Some words for each partition of a request.
+const MOST_ANSWER_BYTES: usize = 4 << 20;

@@ -33,14 +33,18 @@ use self::delivery::Flight;
 use self::partition::{Identity, Sent, Settled};
 use self::queue::{Calls, Patience, Queue, Work};
 use self::verdict::Verdict;
+use super::inner::Lane;
 use super::kafka::init_producer_id::InitProducerId;
-use super::kafka::{ANY, AskError, Link, Question};
+use super::kafka::{AskError, Link, Question};
 use super::record::Record;
 
 /// Ways to the brokers of a cluster, as one principal.
 pub trait Brokers: Send + Sync + 'static {
-    /// A new connection to the broker with this node id; a negative one is any broker. It ends where there is none.
-    fn connect(&self, node_id: i32) -> DuplexStream;
+    /// A new connection to any broker, for a question. It ends where there is none.
+    fn ask_any(&self) -> DuplexStream;
+
+    /// A new connection to the broker with this node id. It ends where there is none.
+    fn connect(&self, node_id: i32) -> Lane;
 }
 
 /// What a producer may take and how long.
@@ -193,7 +197,7 @@ impl Shared {
 
     /// Asks any broker.
     async fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, AskError> {
-        Link::open(self.brokers.connect(ANY)).await?.ask(question).await
+        Link::open(self.brokers.ask_any()).await?.ask(question).await
     }
 
     /// Gets the identity for partitions that have no series, unless there is one.

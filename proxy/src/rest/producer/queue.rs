@@ -96,12 +96,16 @@ impl Queue {
         };
         let now = milliseconds();
         let mut expected: usize = records.iter().map(|record| record.size() + BYTES_OF_FRAMING).sum();
-        let mut last: Option<(i32, usize)> = None;
+        // Where the record before went, and the one before without a key.
+        let (mut last, mut loose): (Option<(i32, usize)>, Option<(i32, usize)>) = (None, None);
         for (at, record) in records.iter().enumerate() {
             let index = match (partition.or(record.partition), &record.key) {
                 (Some(index), _) => index,
                 (None, Some(key)) => partitioner::of_key(key, count),
-                (None, None) => self.current(&name, count, record),
+                (None, None) => match loose.filter(|(_, number)| self.takes_more(*number, record)) {
+                    Some((index, _)) => index,
+                    None => self.current(&name, count, record),
+                },
             };
             let number = match last {
                 Some((same, number)) if same == index => number,
@@ -113,6 +117,9 @@ impl Queue {
                 }
             };
             last = Some((index, number));
+            if record.key.is_none() {
+                loose = last;
+            }
             if let Some(found) = self.partitions.get_mut(number) {
                 let timestamp = record.timestamp.unwrap_or(now);
                 found.push(record, timestamp, (delivery, at), (expected, patience.delivery));
@@ -396,6 +403,10 @@ impl Queue {
             topic.current = chosen;
         }
         chosen
+    }
+
+    fn takes_more(&self, number: usize, record: &Record) -> bool {
+        self.partitions.get(number).is_some_and(|partition| partition.takes_more(record.size()))
     }
 
     fn number(&mut self, name: &Arc<str>, index: i32) -> usize {

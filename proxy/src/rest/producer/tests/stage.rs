@@ -13,11 +13,12 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, InitProducerIdResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 
 use super::super::Brokers;
 use crate::frame::RequestHeader;
 use crate::frame::batch::{BATCH_OVERHEAD, BatchHeader, Records};
+use crate::rest::inner::Lane;
 
 /// What a broker does with one Produce request.
 #[derive(Clone, Debug)]
@@ -141,9 +142,16 @@ impl Stage {
         self.state.lock().unwrap()
     }
 
-    async fn serve(self, node_id: i32, mut pipe: DuplexStream) {
-        self.lock().connections += 1;
-        while let Some(frame) = read(&mut pipe).await {
+    async fn serve<R, W>(self, node_id: i32, mut requests: R, mut answers: W)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        if self.lock().is_down {
+            return;
+        }
+        let _connected = Connected::new(&self);
+        while let Some(frame) = read(&mut requests).await {
             let header = RequestHeader::parse(&frame).unwrap();
             let (key, version) = (header.call.api_key.0, header.call.version.0);
             let mut body = frame.slice(header.body..);
@@ -170,21 +178,39 @@ impl Stage {
                 }
             };
             let framed = [&u32::try_from(out.len()).unwrap().to_be_bytes()[..], &out].concat();
-            if !goes_on || pipe.write_all(&framed).await.is_err() {
+            if !goes_on || answers.write_all(&framed).await.is_err() {
                 break;
             }
         }
-        self.lock().connections -= 1;
     }
 }
 
 impl Brokers for Stage {
-    fn connect(&self, node_id: i32) -> DuplexStream {
+    fn ask_any(&self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(4096);
-        if !self.lock().is_down {
-            tokio::spawn(self.clone().serve(node_id, theirs));
-        }
+        let (read, write) = tokio::io::split(theirs);
+        tokio::spawn(self.clone().serve(-1, read, write));
         ours
+    }
+
+    fn connect(&self, node_id: i32) -> Lane {
+        Lane::new(|requests, answers| self.clone().serve(node_id, requests, answers))
+    }
+}
+
+/// Counts a connection as long as it is served.
+struct Connected(Stage);
+
+impl Connected {
+    fn new(stage: &Stage) -> Self {
+        stage.lock().connections += 1;
+        Self(stage.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.lock().connections -= 1;
     }
 }
 
@@ -295,7 +321,7 @@ fn versions() -> ApiVersionsResponse {
     ApiVersionsResponse::default().with_api_keys([(0, 9), (3, 9), (18, 3), (22, 4)].map(api).into())
 }
 
-async fn read(pipe: &mut DuplexStream) -> Option<Bytes> {
+async fn read<R: AsyncRead + Unpin>(pipe: &mut R) -> Option<Bytes> {
     let length = pipe.read_u32().await.ok()?;
     let mut frame = vec![0; usize::try_from(length).unwrap()];
     pipe.read_exact(&mut frame).await.ok()?;
