@@ -217,7 +217,7 @@ const UNKNOWN_OFFSET: i64 = -1;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::sync::Arc;
 
     use super::super::delivery::Flight;

@@ -34,6 +34,9 @@ struct Flying {
     sent: Sent,
 }
 
+/// What became of each batch, by its partition's number.
+pub(super) type Verdicts = Vec<(usize, Sent, Verdict)>;
+
 /// Sends what the queue has for a broker until the connection ends, and gives back what had no answer.
 pub(super) async fn run(shared: Arc<Shared>, node_id: i32, wake: Arc<Notify>) {
     let mut flights = VecDeque::new();
@@ -193,7 +196,7 @@ impl Flight {
     }
 
     /// What the broker says of each batch. One that it says nothing of may be written.
-    fn verdicts(self, frame: &[u8]) -> Result<Vec<(usize, Sent, Verdict)>, (AskError, Self)> {
+    fn verdicts(self, frame: &[u8]) -> Result<Verdicts, (AskError, Self)> {
         let read = || {
             let header = ResponseHeader::parse(frame, self.call)?;
             if header.call.correlation_id != self.call.correlation_id {

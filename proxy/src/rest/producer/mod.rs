@@ -30,9 +30,9 @@ use tokio::sync::Notify;
 pub use self::delivery::{Delivery, Hold, Refusal};
 
 use self::delivery::Flight;
-use self::partition::{Identity, Sent, Settled};
+use self::link::Verdicts;
+use self::partition::{Identity, Settled};
 use self::queue::{Calls, Patience, Queue, Work};
-use self::verdict::Verdict;
 use super::inner::Lane;
 use super::kafka::init_producer_id::InitProducerId;
 use super::kafka::{AskError, Link, Question};
@@ -161,7 +161,7 @@ impl Shared {
     }
 
     /// A request was answered.
-    fn judge(self: &Arc<Self>, node_id: i32, verdicts: Vec<(usize, Sent, Verdict)>) {
+    fn judge(self: &Arc<Self>, node_id: i32, verdicts: Verdicts) {
         let (mut calls, mut settled) = (Calls::default(), Vec::with_capacity(verdicts.len()));
         {
             let mut queue = self.queue();
@@ -175,7 +175,7 @@ impl Shared {
     }
 
     /// The way to a broker has ended; so much of what was sent has no answer.
-    fn close(self: &Arc<Self>, node_id: i32, lost: Vec<(usize, Sent, Verdict)>, in_peace: bool) {
+    fn close(self: &Arc<Self>, node_id: i32, lost: Verdicts, in_peace: bool) {
         let (mut calls, mut settled) = (Calls::default(), Vec::new());
         {
             let mut queue = self.queue();

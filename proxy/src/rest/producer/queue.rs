@@ -97,7 +97,8 @@ impl Queue {
         let now = milliseconds();
         let mut expected: usize = records.iter().map(|record| record.size() + BYTES_OF_FRAMING).sum();
         // Where the record before went, and the one before without a key.
-        let (mut last, mut loose): (Option<(i32, usize)>, Option<(i32, usize)>) = (None, None);
+        let mut last: Option<(i32, usize)> = None;
+        let mut loose = None;
         for (at, record) in records.iter().enumerate() {
             let index = match (partition.or(record.partition), &record.key) {
                 (Some(index), _) => index,
