@@ -73,11 +73,12 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 23] = [
+    let sections: [&'static [Key]; 24] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
         super::rest::registry::KEYS,
+        super::rest::idempotency::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,

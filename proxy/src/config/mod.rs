@@ -51,8 +51,8 @@ pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use rest::{
-    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, SchemaRegistry,
-    SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
+    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, IDEMPOTENCY_TOPIC, Idempotency,
+    MOST_WINDOW, SchemaRegistry, SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
 };
 pub use secret::SecretRef;
 pub use sinks::{Sink, SinkFormat, SinkTarget};

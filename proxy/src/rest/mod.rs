@@ -27,6 +27,7 @@ pub mod v3;
 pub mod raw;
 pub mod bridge;
 pub mod send;
+pub mod idempotency;
 pub mod pool;
 pub mod kafka;
 pub mod inner;

@@ -16,7 +16,7 @@ use super::delete_topics::DeleteTopic;
 use super::describe_cluster::DescribeCluster;
 use super::describe_configs::Resource;
 use super::group_offsets::{At, CommittedOffsets, EndOffsets};
-use super::groups::{DescribeConsumerGroup, DescribeGroup, FindCoordinator, ListGroups};
+use super::groups::{Coordinated, DescribeConsumerGroup, DescribeGroup, FindCoordinator, ListGroups};
 use super::reassignments::{ListReassignments, Reassignment};
 use super::verdict::Verdict;
 use super::{Question, api};
@@ -182,7 +182,8 @@ fn groups_are_listed_found_and_described() {
         assert_eq!(told.1[0].kind, if version >= 5 { "classic" } else { "" });
     }
     for version in FindCoordinator::VERSIONS {
-        let read: theirs::FindCoordinatorRequest = asked(&FindCoordinator { group_id: "g" }, version);
+        let read: theirs::FindCoordinatorRequest =
+            asked(&FindCoordinator { key: "g", kind: Coordinated::Group }, version);
         assert_eq!((read.key.as_str(), read.key_type), ("g", 0));
         let answer = theirs::FindCoordinatorResponse::default().with_node_id(5.into()).with_host(text("h"));
         assert_eq!(told::<FindCoordinator<'_>>(&answer, version).1, 5);

@@ -39,6 +39,8 @@ pub struct Entry {
     pub principal: Principal,
     /// Questions to Kafka.
     pub kafka: Kafka,
+    /// Transactions of requests with an `Idempotency-Key`.
+    pub own: Kafka,
     topics: Topics,
     config: ClientConfig,
     most_records: usize,
@@ -90,9 +92,11 @@ impl Pool {
     fn make(&self, principal: &Principal, now: u64) -> Result<Entry, Error> {
         let admission = self.inner.admit(principal).map_err(|_| Code::Internal.with("no random bytes"))?;
         let kafka = Kafka::new(self.inner.clone(), principal.clone(), self.limits.request_timeout);
+        let own = Kafka::own(self.inner.clone(), principal.clone(), self.limits.request_timeout);
         Ok(Entry {
             principal: principal.clone(),
             kafka,
+            own,
             topics: Topics::default(),
             config: self.config(&admission),
             most_records: self.limits.max_queued_records,

@@ -1,0 +1,122 @@
+//! Posts with an `Idempotency-Key`.
+//!
+//! Arrives: a request with a key. Leaves: its answer, or the one that was kept. The body is read as a whole first, since what the key
+//! stands for is the whole request; then the request takes the way of every other, and what it writes goes through its turn. What must
+//! never happen here: a request carried out without its turn.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Done, Front, Hot, REFUSED, UNMATCHED};
+use crate::rest::idempotency::{Begun, HEADER, Key, Settled};
+use crate::rest::{Caller, Code, Error};
+
+impl Front {
+    /// Whether a request has a key. Only posts have one: other methods may be repeated as they are.
+    pub(super) fn is_once(method: &Method, headers: &axum::http::HeaderMap) -> bool {
+        method == Method::POST && headers.contains_key(HEADER)
+    }
+
+    /// Carries out a request at most once. The topic that it wrote to is told beside.
+    pub(super) async fn once(&self, hot: Option<&Hot<'_>>, mut parts: Parts, body: Incoming) -> (Done, Option<String>) {
+        let route = hot.map_or(REFUSED, Hot::route);
+        let caller = match self.caller(&parts).await {
+            Ok(caller) => caller,
+            Err(error) => return (Done::refused(error, route, None), None),
+        };
+        let refused = |error: Error| (Done::refused(error, route, Some(caller.clone())), None);
+        if let Err(error) = self.teller.check() {
+            return refused(error);
+        }
+        let key = match Key::of(&parts.headers).unwrap_or_else(|| Err(Code::BadRequest.with("no key"))) {
+            Ok(key) => key,
+            Err(error) => return refused(error),
+        };
+        if body.size_hint().exact().is_none() && is_stream(parts.uri.path()) {
+            let text =
+                "an Idempotency-Key is for a whole request: a stream of records needs a Content-Length to have one";
+            return refused(Code::BadRequest.with(text));
+        }
+        let (bytes, _hold) = match self.bridge.room.read(&parts.headers, body).await {
+            Ok(read) => read,
+            Err(error) => return refused(error),
+        };
+        // It comes as a whole from here on.
+        parts.headers.remove(header::EXPECT);
+        parts.headers.remove(HEADER_OF_PIECES);
+        self.take_turns(hot, (&parts, bytes), (&key, caller.clone())).await
+    }
+
+    async fn take_turns(
+        &self,
+        hot: Option<&Hot<'_>>,
+        (parts, bytes): (&Parts, Bytes),
+        (key, caller): (&Key, Caller),
+    ) -> (Done, Option<String>) {
+        let route = hot.map_or(UNMATCHED, Hot::route);
+        let refused = |error: Error| (Done::refused(error, route, Some(caller.clone())), None);
+        let until = Instant::now() + self.bridge.settings.limits.request_timeout;
+        let (entry, ledger) = match self.bridge.pool.entry(&caller.principal) {
+            Ok(entry) => (entry, &self.bridge.ledger),
+            Err(error) => return refused(error),
+        };
+        let busy = match ledger.take(key, &caller.principal) {
+            Ok(busy) => busy,
+            Err(error) => return refused(error),
+        };
+        let digest = key.digest(parts, &bytes);
+        loop {
+            let begun = timeout_at(until, ledger.begin(&entry, &busy, digest)).await;
+            let turn = match begun.unwrap_or_else(|_| Err(late())) {
+                Ok(Begun::Before(outcome)) => {
+                    let response = outcome.replay();
+                    return (Done { response, route, caller: Some(caller), delivery: None }, None);
+                }
+                Ok(Begun::Now(turn)) => turn,
+                Err(error) => return refused(error),
+            };
+            let body = Body::from(bytes.clone());
+            let carried = async {
+                let mut done = match hot {
+                    Some(hot) => self.post(hot, caller.clone(), parts, body, Some(&turn)).await,
+                    None => {
+                        let mut parts = parts.clone();
+                        parts.extensions.insert(turn.clone());
+                        self.forward(parts, body, Some(caller.clone())).await
+                    }
+                };
+                let response = std::mem::replace(&mut done.response, ().into_response());
+                (done, turn.settle(response).await)
+            };
+            match timeout_at(until, carried).await {
+                Ok((done, Settled::Done(response))) => {
+                    return (Done { response, ..done }, turn.topic().map(str::to_owned));
+                }
+                Ok((_, Settled::Again)) if Instant::now() < until => {
+                    tracing::debug!(event = "idempotency_slot_taken_over");
+                }
+                Ok(_) | Err(_) => return refused(late()),
+            }
+        }
+    }
+}
+
+/// Records of v3 may come for a day.
+fn is_stream(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    (path.starts_with("/v3/") || path.starts_with("/kafka/v3/")) && path.ends_with("/records")
+}
+
+fn late() -> Error {
+    let text = "Kafka has not answered in time; the same request with the same Idempotency-Key tells what became of it";
+    Code::KafkaRetriable.with(text).after(Duration::from_secs(1))
+}
+
+const HEADER_OF_PIECES: header::HeaderName = header::TRANSFER_ENCODING;
