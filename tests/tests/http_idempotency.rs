@@ -295,8 +295,7 @@ fn nobody_but_the_bridge_reads_writes_or_changes_what_it_keeps() {
     let cluster = here.get("/v3/clusters").is(200).json()["data"][0]["cluster_id"].as_str().unwrap().to_owned();
     here.ask("DELETE", &format!("/v3/clusters/{cluster}/topics/{TOPIC}"), &[], b"").is_error(403, 40301);
     let fenced = rd::Producer::new(&alice, &[("transactional.id", &format!("{TOPIC}-0-0"))]);
-    fenced
-        .transactions()
-        .init_transactions(std::time::Duration::from_secs(20))
-        .expect_err("a client takes over a slot");
+    let bound = std::time::Duration::from_secs(1);
+    fenced.transactions().init_transactions(bound).expect_err("a client takes over a slot");
+    site.gateway.wait_for_log("InitProducerId");
 }

@@ -168,7 +168,14 @@ impl Ledger {
         if let Some(leaders) = known {
             return Ok(leaders);
         }
-        let leaders: Arc<[i32]> = topic::leaders(&entry.kafka, topic).await?.into();
+        let mut pause = Pause(0);
+        let leaders: Arc<[i32]> = loop {
+            match topic::leaders(&entry.kafka, topic).await {
+                // One will be there in a moment; how long a request waits is bounded.
+                Err(Error { code: Code::KafkaRetriable, .. }) => pause.wait().await,
+                answered => break answered?.into(),
+            }
+        };
         let mut topics = lock(&self.topics);
         if topics.len() >= MOST_TOPICS {
             topics.clear();

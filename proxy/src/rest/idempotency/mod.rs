@@ -41,6 +41,11 @@ fn refused(error_code: i16) -> Error {
 struct Pause(u32);
 
 impl Pause {
+    /// How often was waited.
+    fn count(&self) -> u32 {
+        self.0
+    }
+
     async fn wait(&mut self) {
         let most = SHORTEST_PAUSE.saturating_mul(1 << self.0.min(MOST_DOUBLINGS));
         self.0 += 1;
@@ -60,6 +65,7 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(8);
 const MOST_DOUBLINGS: u32 = 6;
 
 /// Kafka's error codes.
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;

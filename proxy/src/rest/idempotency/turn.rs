@@ -19,7 +19,7 @@ use super::page::Place;
 use super::written::{Load, write};
 use super::{
     CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, Pause,
-    is_fenced, refused,
+    UNKNOWN_TOPIC_OR_PARTITION, is_fenced, refused,
 };
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::rest::kafka::add_partitions_to_txn::AddPartitionsToTxn;
@@ -170,6 +170,13 @@ impl Turn {
                 0 => return Ok(()),
                 // The one before is still being ended.
                 CONCURRENT_TRANSACTIONS | COORDINATOR_LOAD_IN_PROGRESS => pause.wait().await,
+                // A topic that was just made is not known to all brokers yet.
+                UNKNOWN_TOPIC_OR_PARTITION if pause.count() < MOST_LOOKS => pause.wait().await,
+                // Nothing was begun: the turn begins again, with the coordinator that there is now.
+                COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR => {
+                    self.fenced.store(true, Ordering::Release);
+                    return Err(refused(NOT_COORDINATOR));
+                }
                 error_code => return Err(self.note_fenced(error_code)),
             }
         }
@@ -257,6 +264,9 @@ pub const WITH_OTHERS: Refusal = Refusal::Conflict;
 
 /// With its transaction's first record it fits into one that brokers take by default.
 const MOST_ANSWER_BYTES: usize = 900_000;
+
+/// Some two seconds.
+const MOST_LOOKS: u32 = 10;
 
 /// Then the brokers end it by themselves.
 const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(10);
