@@ -206,7 +206,8 @@ fn the_same_request_at_once_is_written_once() {
     assert!(values.iter().eq(answers.keys()), "each key once: {values:?}");
     for (key, all) in &answers {
         assert_eq!(all.len(), 6);
-        assert_eq!(all.iter().filter(|answer| !is_replay(answer)).count(), 1, "{key} was first once");
+        // None, where a replica had to look what had become of its own commit.
+        assert!(all.iter().filter(|answer| !is_replay(answer)).count() <= 1, "{key} was first once");
         assert!(all.iter().all(|answer| answer.body == all[0].body), "{key}: all get the first answer");
     }
 }

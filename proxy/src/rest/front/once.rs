@@ -4,29 +4,31 @@
 //! stands for is the whole request; then the request takes the way of every other, and what it writes goes through its turn. What must
 //! never happen here: a request carried out without its turn.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Done, Front, Hot, REFUSED, UNMATCHED};
-use crate::rest::idempotency::{Begun, HEADER, Key, Settled};
+use super::{Done, Front, Hot, UNMATCHED};
+use crate::rest::idempotency::{Begun, HEADER, Key, Pause, Settled};
+use crate::rest::operations::operations;
 use crate::rest::{Caller, Code, Error};
 
 impl Front {
     /// Whether a request has a key. Only posts have one: other methods may be repeated as they are.
-    pub(super) fn is_once(method: &Method, headers: &axum::http::HeaderMap) -> bool {
+    pub(super) fn is_once(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::POST && headers.contains_key(HEADER)
     }
 
     /// Carries out a request at most once. The topic that it wrote to is told beside.
-    pub(super) async fn once(&self, hot: Option<&Hot<'_>>, mut parts: Parts, body: Incoming) -> (Done, Option<String>) {
-        let route = hot.map_or(REFUSED, Hot::route);
+    pub(super) async fn once(&self, hot: Option<&Hot<'_>>, parts: Parts, body: Incoming) -> (Done, Option<String>) {
+        let route = hot.map_or_else(|| template(parts.uri.path()), Hot::route);
         let caller = match self.caller(&parts).await {
             Ok(caller) => caller,
             Err(error) => return (Done::refused(error, route, None), None),
@@ -48,9 +50,6 @@ impl Front {
             Ok(read) => read,
             Err(error) => return refused(error),
         };
-        // It comes as a whole from here on.
-        parts.headers.remove(header::EXPECT);
-        parts.headers.remove(HEADER_OF_PIECES);
         self.take_turns(hot, (&parts, bytes), (&key, caller.clone())).await
     }
 
@@ -60,7 +59,7 @@ impl Front {
         (parts, bytes): (&Parts, Bytes),
         (key, caller): (&Key, Caller),
     ) -> (Done, Option<String>) {
-        let route = hot.map_or(UNMATCHED, Hot::route);
+        let route = hot.map_or_else(|| template(parts.uri.path()), Hot::route);
         let refused = |error: Error| (Done::refused(error, route, Some(caller.clone())), None);
         let until = Instant::now() + self.bridge.settings.limits.request_timeout;
         let (entry, ledger) = match self.bridge.pool.entry(&caller.principal) {
@@ -72,6 +71,7 @@ impl Front {
             Err(error) => return refused(error),
         };
         let digest = key.digest(parts, &bytes);
+        let (mut pause, mut before) = (Pause(0), None);
         loop {
             let begun = timeout_at(until, ledger.begin(&entry, &busy, digest)).await;
             let turn = match begun.unwrap_or_else(|_| Err(late())) {
@@ -84,9 +84,10 @@ impl Front {
             };
             let body = Body::from(bytes.clone());
             let carried = async {
-                let mut done = match hot {
-                    Some(hot) => self.post(hot, caller.clone(), parts, body, Some(&turn)).await,
-                    None => {
+                let mut done = match (before.take(), hot) {
+                    (Some(done), _) => done,
+                    (None, Some(hot)) => self.post(hot, caller.clone(), parts, body, Some(&turn)).await,
+                    (None, None) => {
                         let mut parts = parts.clone();
                         parts.extensions.insert(turn.clone());
                         self.forward(parts, body, Some(caller.clone())).await
@@ -99,8 +100,10 @@ impl Front {
                 Ok((done, Settled::Done(response))) => {
                     return (Done { response, ..done }, turn.topic().map(str::to_owned));
                 }
-                Ok((_, Settled::Again)) if Instant::now() < until => {
-                    tracing::debug!(event = "idempotency_slot_taken_over");
+                Ok((done, Settled::Again(response))) if Instant::now() < until => {
+                    before = response.map(|response| Done { response, ..done });
+                    tracing::debug!(event = "idempotency_turn_again");
+                    pause.wait().await;
                 }
                 Ok(_) | Err(_) => return refused(late()),
             }
@@ -119,4 +122,41 @@ fn late() -> Error {
     Code::KafkaRetriable.with(text).after(Duration::from_secs(1))
 }
 
-const HEADER_OF_PIECES: header::HeaderName = header::TRANSFER_ENCODING;
+/// The template of a post that does not get as far as the router: the one with the most words that are the path's own.
+fn template(path: &str) -> &'static str {
+    static POSTS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        operations()
+            .iter()
+            .filter(|operation| operation.method == Method::POST)
+            .map(|operation| operation.path)
+            .collect()
+    });
+    let path = path.strip_prefix("/kafka").filter(|path| path.starts_with("/v3/")).unwrap_or(path);
+    let parts: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+    let own_words = |template: &str| {
+        let words: Vec<&str> = template.trim_end_matches('/').split('/').collect();
+        let fits = words.iter().zip(&parts).all(|(word, part)| word.starts_with('{') || word == part);
+        (fits && words.len() == parts.len()).then(|| words.iter().filter(|word| !word.starts_with('{')).count())
+    };
+    let found = POSTS.iter().filter_map(|template| Some((own_words(template)?, *template)));
+    found.max_by_key(|(own, _)| *own).map_or(UNMATCHED, |(_, template)| template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_post_has_the_template_of_its_route() {
+        for (path, wanted) in [
+            ("/v3/clusters/a/topics", "/v3/clusters/{cluster_id}/topics"),
+            ("/kafka/v3/clusters/a/topics/b/records/", "/v3/clusters/{cluster_id}/topics/{topic_name}/records"),
+            ("/v3/clusters/a/topics/b/records:batch", "/v3/clusters/{cluster_id}/topics/{topic_name}/records:batch"),
+            ("/consumers/g", "/consumers/{group}"),
+            ("/", "/"),
+            ("/a/path/of/nobody", UNMATCHED),
+        ] {
+            assert_eq!(template(path), wanted, "{path}");
+        }
+    }
+}

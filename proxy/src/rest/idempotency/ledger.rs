@@ -16,8 +16,8 @@ use super::outcome::Outcome;
 use super::page::{Counts, Page, Place};
 use super::turn::Turn;
 use super::{
-    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, Pause, refused,
-    topic,
+    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, MOST_LOOKS, NOT_COORDINATOR,
+    Pause, UNKNOWN_SERVER_ERROR, refused, topic,
 };
 use crate::config::{IDEMPOTENCY_TOPIC, Idempotency};
 use crate::identity::Principal;
@@ -260,6 +260,8 @@ impl Ledger {
                 | NOT_COORDINATOR => {
                     pause.wait().await;
                 }
+                // What brokers say when the one who had the slot does something at the same moment.
+                UNKNOWN_SERVER_ERROR if pause.count() < MOST_LOOKS => pause.wait().await,
                 other => return Err(refused(other)),
             }
         }
@@ -283,14 +285,18 @@ impl Ledger {
     async fn read_to_end(&self, id: &Id, page: &mut Page) -> Result<(), Error> {
         let partition = id.partition();
         let mut pause = Pause(0);
-        let end = self.end(partition).await?;
+        let end = self.offset(partition, LATEST).await?;
+        if page.next.is_some_and(|next| next > end) {
+            // The topic was made anew, or its brokers have lost some of it.
+            page.reset(&mut lock(&self.counts));
+        }
         loop {
             let leader = leader(&self.leaders().await?, partition)?;
             let next = match page.next {
                 Some(next) => next,
                 None => {
                     let oldest = self.oldest().saturating_sub(CLOCKS_MILLIS);
-                    let first = self.kafka.offset(IDEMPOTENCY_TOPIC, (leader, partition), oldest).await?;
+                    let first = self.offset(partition, oldest).await?;
                     // Where nothing is young enough, what is written from now on is behind the end that was asked for before.
                     *page.next.insert(if first < 0 { end } else { first })
                 }
@@ -308,7 +314,7 @@ impl Ledger {
                     }
                 }
                 OFFSET_OUT_OF_RANGE => {
-                    let first = self.kafka.offset(IDEMPOTENCY_TOPIC, (leader, partition), EARLIEST).await?;
+                    let first = self.offset(partition, EARLIEST).await?;
                     page.next = Some(first.max(next));
                     if first <= next {
                         return Err(refusal::of_answer(fetched.error_code, "the kept answers"));
@@ -323,13 +329,13 @@ impl Ledger {
         }
     }
 
-    /// The end of a partition, open transactions included. A broker that has just become the leader and is not sure says so, and is
-    /// asked again.
-    async fn end(&self, partition: i32) -> Result<i64, Error> {
+    /// An offset of a partition; its end has open transactions before it. A broker that has just become the leader and is not sure says
+    /// so, and is asked again.
+    async fn offset(&self, partition: i32, timestamp: i64) -> Result<i64, Error> {
         let mut pause = Pause(0);
         loop {
             let leader = leader(&self.leaders().await?, partition)?;
-            match self.kafka.offset(IDEMPOTENCY_TOPIC, (leader, partition), LATEST).await {
+            match self.kafka.offset(IDEMPOTENCY_TOPIC, (leader, partition), timestamp).await {
                 Err(Error { code: Code::KafkaRetriable | Code::TopicNotFound | Code::LeaderNotAvailable, .. }) => {
                     self.forget_leaders(IDEMPOTENCY_TOPIC).await;
                     pause.wait().await;

@@ -27,6 +27,15 @@ fn is_fenced(error_code: i16) -> bool {
     matches!(error_code, INVALID_PRODUCER_EPOCH | INVALID_TXN_STATE | INVALID_PRODUCER_ID_MAPPING | PRODUCER_FENCED)
 }
 
+/// What a coordinator says when a step may have been done or not, or is to be done at another one. Who begins again finds out.
+fn is_in_doubt(error_code: i16) -> bool {
+    let passing = matches!(
+        error_code,
+        UNKNOWN_SERVER_ERROR | REQUEST_TIMED_OUT | COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR | TRANSACTION_ABORTABLE
+    );
+    passing || is_fenced(error_code)
+}
+
 /// What a broker says of a step of a transaction.
 fn refused(error_code: i16) -> Error {
     match error_code {
@@ -38,7 +47,7 @@ fn refused(error_code: i16) -> Error {
 }
 
 /// A moment before the next attempt: longer each time, and not the same for two who wait for each other.
-struct Pause(u32);
+pub struct Pause(pub u32);
 
 impl Pause {
     /// How often was waited.
@@ -46,7 +55,8 @@ impl Pause {
         self.0
     }
 
-    async fn wait(&mut self) {
+    /// Waits.
+    pub async fn wait(&mut self) {
         let most = SHORTEST_PAUSE.saturating_mul(1 << self.0.min(MOST_DOUBLINGS));
         self.0 += 1;
         tokio::time::sleep(most / 2 + most.mul_f64(f64::from(random() % 1000) / 2000.0)).await;
@@ -65,7 +75,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(8);
 const MOST_DOUBLINGS: u32 = 6;
 
 /// Kafka's error codes.
+const UNKNOWN_SERVER_ERROR: i16 = -1;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const REQUEST_TIMED_OUT: i16 = 7;
 const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 const NOT_COORDINATOR: i16 = 16;
@@ -75,3 +87,7 @@ const INVALID_PRODUCER_ID_MAPPING: i16 = 49;
 const CONCURRENT_TRANSACTIONS: i16 = 51;
 const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 const PRODUCER_FENCED: i16 = 90;
+const TRANSACTION_ABORTABLE: i16 = 120;
+
+/// How often is asked again about what should pass soon: some twenty seconds.
+const MOST_LOOKS: u32 = 40;

@@ -90,6 +90,13 @@ impl Page {
         }
     }
 
+    /// Forgets all that was read: the partition is another one than before.
+    pub fn reset(&mut self, counts: &mut Counts) {
+        self.known.drain().for_each(|(id, _)| counts.take(&id));
+        self.order.clear();
+        self.next = None;
+    }
+
     /// Takes note of what was fetched from `next` on. True when that led further.
     ///
     /// # Errors
@@ -212,6 +219,9 @@ mod tests {
         page.forget(25, &mut counts);
         assert_eq!(page.find(&id(1), 25), Some(Place { offset: 2, at: 30 }));
         assert_eq!((page.find(&id(2), 0), counts.all), (None, 1));
+        page.insert(id(5), Place { offset: 3, at: 40 }, &mut counts);
+        page.reset(&mut counts);
+        assert_eq!((page.next, page.find(&id(5), 0)), (None, None));
         page.forget(31, &mut counts);
         assert_eq!((page.known.len(), page.order.len(), counts.all, counts.of.len()), (0, 0, 0, 0));
     }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::key::PARTITIONS;
+use super::{MOST_LOOKS, Pause, UNKNOWN_TOPIC_OR_PARTITION};
 use crate::config::{IDEMPOTENCY_TOPIC, MOST_WINDOW};
 use crate::rest::kafka::Kafka;
 use crate::rest::kafka::create_topics::CreateTopic;
@@ -64,10 +65,16 @@ pub async fn leaders(kafka: &Kafka, topic: &str) -> Result<Vec<i32>, Error> {
 
 async fn check_settings(kafka: &Kafka) -> Result<(), Error> {
     let question = DescribeConfigs { kind: Resource::Topic, name: IDEMPOTENCY_TOPIC };
-    let answer = kafka.ask(&question).await?;
-    if answer.error_code != 0 {
-        return Err(refusal::of_answer(answer.error_code, &format!("topic {IDEMPOTENCY_TOPIC}")));
-    }
+    let mut pause = Pause(0);
+    let answer = loop {
+        let answer = kafka.ask(&question).await?;
+        match answer.error_code {
+            0 => break answer,
+            // One that was just made is not known to all brokers yet.
+            UNKNOWN_TOPIC_OR_PARTITION if pause.count() < MOST_LOOKS => pause.wait().await,
+            other => return Err(refusal::of_answer(other, &format!("topic {IDEMPOTENCY_TOPIC}"))),
+        }
+    };
     let setting = |name: &str| {
         let found = answer.settings.iter().find(|setting| setting.name == name);
         found.and_then(|setting| setting.value.as_deref()).unwrap_or_default()

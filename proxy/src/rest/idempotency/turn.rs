@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::http::HeaderValue;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -18,8 +18,8 @@ use super::outcome::{FIELDS, Outcome};
 use super::page::Place;
 use super::written::{Load, write};
 use super::{
-    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, Pause,
-    UNKNOWN_TOPIC_OR_PARTITION, is_fenced, refused,
+    CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, MOST_LOOKS, NOT_COORDINATOR,
+    Pause, UNKNOWN_TOPIC_OR_PARTITION, is_in_doubt, refused,
 };
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::rest::kafka::add_partitions_to_txn::AddPartitionsToTxn;
@@ -35,8 +35,8 @@ pub struct Turn {
     entry: Arc<Entry>,
     id: Id,
     digest: Digest,
-    /// Another replica has taken over: nothing of this counts.
-    fenced: AtomicBool,
+    /// Another replica has taken over, or what became of a step is not known: what counts must be looked at.
+    again: AtomicBool,
     /// Something of the request was refused: it is not to be kept as carried out.
     refused: AtomicBool,
     topic: OnceLock<String>,
@@ -54,8 +54,9 @@ struct Work {
 pub enum Settled {
     /// With this answer.
     Done(Response),
-    /// Another replica was at it: what it did must be looked at first.
-    Again,
+    /// What was done, here or by another replica, must be looked at first. The answer of a request without records is given back: what
+    /// it did is done, and is not to be done again.
+    Again(Option<Response>),
 }
 
 impl Turn {
@@ -67,8 +68,8 @@ impl Turn {
         slot: OwnedMutexGuard<Slot>,
     ) -> Self {
         let work = Mutex::new(Work { claim, open: false, slot: Some(slot) });
-        let (fenced, refused) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { ledger, entry, id, digest, fenced, refused, topic: OnceLock::new(), work }
+        let (again, refused) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { ledger, entry, id, digest, again, refused, topic: OnceLock::new(), work }
     }
 
     /// The topic that records were written to.
@@ -100,7 +101,7 @@ impl Turn {
         let load = Load::of(topic, partition, records, leaders.len());
         let mut work = self.work.lock().await;
         self.begin(&mut work, &[(topic, load.partitions()), own_partition(&self.id)]).await?;
-        let mut outcomes = self.tell_fenced(write(&self.ledger, &self.entry, &work.claim, &load).await)?;
+        let mut outcomes = self.tell_doubt(write(&self.ledger, &self.entry, &work.claim, &load).await)?;
         if let Some(first) = outcomes.iter().find_map(|outcome| outcome.err()) {
             // One of them is not written, so none is.
             self.refuse();
@@ -114,30 +115,34 @@ impl Turn {
 
     /// Keeps the answer, together with the records, if it is one of success.
     pub async fn settle(&self, response: Response) -> Settled {
-        if self.fenced.load(Ordering::Acquire) {
-            return Settled::Again;
+        if self.again.load(Ordering::Acquire) {
+            return Settled::Again(None);
         }
         if !response.status().is_success() || self.refused.load(Ordering::Acquire) {
             let mut work = self.work.lock().await;
             self.end(&mut work, false).await.ok();
             return Settled::Done(response);
         }
-        match self.commit(response).await {
-            Ok(response) => Settled::Done(response),
-            Err(_) if self.fenced.load(Ordering::Acquire) => Settled::Again,
-            Err(error) => Settled::Done(axum::response::IntoResponse::into_response(error)),
+        let (parts, body) = response.into_parts();
+        let Ok(body) = Limited::new(body, MOST_ANSWER_BYTES).collect().await else {
+            let text = "the answer is too large to be kept; post fewer records at once with an Idempotency-Key";
+            return Settled::Done(Code::TooLarge.with(text).into_response());
+        };
+        let body = body.to_bytes();
+        let fields: [Option<HeaderValue>; 2] = FIELDS.map(|name| parts.headers.get(name).cloned());
+        let outcome = Outcome { digest: self.digest, status: parts.status, fields, body: body.clone() };
+        let committed = self.commit(&outcome).await;
+        let response = Response::from_parts(parts, Body::from(body));
+        match committed {
+            Ok(()) => Settled::Done(response),
+            Err(_) if self.again.load(Ordering::Acquire) => {
+                Settled::Again(Some(response).filter(|_| self.topic.get().is_none()))
+            }
+            Err(error) => Settled::Done(error.into_response()),
         }
     }
 
-    async fn commit(&self, response: Response) -> Result<Response, Error> {
-        let (parts, body) = response.into_parts();
-        let large = |_| {
-            let text = "the answer is too large to be kept; post fewer records at once with an Idempotency-Key";
-            Code::TooLarge.with(text)
-        };
-        let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await.map_err(large)?.to_bytes();
-        let fields: [Option<HeaderValue>; 2] = FIELDS.map(|name| parts.headers.get(name).cloned());
-        let outcome = Outcome { digest: self.digest, status: parts.status, fields, body: body.clone() };
+    async fn commit(&self, outcome: &Outcome) -> Result<(), Error> {
         let record =
             Record { key: Some(self.id.bytes().into()), value: Some(outcome.write().into()), ..Record::default() };
         let mut work = self.work.lock().await;
@@ -146,7 +151,7 @@ impl Turn {
         }
         let records = std::slice::from_ref(&record);
         let load = Load::of(IDEMPOTENCY_TOPIC, Some(self.id.partition()), records, 0);
-        let written = self.tell_fenced(write(&self.ledger, &self.entry, &work.claim, &load).await)?;
+        let written = self.tell_doubt(write(&self.ledger, &self.entry, &work.claim, &load).await)?;
         let Some(Ok(placed)) = written.into_iter().next() else {
             self.end(&mut work, false).await.ok();
             return Err(Code::KafkaRetriable.with("the answer cannot be kept, so nothing was written; try again"));
@@ -154,7 +159,7 @@ impl Turn {
         self.end(&mut work, true).await?;
         let place = Place { offset: placed.offset, at: placed.timestamp.unwrap_or_else(now_millis) };
         self.ledger.note(self.id, place);
-        Ok(Response::from_parts(parts, Body::from(body)))
+        Ok(())
     }
 
     /// Opens the transaction.
@@ -166,48 +171,45 @@ impl Turn {
             AddPartitionsToTxn { transactional_id: &claim.transactional_id, producer: claim.producer, topics };
         let mut pause = Pause(0);
         loop {
-            match self.entry.own.ask_node(claim.coordinator, &question).await? {
+            let answer = self.entry.own.ask_node(claim.coordinator, &question).await;
+            match answer.map_err(|_| self.note_doubt(NOT_COORDINATOR))? {
                 0 => return Ok(()),
                 // The one before is still being ended.
                 CONCURRENT_TRANSACTIONS | COORDINATOR_LOAD_IN_PROGRESS => pause.wait().await,
                 // A topic that was just made is not known to all brokers yet.
                 UNKNOWN_TOPIC_OR_PARTITION if pause.count() < MOST_LOOKS => pause.wait().await,
-                // Nothing was begun: the turn begins again, with the coordinator that there is now.
-                COORDINATOR_NOT_AVAILABLE | NOT_COORDINATOR => {
-                    self.fenced.store(true, Ordering::Release);
-                    return Err(refused(NOT_COORDINATOR));
-                }
-                error_code => return Err(self.note_fenced(error_code)),
+                error_code => return Err(self.note_doubt(error_code)),
             }
         }
     }
 
-    /// Ends the transaction. When that is to commit it and there is no answer, whether it is committed is not known.
+    /// Ends the transaction. Where there is no answer, the turn is to begin again: that finds out.
     async fn end(&self, work: &mut Work, commit: bool) -> Result<(), Error> {
         if !work.open {
             return Ok(());
         }
         let ended = end(&self.entry, &mut work.claim, commit).await;
         if matches!(ended, Ok(0)) || commit {
-            // A commit that is in doubt is not taken back: it may have been done.
+            // A commit that is in doubt is not taken back here: it may have been done.
             work.open = false;
         }
         match ended {
             Ok(0) => Ok(()),
-            Ok(error_code) => Err(self.note_fenced(error_code)),
-            Err(_) => Err(in_doubt()),
+            Ok(error_code) => Err(self.note_doubt(error_code)),
+            Err(_) => Err(self.note_doubt(NOT_COORDINATOR)),
         }
     }
 
-    fn note_fenced(&self, error_code: i16) -> Error {
-        if is_fenced(error_code) {
-            self.fenced.store(true, Ordering::Release);
+    /// What may have been done or not is looked at by whoever begins again.
+    fn note_doubt(&self, error_code: i16) -> Error {
+        if is_in_doubt(error_code) {
+            self.again.store(true, Ordering::Release);
         }
         refused(error_code)
     }
 
-    fn tell_fenced<T>(&self, written: Result<T, i16>) -> Result<T, Error> {
-        written.map_err(|error_code| self.note_fenced(error_code))
+    fn tell_doubt<T>(&self, written: Result<T, i16>) -> Result<T, Error> {
+        written.map_err(|error_code| self.note_doubt(error_code))
     }
 }
 
@@ -216,7 +218,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let work = self.work.get_mut();
         let (Some(slot), Ok(runtime)) = (work.slot.take(), tokio::runtime::Handle::try_current()) else { return };
-        if !work.open || *self.fenced.get_mut() {
+        if !work.open {
             return;
         }
         let claim = &work.claim;
@@ -250,11 +252,6 @@ async fn end(entry: &Entry, claim: &mut Claim, commit: bool) -> Result<i16, Erro
     }
 }
 
-fn in_doubt() -> Error {
-    let text = "whether the request was carried out is not known; the same request with the same Idempotency-Key tells";
-    Code::KafkaRetriable.with(text)
-}
-
 fn own_partition(id: &Id) -> (&'static str, Vec<i32>) {
     (IDEMPOTENCY_TOPIC, vec![id.partition()])
 }
@@ -264,9 +261,6 @@ pub const WITH_OTHERS: Refusal = Refusal::Conflict;
 
 /// With its transaction's first record it fits into one that brokers take by default.
 const MOST_ANSWER_BYTES: usize = 900_000;
-
-/// Some two seconds.
-const MOST_LOOKS: u32 = 10;
 
 /// Then the brokers end it by themselves.
 const LAST_WORD: std::time::Duration = std::time::Duration::from_secs(10);
