@@ -244,9 +244,9 @@ fn a_gateway_that_is_killed_in_the_middle_leaves_each_record_exactly_once() {
     let first = first.into_inner().unwrap();
     assert!(first.len() < POSTS, "the gateway was killed before the last post");
     let mut there = Http::tls(&other.rest(), &files);
-    for n in 0..POSTS {
+    for (n, key) in keys.iter().enumerate() {
         let again = wait::until("the other replica answers", wait::PATIENCE, || {
-            let again = post(&mut there, &path, &keys[n], TEXT, &body(n));
+            let again = post(&mut there, &path, key, TEXT, &body(n));
             assert!(matches!(again.status, 200 | 503), "{} {}", again.status, again.text());
             (again.status == 200).then_some(again)
         });
@@ -268,7 +268,35 @@ fn a_gateway_that_is_killed_in_the_middle_leaves_each_record_exactly_once() {
     for key in &keys {
         assert!(!site.broker().disk_holds(key.as_bytes()), "keys are kept as hashes");
     }
+    // The one that comes back knows what it did before, and what the other one did meanwhile.
     site.gateway.restart();
+    let mut here = Http::tls(&site.gateway.rest(), &files);
+    for n in [0, POSTS - 1] {
+        assert!(is_replay(&post(&mut here, &path, &keys[n], TEXT, &body(n)).is(200)));
+    }
+}
+
+#[test]
+fn no_more_keys_are_kept_than_may_be() {
+    // A quarter for each principal.
+    let mut site =
+        Site::with(Broker::shared(), |settings| settings.with_rest(&["idempotency: { max_keys: 8, window: 1h }"]));
+    let topic = site.open_topic(1);
+    let mut http = |name: &str| Http::tls(&site.gateway.rest(), &site.authority.client(name));
+    let (mut alice, mut bob) = (http("alice"), http("bob"));
+    let path = format!("/v1/topics/{topic}/records");
+    let keys: Vec<String> = (0..3).map(|_| unique("key")).collect();
+    for key in &keys[..2] {
+        post(&mut alice, &path, key, "text/plain", "x").is(200);
+    }
+    let full = post(&mut alice, &path, &keys[2], "text/plain", "x");
+    full.is_error(429, 429);
+    assert!(full.header("retry-after").is_some());
+    // What is kept is still answered, others have their own share, and posts without a key need none.
+    assert!(is_replay(&post(&mut alice, &path, &keys[0], "text/plain", "x").is(200)));
+    post(&mut bob, &path, &keys[2], "text/plain", "x").is(200);
+    alice.post(&path, "text/plain", "x").is(200);
+    committed(&site, &topic, 4);
 }
 
 fn files_endpoint(site: &mut Site, other: &Gateway) -> Endpoint {

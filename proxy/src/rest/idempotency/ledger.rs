@@ -45,11 +45,17 @@ pub struct Ledger {
     leaders: Turnstile<Arc<[i32]>>,
     pages: Vec<Turnstile<Page>>,
     counts: Mutex<Counts>,
-    slots: Mutex<HashMap<([u8; 8], u16), Arc<Turnstile<Slot>>>>,
+    slots: Mutex<HashMap<SlotOf, Arc<Turnstile<Slot>>>>,
     busy: Arc<Mutex<HashSet<Id>>>,
     /// Who leads the partitions of callers' topics.
-    topics: Mutex<HashMap<String, (Instant, Arc<[i32]>)>>,
+    topics: Mutex<HashMap<String, Known>>,
 }
+
+/// A principal, and the number of a slot.
+type SlotOf = ([u8; 8], u16);
+
+/// Who leads a topic's partitions, until when.
+type Known = (Instant, Arc<[i32]>);
 
 /// One slot of a principal: one request at a time in this process, and by its transactional id one at a time on all replicas.
 #[derive(Default)]
