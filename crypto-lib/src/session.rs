@@ -275,6 +275,9 @@ const RECORD_SHARE: u64 = 4096;
 const BYTE_SHARE: u64 = 1 << 20;
 
 #[cfg(test)]
+mod under_load;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;

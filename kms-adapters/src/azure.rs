@@ -30,7 +30,7 @@ use crate::oauth::TokenCache;
 use crate::secret::json_body;
 use crate::{Error, SecretText, VendorError};
 
-// ---- settings
+// Settings.
 
 /// Where the keys are and who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,6 +165,10 @@ impl Azure {
     }
 }
 
+// Authentication: see `credentials`.
+
+// Calls.
+
 impl Custody for Azure {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
         Box::pin(async move { Ok(self.ensure(key).await?) })
@@ -207,8 +211,6 @@ impl Custody for Azure {
         })
     }
 }
-
-// ---- calls
 
 impl Azure {
     /// Get Key, and Create Key where there is none and the settings allow to make it. Two gateways that make the same key at
@@ -372,7 +374,7 @@ fn is_name(name: &str) -> bool {
     (1..=127).contains(&name.len()) && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-')
 }
 
-// ---- errors
+// Errors: see also `refusal`.
 
 /// An answer that is not what the interface promises: damaged on the way, or not from the vault. It is asked again.
 fn strange(key: &str, what: &'static str) -> Error {

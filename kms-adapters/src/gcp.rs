@@ -26,7 +26,7 @@ use crate::oauth::{TokenCache, number_or_text};
 use crate::secret::json_body;
 use crate::{Error, SecretText, VendorError};
 
-// ---- settings
+// Settings.
 
 /// Where the keys are and who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,6 +116,10 @@ impl Gcp {
     }
 }
 
+// Authentication: see `credentials`.
+
+// Calls.
+
 impl Custody for Gcp {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
         Box::pin(async move { Ok(self.create(key).await?) })
@@ -159,8 +163,6 @@ impl Custody for Gcp {
         Box::pin(async move { Ok(Some(self.encrypt(key, PROBE, PROBE).await?.version)) })
     }
 }
-
-// ---- calls
 
 impl Gcp {
     /// `projects.locations.keyRings.cryptoKeys.create`: a software key that encrypts and decrypts. Without the right to make
@@ -369,7 +371,7 @@ fn is_id(id: &str) -> bool {
     (1..=63).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }
 
-// ---- errors
+// Errors: see also `refusal`.
 
 /// An answer that is not what the interface promises: damaged on the way, or not from Cloud KMS. It is asked again.
 fn strange(key: &str, what: &'static str) -> Error {

@@ -70,3 +70,20 @@ pub use secret::{SecretSource, SecretText};
 pub use tls::{ClientCertificate, TlsSettings};
 #[cfg(feature = "vault")]
 pub use vault::{Vault, VaultAuth, VaultKeys, VaultSettings};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Who knows one adapter finds the way in all of them.
+    #[test]
+    fn every_adapter_has_the_same_sections_in_the_same_order() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for file in ["local.rs", "vault.rs", "aws.rs", "gcp.rs", "azure.rs", "pkcs11/mod.rs", "kmip/mod.rs"] {
+            let text = std::fs::read_to_string(source.join(file)).unwrap_or_default();
+            let sections = ["// Settings", "// Authentication", "// Calls", "// Errors", "mod tests;"];
+            let places = sections.map(|section| text.lines().position(|line| line.starts_with(section)));
+            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{file}: {places:?}");
+        }
+    }
+}

@@ -21,6 +21,47 @@ use crate::Error;
 use crate::file::{check_directory, ensure_directory, lock, read_private, replace};
 use crate::format::{Document, Entry, Keys, Method};
 
+// Settings: the path, and how it is unlocked.
+
+/// How a keystore is unlocked.
+pub enum Unlock {
+    /// By a passphrase, stretched with Argon2id.
+    Passphrase(Passphrase),
+    /// By a file of 32 random bytes, mode 0600; see [`crate::create_key_file`].
+    KeyFile(PathBuf),
+}
+
+// Authentication.
+
+impl Unlock {
+    fn key(&self, method: &Method, salt: &[u8], path: &Path) -> Result<Secret<32>, Error> {
+        match (self, method) {
+            (Self::Passphrase(passphrase), _) => method.stretch(&passphrase.0, salt, path),
+            (Self::KeyFile(file), Method::KeyFile {}) => {
+                let bytes = read_private(file, MAX_FILE)?;
+                let key = Secret::from_slice(&bytes);
+                key.ok_or_else(|| Error::KeyFileLength { path: file.clone(), found: bytes.len() as u64 })
+            }
+            (Self::KeyFile(_), Method::Passphrase { .. }) => {
+                Err(Error::UnlockMethod { path: path.to_path_buf(), wanted: "passphrase" })
+            }
+        }
+    }
+}
+
+/// A passphrase. No `Debug`, no `Clone`; wiped when dropped.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// Takes the passphrase's bytes over. Line ends are the caller's to strip.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+// Calls.
+
 /// An unlocked keystore. No `Debug`, no `Clone`; its keys are wiped when it is dropped.
 pub struct LocalKeystore {
     path: PathBuf,
@@ -289,41 +330,6 @@ fn mark(path: &Path) -> Option<Mark> {
     Some((metadata.modified().ok(), metadata.len(), metadata.ino()))
 }
 
-/// How a keystore is unlocked.
-pub enum Unlock {
-    /// By a passphrase, stretched with Argon2id.
-    Passphrase(Passphrase),
-    /// By a file of 32 random bytes, mode 0600; see [`crate::create_key_file`].
-    KeyFile(PathBuf),
-}
-
-impl Unlock {
-    fn key(&self, method: &Method, salt: &[u8], path: &Path) -> Result<Secret<32>, Error> {
-        match (self, method) {
-            (Self::Passphrase(passphrase), _) => method.stretch(&passphrase.0, salt, path),
-            (Self::KeyFile(file), Method::KeyFile {}) => {
-                let bytes = read_private(file, MAX_FILE)?;
-                let key = Secret::from_slice(&bytes);
-                key.ok_or_else(|| Error::KeyFileLength { path: file.clone(), found: bytes.len() as u64 })
-            }
-            (Self::KeyFile(_), Method::Passphrase { .. }) => {
-                Err(Error::UnlockMethod { path: path.to_path_buf(), wanted: "passphrase" })
-            }
-        }
-    }
-}
-
-/// A passphrase. No `Debug`, no `Clone`; wiped when dropped.
-pub struct Passphrase(Zeroizing<Vec<u8>>);
-
-impl Passphrase {
-    /// Takes the passphrase's bytes over. Line ends are the caller's to strip.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-}
-
 /// What an entry of a keystore is.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "snake_case")]
@@ -363,6 +369,8 @@ fn open(key: &Secret<32>, bound: &[u8], sealed: &[u8]) -> Option<Secret<32>> {
     let plain = key.lend().open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound), &mut body).ok()?;
     Secret::from_slice(plain)
 }
+
+// Errors: a name that cannot be; the others stand in `crate::Error`.
 
 fn check_name(name: &str) -> Result<(), Error> {
     let allowed = !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);

@@ -217,10 +217,11 @@ impl Shared {
         let request = self.request(Method::POST, &format!("auth/{mount}/login"), None).body(body);
         let response = self.send(&request).await?;
         if response.status != 200 {
-            let error = unauthenticated(&response, mount);
+            let error = self.unauthenticated(&response, mount);
             return Err(match tried {
-                Some(secret_id) => self.refused.note(secret_id, error).into(),
-                None => error.into(),
+                // Who is at the wrong place (404) has not shown a wrong secret.
+                Some(secret_id) if response.status != 404 => self.refused.note(secret_id, error).into(),
+                _ => error.into(),
             });
         }
         let login: Login = parsed(&response)?;
@@ -233,7 +234,7 @@ impl Shared {
         let request = self.request(Method::GET, "auth/token/lookup-self", Some(&token));
         let response = self.send(&request).await?;
         if response.status != 200 {
-            return Err(unauthenticated(&response, "token").into());
+            return Err(self.unauthenticated(&response, "token").into());
         }
         let found: LookedUp = parsed(&response)?;
         Ok(Session { token: Arc::new(token), lease: Lease::new(found.data.ttl, found.data.renewable) })
@@ -594,25 +595,34 @@ impl Shared {
         }
     }
 
+    /// Every refusal of a login but slowing down and being broken is about the credential, or about where it is shown.
+    fn unauthenticated(&self, response: &Response, method: &str) -> VendorError {
+        let cause = match response.usual_cause() {
+            kept @ (CustodyCause::Throttled | CustodyCause::Unreachable) => kept,
+            _ => CustodyCause::Unauthenticated,
+        };
+        let said = complaint(response);
+        let error = VendorError::new(VENDOR, cause).coded(format!("HTTP {}", response.status));
+        let error = error.after(response.retry_after()).saying(&said);
+        let renew = format!("renew the gateway's credential for auth/{method}");
+        let remedy = match &self.settings.namespace {
+            Some(name) if said.contains("namespace not found") => {
+                format!("make the namespace {name}, or set `namespace`")
+            }
+            Some(name) => format!("{renew}; it counts in the namespace {name} alone"),
+            None => format!("{renew}; set `namespace` if it is not of the root namespace"),
+        };
+        match cause {
+            CustodyCause::Unauthenticated => error.advising(remedy),
+            _ => error,
+        }
+    }
+
     async fn absent_or_denied(self: &Arc<Self>, key: &str, response: &Response) -> Error {
         match self.read_key(key).await {
             Err(Error::Vendor(error)) if error.cause == CustodyCause::NotFound => Error::Vendor(error),
             _ => self.refusal(key, response).into(),
         }
-    }
-}
-
-/// Every refusal of a login but slowing down and being broken is about the credential.
-fn unauthenticated(response: &Response, method: &str) -> VendorError {
-    let cause = match response.usual_cause() {
-        kept @ (CustodyCause::Throttled | CustodyCause::Unreachable) => kept,
-        _ => CustodyCause::Unauthenticated,
-    };
-    let error = VendorError::new(VENDOR, cause).coded(format!("HTTP {}", response.status));
-    let error = error.after(response.retry_after()).saying(&complaint(response));
-    match cause {
-        CustodyCause::Unauthenticated => error.advising(format!("renew the gateway's credential for auth/{method}")),
-        _ => error,
     }
 }
 

@@ -22,6 +22,7 @@ pub use self::audit::AuditMetrics;
 use self::latency::Latency;
 pub use self::memory::MemoryMetrics;
 pub use self::rest::RestMetrics;
+pub use self::systems::CustodyMetrics;
 use self::systems::SystemMetrics;
 use crate::frame::{Call, api};
 
@@ -39,8 +40,8 @@ pub struct Metrics {
     pub memory: MemoryMetrics,
     /// The cache of opened and own sessions.
     pub sessions: CacheMetrics,
-    /// The cache of unwrapped custody keys.
-    pub keys: CacheMetrics,
+    /// Clients' secrets, and those that could not be had.
+    pub keys: CustodyMetrics,
     /// The keyring.
     pub keyring: KeyringMetrics,
     /// The HTTP bridges.
@@ -168,7 +169,7 @@ impl Default for Metrics {
             records: Records::register(&mut registry),
             memory: MemoryMetrics::register(&mut registry),
             sessions: CacheMetrics::register(&mut registry, "sessions"),
-            keys: CacheMetrics::register(&mut registry, "custody_keys"),
+            keys: CustodyMetrics::register(&mut registry),
             keyring: KeyringMetrics::register(&mut registry),
             rest: RestMetrics::register(&mut registry),
             systems: SystemMetrics::register(&mut registry),

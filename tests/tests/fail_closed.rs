@@ -1,10 +1,12 @@
 //! Promise: when something is missing (a key, a rule, the keyring, the broker) the client hears an error within a bounded time; it never
 //! gets plaintext stored, an empty topic or silence.
 
+use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use rdkafka::error::RDKafkaErrorCode;
+use uuid::Uuid;
 
 use barnabas_tests::batch::{Batch, Record};
 use barnabas_tests::broker::Broker;
@@ -125,42 +127,71 @@ fn readiness_says_no_while_the_keyring_cannot_be_reached_and_liveness_stays() {
     wait::until_true("ready again", || site.gateway.admin("/readyz").0 == 200);
 }
 
-/// The broker calls a sealed topic's id by the name of one that passes. Whoever names the topic by that id, in the first request that
-/// the gateway ever sees, must neither have a record stored in the clear nor be given one that was never sealed.
+/// Clients name topics by ids that the gateway has made from name and id together. A broker that calls an id by another name after a
+/// restart of the gateway leads nobody to the other topic, and its own ids are worth nothing to clients.
 #[test]
 fn a_false_name_for_a_topic_id_leaks_nothing() {
     let broker = Broker::shared();
     let evil = Evil::start(broker.detour());
     let mut site = Site::behind(&evil);
-    site.gateway.expect_in_log("api key");
-    let (sealed, open, secret) = (site.sealed_topic(1), broker.topic("opened", 1), secret());
-    rd::produce(&Endpoint::direct(broker), &sealed, &[numbered("never sealed", 0, 0)], &[]);
-    let id = broker.wire().metadata(Some(&[&sealed])).expect("metadata").topics[0].topic_id;
+    let (sealed, open) = (site.sealed_topic(1), broker.topic("opened", 1));
+    let alice = site.authority.client("alice");
+    let bootstrap = site.gateway.bootstrap();
+    let connect = || Connection::open_tls(&bootstrap, &alice).expect("alice may connect");
+    let offered = connect().call(2, &ApiVersionsRequest::default()).expect("an answer").api_keys;
+    let newest = |key: i16| offered.iter().find(|api| api.api_key == key).map(|api| api.max_version);
+    assert_eq!((newest(PRODUCE), newest(FETCH)), (Some(13), Some(18)));
+
+    let given = broker.wire().metadata(Some(&[&sealed])).expect("metadata").topics[0].topic_id;
+    let shown = connect().metadata(Some(&[&sealed])).expect("metadata").topics[0].topic_id;
+    assert_ne!(shown, given, "the broker's own id reached a client");
+    let secret = secret();
+    assert_eq!(produce_by_id(&mut connect(), shown, &secret), 0);
+    let (error, records) = fetch_by_id(&mut connect(), shown);
+    assert_eq!(error, 0);
+    assert!(memchr::memmem::find(&records, secret.as_bytes()).is_some(), "what was sealed does not come back");
+    site.assert_sealed(&sealed, 1, &secret);
+
+    // The broker's own id is nobody's.
+    assert_eq!(produce_by_id(&mut connect(), given, &secret), UNKNOWN_TOPIC_ID);
+    site.gateway.terminate();
+    site.gateway.restart();
     let (true_name, false_name) = (sealed.clone(), open.clone());
     evil.on_answer(METADATA, move |frame| renamed(frame, &true_name, &false_name));
-    let alice = site.authority.client("alice");
-    let connect = || Connection::open_tls(&site.gateway.bootstrap(), &alice).expect("alice may connect");
-
-    let data = PartitionProduceData::default().with_records(Some(Batch::of_value(&secret)));
-    let topic = TopicProduceData::default().with_topic_id(id).with_partition_data(vec![data]);
-    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
-    let answer = connect().call(13, &request);
-    assert!(answer.is_err(), "a produce by id was taken: {answer:?}");
+    assert_eq!(produce_by_id(&mut connect(), shown, &secret), UNKNOWN_TOPIC_ID);
+    assert!(evil.told() > 0, "nothing was said of any name");
     assert!(!evil.has_passed(secret.as_bytes()), "plaintext of a sealed topic went to the broker");
     assert!(!broker.disk_holds(secret.as_bytes()));
+    let (error, records) = fetch_by_id(&mut connect(), shown);
+    assert_eq!(error, UNKNOWN_TOPIC_ID);
+    assert!(records.is_empty());
+    evil.be_honest();
+    // The gateway has heard two names for one id: what it heard first stays, until it is started anew.
+    site.gateway.terminate();
+    site.gateway.restart();
+    assert_eq!(produce_by_id(&mut connect(), shown, &secret), 0);
+    site.assert_sealed(&sealed, 2, &secret);
+}
 
+/// The error code for one record by topic id.
+fn produce_by_id(connection: &mut Connection, id: Uuid, value: &str) -> i16 {
+    let data = PartitionProduceData::default().with_records(Some(Batch::of_value(value)));
+    let topic = TopicProduceData::default().with_topic_id(id).with_partition_data(vec![data]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(5_000).with_topic_data(vec![topic]);
+    let answer = connection.call(13, &request).expect("an answer").responses;
+    assert_eq!((answer.len(), answer[0].topic_id), (1, id), "the answer is about another topic");
+    answer[0].partition_responses[0].error_code
+}
+
+/// The error code and the records of a topic id from its first offset on.
+fn fetch_by_id(connection: &mut Connection, id: Uuid) -> (i16, Bytes) {
     let partition = FetchPartition::default().with_partition_max_bytes(1 << 20);
     let topic = FetchTopic::default().with_topic_id(id).with_partitions(vec![partition]);
     let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1).with_max_bytes(1 << 20);
-    let answer = connect().call(13, &request.with_topics(vec![topic]));
-    assert!(answer.is_err(), "a fetch by id was answered: {answer:?}");
-
-    // Stock clients are never told that they could.
-    let offered = connect().call(2, &ApiVersionsRequest::default()).expect("an answer").api_keys;
-    let newest = |key: i16| offered.iter().find(|api| api.api_key == key).map(|api| api.max_version);
-    assert_eq!((newest(PRODUCE), newest(FETCH)), (Some(12), Some(12)));
-    evil.be_honest();
-    rd::produce(&site.endpoint(&alice), &open, &[numbered("open", 0, 0)], &[]);
+    let answer = connection.call(18, &request.with_topics(vec![topic])).expect("an answer").responses;
+    assert_eq!((answer.len(), answer[0].topic_id), (1, id), "the answer is about another topic");
+    let partition = &answer[0].partitions[0];
+    (partition.error_code, partition.records.clone().unwrap_or_default())
 }
 
 /// A stream that stands in the keyring alone: no rule names its topic any more. The broker withholds its object from a gateway that
@@ -310,6 +341,9 @@ fn renamed(mut frame: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     places.into_iter().for_each(|at| frame[at..at + to.len()].copy_from_slice(to.as_bytes()));
     frame
 }
+
+/// Kafka's error code.
+const UNKNOWN_TOPIC_ID: i16 = 100;
 
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;

@@ -60,6 +60,30 @@ fn members_share(settings: &[(&str, &str)]) {
     site.assert_sealed(&topic, 100, &secret);
 }
 
+/// The broker assigns topics by ids alone. A member that subscribed to a topic before it was made is assigned one of which the gateway
+/// has never heard.
+#[test]
+fn a_member_is_assigned_a_topic_that_is_made_after_it_subscribed() {
+    let mut site = Site::new();
+    let (first, late, secret) = (site.sealed_topic(1), unique("sealed"), secret());
+    let alice = site.client("alice");
+    let member = rd::consumer(&alice, &unique("group"), &[("group.protocol", "consumer")]);
+    member.subscribe(&[&first, &late]).expect("a subscription");
+    wait::until_true("the member has what there is", || {
+        drop(member.poll(Duration::from_millis(50)));
+        member.assignment().is_ok_and(|list| list.count() == 1)
+    });
+    site.broker().wire().create_topic(&late, 1, 1, &[]).expect("a topic");
+    wait::until_true("the member has both", || {
+        drop(member.poll(Duration::from_millis(50)));
+        member.assignment().is_ok_and(|list| list.count() == 2)
+    });
+    let records = [numbered(&secret, 0, 0)];
+    rd::produce(&alice, &late, &records, &[]);
+    assert_same(&records, &rd::take(&member, 1));
+    site.assert_sealed(&late, 1, &secret);
+}
+
 #[test]
 fn a_share_group_delivers_every_sealed_record_opened() {
     let mut site = Site::new();

@@ -6,6 +6,7 @@ use barnabas_tests::clients::record::{blob, numbered};
 use barnabas_tests::clients::{Endpoint, rd};
 use barnabas_tests::rest::{Answer, Http};
 use barnabas_tests::site::{Site, key_id, secret};
+use barnabas_tests::wait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rdkafka::consumer::{CommitMode, Consumer as _};
@@ -93,6 +94,8 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     alice.post(&topics, JSON, body(configs)).is_error(400, 40002);
 
     let topic = format!("{topics}/{name}");
+    // The controller says yes; the broker that is asked may hear of it later. So below.
+    wait::until_true("the topic is shown", || alice.get(&topic).status == 200);
     let shown = alice.get(&topic).is(200).json();
     assert_eq!((&shown["kind"], &shown["topic_name"]), (&json!("KafkaTopic"), &json!(name)));
     let counts = |shown: &Value| (shown["partitions_count"].clone(), shown["replication_factor"].clone());
@@ -103,8 +106,11 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     let grown = alice.ask("PATCH", &topic, &[("content-type", JSON)], br#"{"partitions_count":3}"#).is(200).json();
     assert_eq!(counts(&grown), (json!(3), json!(1)));
     alice.ask("PATCH", &topic, &[("content-type", JSON)], br#"{"partitions_count":1}"#).is_error(400, 40002);
-    let partitions = alice.get(&format!("{topic}/partitions")).is(200).json();
-    assert_eq!(partitions["data"].as_array().unwrap().len(), 3);
+    let mut partitions = Value::Null;
+    wait::until_true("the new partition is shown", || {
+        partitions = alice.get(&format!("{topic}/partitions")).is(200).json();
+        partitions["data"].as_array().is_some_and(|shown| shown.len() == 3)
+    });
     let partition = alice.get(&format!("{topic}/partitions/2")).is(200).json();
     assert_eq!(partition, partitions["data"][2]);
     assert!(partition["leader"]["related"].as_str().unwrap().ends_with("/partitions/2/replicas/1"));
@@ -117,6 +123,7 @@ fn a_topic_is_made_shown_grown_configured_and_deleted() {
     alice.get(&format!("{topic}/partitions/2/replicas/9")).is_error(404, 404);
 
     alice.ask("DELETE", &topic, &[], b"").is(204);
+    wait::until_true("the topic is gone", || alice.get(&topic).status == 404);
     alice.get(&topic).is_error(404, 40403);
     alice.ask("DELETE", &topic, &[], b"").is_error(404, 40403);
 }
@@ -137,17 +144,17 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     assert_eq!((&shown["name"], &shown["topic_name"]), (&json!("delete.retention.ms"), &json!(topic)));
     alice.ask("PUT", &one, &[("content-type", JSON)], br#"{"value":"12345"}"#).is(204);
     let value = |http: &mut Http| http.get(&one).is(200).json();
-    barnabas_tests::wait::until_true("the setting is the broker's", || value(&mut alice)["value"] == "12345");
+    wait::until_true("the setting is the broker's", || value(&mut alice)["value"] == "12345");
     assert_eq!(value(&mut alice)["source"], "DYNAMIC_TOPIC_CONFIG");
     alice.ask("DELETE", &one, &[], b"").is(204);
-    barnabas_tests::wait::until_true("the default applies", || value(&mut alice)["is_default"] == true);
+    wait::until_true("the default applies", || value(&mut alice)["is_default"] == true);
     let changes = json!({ "data": [
         { "name": "delete.retention.ms", "value": "777" },
         { "name": "cleanup.policy", "value": "compact", "operation": "SET" },
         { "name": "segment.ms", "operation": "DELETE" },
     ] });
     alice.post(&format!("{configs}:alter"), JSON, changes.to_string()).is(204);
-    barnabas_tests::wait::until_true("both are the broker's", || {
+    wait::until_true("both are the broker's", || {
         alice.get(&format!("{configs}/cleanup.policy")).json()["value"] == "compact"
     });
     // Looked at only.
@@ -174,7 +181,7 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     let wanted = json!({ "data": [{ "name": "log.cleaner.threads", "value": "1" }], "validate_only": true });
     alice.post(&format!("{cluster}/broker-configs:alter"), JSON, wanted.to_string()).is(204);
     alice.ask("PUT", &all, &[("content-type", JSON)], br#"{"value":"1"}"#).is(204);
-    barnabas_tests::wait::until_true("all brokers have it", || alice.get(&all).status == 200);
+    wait::until_true("all brokers have it", || alice.get(&all).status == 200);
     assert_eq!(alice.get(&all).json()["source"], "DYNAMIC_DEFAULT_BROKER_CONFIG");
     alice.ask("DELETE", &all, &[], b"").is(204);
 }
@@ -513,7 +520,7 @@ fn access_rules_of_the_brokers_are_made_found_and_taken_away() {
     let count = |http: &mut Http, query: &str| {
         http.get(&format!("{acls}{query}")).is(200).json()["data"].as_array().unwrap().len()
     };
-    barnabas_tests::wait::until_true("all rules are there", || count(&mut http, &all) == 3);
+    wait::until_true("all rules are there", || count(&mut http, &all) == 3);
     // Location finds the rule, and no other.
     let location = made.header("location").unwrap().to_owned();
     let path = &location[location.find("/v3/").unwrap()..];
@@ -526,7 +533,7 @@ fn access_rules_of_the_brokers_are_made_found_and_taken_away() {
     http.get(&format!("{acls}?operation=FLY")).is_error(400, 400);
     let gone = http.ask("DELETE", path, &[], b"").is(200).json();
     assert_eq!(gone["data"], found["data"]);
-    barnabas_tests::wait::until_true("one rule is gone", || count(&mut http, &all) == 2);
+    wait::until_true("one rule is gone", || count(&mut http, &all) == 2);
     http.post(&acls, JSON, r#"{"resource_type":"TOPIC"}"#).is_error(422, 422);
     let mut any = rule("x");
     any["operation"] = json!("ANY");

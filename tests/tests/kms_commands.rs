@@ -1,6 +1,7 @@
 //! Promise: an operator sees whether each key management system answers and what it hides, and moves keys to another version or another
 //! system while clients go on; a move that was cut off goes on where it stopped. On a real OpenBao, under the documented policies.
 
+use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,39 @@ fn check_tells_of_each_system_whether_it_answers_and_allows_and_how_long_that_to
     assert_eq!(foreign[1]["result"], "gateway", "{foreign:?}");
     stand.bao.renew_credentials();
     check(&stand.site.gateway, &[], 0);
+}
+
+#[test]
+fn keys_in_a_namespace_are_used_from_there_and_check_says_when_it_is_the_wrong_one() {
+    let mut stand = Stand::in_namespace("team", "kms: bao");
+    let (topic, secret) = (stand.site.sealed_topic(1), secret());
+    let [alice, reader] = ["alice", "reader-one"].map(|name| stand.site.client(name));
+    let sent = [0, 1].map(|n| numbered(&secret, n, 0));
+    rd::produce(&alice, &topic, &sent[..1], &[]);
+    assert_same(&sent[..1], &rd::read_all(&reader, &topic));
+    let sound = check(&stand.site.gateway, &["--kms", "bao"], 0);
+    assert!(sound[0]["system"].as_str().is_some_and(|text| text.contains("namespace team")), "{sound:?}");
+
+    // Nothing of it is above, and a key of the same name there changes nothing.
+    let row = stand.row("User:alice");
+    let key = format!("transit/keys/barnabas-{}", row["key"].as_str().expect("a name"));
+    let status = |namespace| stand.bao.try_in(namespace, "GET", &key, &Value::Null).0;
+    assert_eq!([status(Some("team")), status(None)], [200, 404]);
+    assert!(stand.bao.try_in(None, "POST", &key, &json!({})).0 < 300);
+    stand.site.gateway.terminate();
+    stand.site.gateway.restart();
+    rd::produce(&alice, &topic, &sent[1..], &[]);
+    assert_same(&sent, &rd::read_all(&reader, &topic));
+    stand.site.assert_sealed(&topic, 2, &secret);
+
+    let text = fs::read_to_string(stand.site.gateway.config()).expect("the harness wrote it");
+    for (wrong, named) in [("namespace: taem", "taem"), ("", "root namespace")] {
+        let config = stand.site.home.write("wrong.yaml", &text.replace("namespace: team", wrong));
+        let checked = stand.site.home.barnabas(&["kms", "check", "--kms", "bao"], Some(&config));
+        assert_eq!(checked.status.code(), Some(69), "{}", checked.text());
+        assert!(checked.stderr.contains("namespace") && checked.stderr.contains(named), "{}", checked.text());
+        println!("{}", checked.stderr);
+    }
 }
 
 #[test]

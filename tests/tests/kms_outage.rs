@@ -99,6 +99,9 @@ fn after_the_grace_clients_are_refused_and_go_on_when_the_kms_is_back() {
     let reading = rd::read(&stand.site.client("reader-one"), &topic, &[]);
     assert!(reading.error.is_some() && reading.records.is_empty(), "{:?}", reading.records);
     stand.site.assert_sealed(&topic, sent.len(), &secret);
+    let told = stand.site.gateway.events().iter().filter(|one| one.line.contains("custody_unwrap_failed")).count();
+    assert!(told >= 2, "of the writer, and of the reader");
+    assert!(stand.site.gateway.metric("barnabas_custody_failed_unwraps_total") >= told as f64);
     assert_eq!(connected.so_far().last(), Some(&None), "a producer that was connected tries on");
 
     stand.proxy.put(Fault::Pass);

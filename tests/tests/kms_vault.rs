@@ -1,5 +1,5 @@
-//! What the conformance suite does not ask of Vault and OpenBao: tokens that end, a sealed server, TLS, one key for all clients,
-//! keys that the gateway makes itself, and versions of keys. All on a real OpenBao, with the policies of the documentation.
+//! What the conformance suite does not ask of Vault and OpenBao: tokens that end, a sealed server, TLS, namespaces, one key for all
+//! clients, keys that the gateway makes itself, and versions of keys. All on a real OpenBao, with the policies of the documentation.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use barnabas_tests::kms::fault::{Fault, FaultProxy, http_answer};
 use barnabas_tests::kms::openbao::{OpenBao, one_key};
 use barnabas_tests::kms::{Bench, Via, block_on, http};
 use barnabas_tests::scratch::{Scratch, unique};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
@@ -165,6 +166,47 @@ fn tls_is_spoken_and_only_the_named_authority_is_trusted() {
     settings.http.tls.ca = None;
     let error = wrap(&adapter(settings), &key).expect_err("the system does not know this authority");
     assert!(error.message.contains("certificate"), "{error}");
+}
+
+#[test]
+fn a_namespace_has_keys_and_logins_of_its_own() {
+    let mut bao = OpenBao::start();
+    let above = bao.settings(&Via::port(bao.port()));
+    bao.enter_namespace("team");
+    let beside = bao.settings(&Via::port(bao.port()));
+    // Namespaces stand in namespaces.
+    bao.enter_namespace("kafka");
+    let key = bao.make_key();
+    // The same name means another key elsewhere.
+    let path = |action: &str| format!("transit/{action}/barnabas-{key}");
+    for namespace in [None, Some("team")] {
+        assert!(bao.try_in(namespace, "POST", &path("keys"), &json!({})).0 < 300);
+    }
+    let settings = bao.settings(&Via::port(bao.port()));
+    assert_eq!(settings.namespace.as_deref(), Some("team/kafka"));
+    let inside = adapter(settings.clone());
+    assert!(inside.describe().contains("namespace team/kafka"), "{}", inside.describe());
+    let wrapped = wrap(&inside, &key).expect("wraps");
+    unwrap(&inside, &key, &wrapped).expect("unwraps");
+    let ciphertext = core::str::from_utf8(&wrapped).expect("Vault's ciphertext is a text");
+    let body = json!({ "ciphertext": ciphertext, "associated_data": STANDARD.encode(context().associated_data()) });
+    for (namespace, opens) in [(None, false), (Some("team"), false), (Some("team/kafka"), true)] {
+        let (status, answer) = bao.try_in(namespace, "POST", &path("decrypt"), &body);
+        assert_eq!(status == 200, opens, "{namespace:?}: {status} {answer}");
+    }
+    for (elsewhere, what) in [(&above, "root"), (&beside, "team")] {
+        let adapter = adapter(elsewhere.clone());
+        let error = unwrap(&adapter, &key, &wrapped).err().expect("another key of the same name");
+        assert_eq!(error.cause, CustodyCause::Corrupt, "{what}: {error}");
+    }
+    // Who belongs to one namespace is unknown in the others, and in one that is not there.
+    for wrong in [None, Some("team"), Some("team/kafak")] {
+        let lost = adapter(VaultSettings { namespace: wrong.map(str::to_owned), ..settings.clone() });
+        let error = unwrap(&lost, &key, &wrapped).err().expect("the role is not there");
+        assert_eq!(error.cause, CustodyCause::Unauthenticated, "{wrong:?}: {error}");
+        assert!(error.message.contains("namespace"), "{wrong:?}: {error}");
+        assert!(wrong.is_none_or(|name| error.message.contains(name)), "{wrong:?}: {error}");
+    }
 }
 
 #[test]

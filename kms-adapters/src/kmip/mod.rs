@@ -28,7 +28,7 @@ use self::ttlv::{Items, Value, Writer};
 use crate::Error;
 use crate::tls::TlsSettings;
 
-// === settings ===
+// Settings.
 
 /// Where the server is, who we are, and what we may do there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ pub struct Kmip {
     connections: Connections,
 }
 
-// === authentication: the client certificate, see `connection` ===
+// Authentication: the client certificate, see `connection`.
 
 impl Kmip {
     /// Checks the settings; connects to nobody and reads no file.
@@ -82,7 +82,7 @@ impl Kmip {
     }
 }
 
-// === calls ===
+// Calls.
 
 impl Custody for Kmip {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
@@ -267,7 +267,7 @@ impl Kmip {
     }
 }
 
-// === errors, with `refusal` ===
+// Errors: see also `refusal`.
 
 impl Kmip {
     /// A server says of a key that is switched off no more than that the call is not permitted. Its state tells.
@@ -314,7 +314,7 @@ fn check_name(key: &str) -> Result<(), Error> {
     allowed.then_some(()).ok_or(Error::Name)
 }
 
-// === what stands in a message and in a blob ===
+// What stands in a message and in a blob.
 
 struct Sealed {
     nonce: [u8; NONCE_LEN],

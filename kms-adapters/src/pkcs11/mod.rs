@@ -22,7 +22,7 @@ use self::threads::Threads;
 use self::token::{Open, Token};
 use crate::{Error, SecretSource};
 
-// === settings ===
+// Settings.
 
 /// Which token, how to log in, and what we may do there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +80,7 @@ pub struct Pkcs11 {
     threads: Threads,
 }
 
-// === authentication: the PIN, see `token` ===
+// Authentication: the PIN, see `token`.
 
 impl Pkcs11 {
     /// Checks the settings and starts the threads; loads no module and asks no token.
@@ -117,7 +117,7 @@ impl Pkcs11 {
     }
 }
 
-// === calls ===
+// Calls.
 
 impl Custody for Pkcs11 {
     fn ensure_key<'a>(&'a self, key: &'a str) -> CustodyFuture<'a, ()> {
@@ -175,6 +175,8 @@ impl Custody for Pkcs11 {
         Box::pin(self.call(key, |open, key| open.current(key).map(|found| Some(hex(&found.id)))))
     }
 }
+
+// Errors: see also `refusal`.
 
 fn check_name(key: &str) -> Result<(), Error> {
     let allowed = !key.is_empty() && key.len() <= MAX_NAME && !key.chars().any(char::is_control);

@@ -95,7 +95,7 @@ pub struct FetchNote(Vec<(Arc<str>, i32, i64)>);
 
 impl FetchNote {
     /// Takes the positions out of a request.
-    pub fn of(request: &FetchRequest, frame: &[u8]) -> Result<Self, RewriteError> {
+    pub fn of(request: &FetchRequest, frame: &[u8], ids: &TopicIds) -> Result<Self, RewriteError> {
         let mut positions = Vec::with_capacity(request.partitions.len());
         let mut last: Option<(usize, Arc<str>)> = None;
         for partition in &request.partitions {
@@ -103,8 +103,11 @@ impl FetchNote {
                 Some((topic, name)) if *topic == partition.topic => name.clone(),
                 _ => match request.topic(frame, partition)? {
                     TopicRef::Name(name) => Arc::from(name),
-                    // No version that is served names topics by id; see `topic_ids`.
-                    TopicRef::Id(_) => continue,
+                    TopicRef::Id(id) => match ids.name(&id) {
+                        Some(name) => name,
+                        // The broker does not know it either.
+                        None => continue,
+                    },
                 },
             };
             last = Some((partition.topic, name.clone()));

@@ -19,6 +19,7 @@ use super::refusal::{Reason, UNKNOWN_TOPIC_OR_PARTITION};
 use super::rewrite::produce::{ProduceEdit, ProducePartition, ProduceRequest, Refused, error_response};
 use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
+use super::topic_ids::TopicIds;
 use crate::audit::event::{Api, Operation, Trail, Verdict};
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::{Call, Segments};
@@ -31,6 +32,7 @@ pub struct ProduceChain {
     principal: Principal,
     keys: Arc<Keys>,
     counts: Arc<Partitions>,
+    topic_ids: Arc<TopicIds>,
     metrics: Arc<Metrics>,
     topics: HashMap<Arc<str>, WriteTopic>,
     /// What the broker has said of topics of the request at hand that it does not name.
@@ -129,7 +131,7 @@ impl ProduceChain {
     pub fn new(
         trail: Trail,
         keys: Arc<Keys>,
-        counts: Arc<Partitions>,
+        (counts, topic_ids): (Arc<Partitions>, Arc<TopicIds>),
         metrics: Arc<Metrics>,
         max_inflated: usize,
     ) -> Self {
@@ -138,6 +140,7 @@ impl ProduceChain {
             principal: trail.principal().clone(),
             keys,
             counts,
+            topic_ids,
             metrics,
             topics: HashMap::new(),
             absent: HashMap::new(),
@@ -216,7 +219,8 @@ impl ProduceChain {
             // Nor is a refusal given that nobody could prove; the client asks again.
             refused.iter_mut().for_each(|partition: &mut RefusedPartition| partition.be_told(&reason));
             for (entry, sealed) in std::mem::take(&mut self.sealed) {
-                let topic = TopicRef::Name(&sealed.topic);
+                let Some(partition) = request.partitions.get(entry) else { continue };
+                let topic = request.topic(&frame, partition)?;
                 self.report(topic, sealed.index, &reason);
                 refused.push(RefusedPartition::new(topic, sealed.index, &reason));
                 edits.retain(|(edited, _)| *edited != entry);
@@ -330,9 +334,7 @@ impl ProduceChain {
             TopicRef::Name(name) => {
                 Ok(self.topics.get_key_value(name).map_or_else(|| Arc::from(name), |(known, _)| known.clone()))
             }
-            // Versions that name topics by id are not served: which name an id has, the broker alone says, and by a
-            // false one it could lead plain records past the policy.
-            TopicRef::Id(_) => Err(Reason::UnknownTopicId),
+            TopicRef::Id(id) => self.topic_ids.name(&id).ok_or(Reason::UnknownTopicId),
         }
     }
 
@@ -365,8 +367,8 @@ impl ProduceChain {
     fn report(&mut self, topic: TopicRef<'_>, partition: i32, reason: &Reason) {
         self.metrics.refused_record(reason.label());
         self.logged += 1;
-        // Topics that are still being made are ordinary.
-        if matches!(reason, Reason::Absent(_)) {
+        // Topics that are still being made are ordinary, and so are ids of those that are gone.
+        if matches!(reason, Reason::Absent(_) | Reason::UnknownTopicId) {
             return;
         }
         let name = self.name(topic).map_or_else(|_| String::from("?"), |name| name.to_string());

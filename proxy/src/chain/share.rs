@@ -70,14 +70,6 @@ impl ShareChain {
         Self { principal, keys, topic_ids, metrics, session, verdicts, patience, trail }
     }
 
-    /// The topic ids of a request and of its session whose names are not known yet: to be asked for before
-    /// [`Self::clear`].
-    pub fn unknown_ids(&self, request: &ShareFetchRequest) -> Vec<TopicId> {
-        let named = request.topics.iter().map(|topic| &topic.id).chain(self.session.partitions.keys());
-        let unknown: BTreeSet<TopicId> = named.filter(|id| self.topic_ids.name(id).is_none()).copied().collect();
-        unknown.into_iter().collect()
-    }
-
     /// Decides about every topic of the session.
     pub async fn clear(
         &mut self,
@@ -221,14 +213,25 @@ mod tests {
     use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
     use uuid::Uuid;
 
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::audit::event::Audit;
+    use crate::chain::topic_ids::BrokerTopicId;
     use crate::config::{Config, Policy};
     use crate::frame::RequestHeader;
     use crate::keyring::LiveKeyring;
 
-    const OPEN: u128 = 1;
-    const CLOSED: u128 = 2;
+    static OPEN: LazyLock<u128> = LazyLock::new(|| shown(1, "open"));
+    static CLOSED: LazyLock<u128> = LazyLock::new(|| shown(2, "closed"));
+
+    /// An id that nobody has named; the greatest, so that it comes last.
+    const STRANGE: u128 = u128::MAX;
+
+    /// The id under which clients know a topic.
+    fn shown(given: u128, name: &str) -> u128 {
+        u128::from_be_bytes(TopicIds::default().learn(BrokerTopicId(given.to_be_bytes()), name).unwrap())
+    }
 
     /// A policy under which only `topic` passes.
     fn policy(topic: &str) -> Policy {
@@ -249,8 +252,8 @@ mod tests {
         let live = Arc::new(LiveKeyring::new(VerifyingKey::from_bytes([0; 32]), metrics.clone()));
         let keys = Arc::new(Keys::new(policy("open"), live, None, metrics.clone()));
         let ids = Arc::new(TopicIds::default());
-        ids.learn(OPEN.to_be_bytes(), "open").unwrap();
-        ids.learn(CLOSED.to_be_bytes(), "closed").unwrap();
+        ids.learn(BrokerTopicId(1u128.to_be_bytes()), "open").unwrap();
+        ids.learn(BrokerTopicId(2u128.to_be_bytes()), "closed").unwrap();
         let trail = Trail::new(Audit::off(), Principal::user("alice").into(), Api::ShareFetch);
         ShareChain::new(trail, keys, ids, metrics)
     }
@@ -295,14 +298,14 @@ mod tests {
     #[tokio::test]
     async fn a_refused_topic_is_never_in_the_brokers_session_and_always_in_the_answer() {
         let mut chain = chain();
-        let first = clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await;
-        assert_eq!(first, Some((vec![OPEN], vec![CLOSED])));
-        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, Some((vec![], vec![CLOSED])));
+        let first = clear(&mut chain, &message("m", 0, &[*OPEN, *CLOSED])).await;
+        assert_eq!(first, Some((vec![*OPEN], vec![*CLOSED])));
+        assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, Some((vec![], vec![*CLOSED])));
         // An unknown id has no name that could be allowed.
-        assert_eq!(clear(&mut chain, &message("m", 2, &[7])).await, Some((vec![], vec![CLOSED, 7])));
-        let forget = ForgottenTopic::default().with_topic_id(Uuid::from_u128(CLOSED)).with_partitions(vec![4]);
+        assert_eq!(clear(&mut chain, &message("m", 2, &[STRANGE])).await, Some((vec![], vec![*CLOSED, STRANGE])));
+        let forget = ForgottenTopic::default().with_topic_id(Uuid::from_u128(*CLOSED)).with_partitions(vec![4]);
         let forgetful = message("m", 3, &[]).with_forgotten_topics_data(vec![forget]);
-        assert_eq!(clear(&mut chain, &forgetful).await, Some((vec![], vec![7])));
+        assert_eq!(clear(&mut chain, &forgetful).await, Some((vec![], vec![STRANGE])));
         assert_eq!(clear(&mut chain, &message("m", CLOSING, &[])).await, Some((vec![], vec![])));
     }
 
@@ -310,13 +313,13 @@ mod tests {
     async fn another_right_or_another_member_needs_another_session() {
         let mut chain = chain();
         assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None, "it was not opened here");
-        clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await.unwrap();
+        clear(&mut chain, &message("m", 0, &[*OPEN, *CLOSED])).await.unwrap();
         assert_eq!(clear(&mut chain, &message("other", 1, &[])).await, None);
-        clear(&mut chain, &message("m", 0, &[OPEN])).await.unwrap();
+        clear(&mut chain, &message("m", 0, &[*OPEN])).await.unwrap();
         chain.keys.replace_policy(policy("closed"));
         assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None, "the broker's session has what is refused");
-        let again = clear(&mut chain, &message("m", 0, &[OPEN, CLOSED])).await;
-        assert_eq!(again, Some((vec![CLOSED], vec![OPEN])));
+        let again = clear(&mut chain, &message("m", 0, &[*OPEN, *CLOSED])).await;
+        assert_eq!(again, Some((vec![*CLOSED], vec![*OPEN])));
         chain.keys.replace_policy(policy("open"));
         assert_eq!(clear(&mut chain, &message("m", 1, &[])).await, None);
     }

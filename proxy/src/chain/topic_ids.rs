@@ -1,22 +1,37 @@
-//! Topic ids and the names behind them (KIP-516).
+//! Topic ids: those of the brokers, and those that clients see (KIP-516).
 //!
-//! Arrives: pairs from Metadata responses. Leaves: the name by which policy knows a topic of a share group: there alone
-//! topics are named by id. Kafka never gives an id a second name, so a pair once learned stays, and a broker that says
-//! otherwise is refused. Still, who hears an id for the first time has nothing but the broker's word for its name. What must
-//! never happen here: a record on its way to the broker decided by that word. So Produce and Fetch are offered only in the
-//! versions in which a client names the topic itself (`frame/api.rs`).
+//! Arrives: pairs of a broker's topic id and a name, from its answers. Leaves: the id that clients are shown for the pair, and the
+//! way back. What a client is shown is a digest of name and id together. So whoever comes back with it has said the name, to
+//! whichever gateway, after whichever restart; a broker that calls an id by another name than before makes another digest, and
+//! nobody is led from one topic to the other. What must never happen here: a record on its way to the broker decided by the
+//! broker's word for the name of an id. Two pairs with the same digest would take 2^64 attempts to find.
+//!
+//! A topic that was deleted and made again has another id at the broker, and so another one here, as KIP-516 wants it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-/// A Kafka topic id.
+use ring::digest::{Context, SHA256};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
+
+use super::rewrite::ids::IdSpan;
+use crate::frame::WireError;
+
+/// A Kafka topic id as clients see it.
 pub type TopicId = [u8; 16];
+
+/// A Kafka topic id as a broker gave it; it never reaches a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BrokerTopicId(pub [u8; 16]);
 
 /// A broker gave an id a second name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broker calls topic id {id} {second}, it was {first}")]
 pub struct TopicIdConflict {
-    /// The id, hexadecimal.
+    /// The broker's id, hexadecimal.
     pub id: String,
     /// The name that it has.
     pub first: Arc<str>,
@@ -24,50 +39,132 @@ pub struct TopicIdConflict {
     pub second: String,
 }
 
-/// What is known of one cluster's topic ids; shared by its connections, which keep what they use.
+/// What is known of one cluster's topic ids; shared by its connections.
 #[derive(Default)]
 pub struct TopicIds {
-    names: RwLock<HashMap<TopicId, Arc<str>>>,
+    known: RwLock<Known>,
+    /// One connection at a time asks its broker for all topics; the others find what it has learned.
+    asking: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    shown: HashMap<TopicId, (BrokerTopicId, Arc<str>)>,
+    given: HashMap<BrokerTopicId, (TopicId, Arc<str>)>,
 }
 
 impl TopicIds {
-    /// The name of an id.
+    /// The name of an id that a client has sent.
     pub fn name(&self, id: &TopicId) -> Option<Arc<str>> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.read(|known| known.shown.get(id).map(|(_, name)| name.clone()))
     }
 
-    /// The id of a name, for rare questions: it looks through all of them.
-    pub fn id(&self, name: &str) -> Option<TopicId> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        names.iter().find(|(_, known)| &***known == name).map(|(id, _)| *id)
+    /// The broker's ids of a name, for rare questions: it looks through all of them.
+    pub fn given(&self, name: &str) -> Vec<BrokerTopicId> {
+        self.read(|known| {
+            known.given.iter().filter(|(_, (_, other))| **other == *name).map(|(given, _)| *given).collect()
+        })
     }
 
-    /// Takes note of a pair from a Metadata response. The zero id means "no id".
-    pub fn learn(&self, id: TopicId, name: &str) -> Result<(), TopicIdConflict> {
-        if id == [0; 16] {
-            return Ok(());
+    /// Takes note of a pair from a broker's answer: what clients see for it. The zero id means "no id", and stays.
+    pub fn learn(&self, given: BrokerTopicId, name: &str) -> Result<TopicId, TopicIdConflict> {
+        if given == NO_ID {
+            return Ok(NO_ID.0);
         }
-        if let Some(known) = self.name(&id) {
-            return same(id, &known, name);
+        if let Some((shown, known)) = self.read(|known| known.given.get(&given).cloned()) {
+            return same(given, &known, name).map(|()| shown);
         }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= MOST_IDS && !names.contains_key(&id) {
-            // Nothing is forgotten to make room: a broker that invents topics could then give an id another name. What is
-            // not learned has no name, and is refused.
-            return Ok(());
-        }
+        let shown = digest(given, name);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // Another connection may have learned it meanwhile, under another name.
-        let known = names.entry(id).or_insert_with(|| name.into());
-        same(id, known, name)
+        if let Some((shown, first)) = known.given.get(&given) {
+            return same(given, first, name).map(|()| *shown);
+        }
+        // Nothing is forgotten to make room: a broker that invents topics could then give an id another name. What is not
+        // learned has no name, and is refused.
+        if known.given.len() < MOST_IDS {
+            let name: Arc<str> = name.into();
+            known.given.insert(given, (shown, name.clone()));
+            known.shown.insert(shown, (given, name));
+        }
+        Ok(shown)
+    }
+
+    /// Replaces the ids of a client's request by those of the broker, in place. What has no name is left as it is and returned:
+    /// no broker knows it.
+    pub fn to_broker(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<BTreeSet<TopicId>, WireError> {
+        self.replace(frame, ids, |known, id| known.shown.get(id).map(|(given, _)| given.0))
+    }
+
+    /// Replaces the ids of a broker's answer by those that clients see, in place. What no answer has named is left as it is and
+    /// returned.
+    pub fn to_client(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<BTreeSet<TopicId>, WireError> {
+        self.replace(frame, ids, |known, id| known.given.get(&BrokerTopicId(*id)).map(|(shown, _)| *shown))
+    }
+
+    fn replace(
+        &self,
+        frame: &mut [u8],
+        ids: &[IdSpan],
+        other: impl Fn(&Known, &TopicId) -> Option<TopicId>,
+    ) -> Result<BTreeSet<TopicId>, WireError> {
+        let mut unknown = BTreeSet::new();
+        self.read(|known| {
+            for place in ids {
+                let bytes = place.id.of_mut(frame)?;
+                let id = TopicId::try_from(&*bytes).unwrap_or(NO_ID.0);
+                match other(known, &id) {
+                    Some(other) => bytes.copy_from_slice(&other),
+                    None if id != NO_ID.0 => _ = unknown.insert(id),
+                    None => {}
+                }
+            }
+            Ok(unknown)
+        })
+    }
+
+    /// Which of these ids are not known here.
+    pub fn unknown<'f>(&self, ids: impl Iterator<Item = &'f TopicId>) -> BTreeSet<TopicId> {
+        self.read(|known| ids.filter(|id| **id != NO_ID.0 && !known.shown.contains_key(*id)).copied().collect())
+    }
+
+    /// Waits for one's turn to ask the broker for all topics; nothing is to be asked when another turn has found `wanted`. Whoever
+    /// has the turn may stand behind a long wait of its own client's, so nobody waits for it long.
+    pub async fn turn(&self, wanted: &BTreeSet<TopicId>) -> ControlFlow<(), Option<MutexGuard<'_, ()>>> {
+        let turn = timeout(LONGEST_TURN, self.asking.lock()).await.ok();
+        if self.unknown(wanted.iter()).is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(turn) }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn same(id: TopicId, known: &Arc<str>, name: &str) -> Result<(), TopicIdConflict> {
+/// The id that clients see: the first half of SHA-256 over the name, its length and the broker's id.
+fn digest(given: BrokerTopicId, name: &str) -> TopicId {
+    let mut context = Context::new(&SHA256);
+    context.update(b"barnabas topic id v1\0");
+    context.update(&given.0);
+    context.update(&(name.len() as u64).to_be_bytes());
+    context.update(name.as_bytes());
+    let digest = context.finish();
+    let mut shown = TopicId::default();
+    shown.iter_mut().zip(digest.as_ref()).for_each(|(byte, other)| *byte = *other);
+    shown
+}
+
+fn same(given: BrokerTopicId, known: &Arc<str>, name: &str) -> Result<(), TopicIdConflict> {
     if **known == *name {
         return Ok(());
     }
-    Err(TopicIdConflict { id: hex::encode(id), first: known.clone(), second: name.to_owned() })
+    Err(TopicIdConflict { id: hex::encode(given.0), first: known.clone(), second: name.to_owned() })
 }
+
+/// As long as a broker takes for the longest list of topics, or nearly.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
+
+/// Kafka's own "no id".
+const NO_ID: BrokerTopicId = BrokerTopicId([0; 16]);
 
 /// Kafka's own advice is at most some hundred thousand topics in a cluster.
 const MOST_IDS: usize = 500_000;
@@ -76,22 +173,69 @@ const MOST_IDS: usize = 500_000;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::frame::Span;
+
+    const ONE: BrokerTopicId = BrokerTopicId([1; 16]);
+
+    /// Ids one after another.
+    fn whole(length: usize) -> Vec<IdSpan> {
+        (0..length).step_by(16).map(|at| IdSpan { id: Span::new(at, at + 16).unwrap(), name: None }).collect()
+    }
 
     #[test]
     fn a_pair_once_learned_stays() {
         let ids = TopicIds::default();
-        ids.learn([1; 16], "orders").unwrap();
-        ids.learn([1; 16], "orders").unwrap();
-        let conflict = ids.learn([1; 16], "public").unwrap_err();
+        let shown = ids.learn(ONE, "orders").unwrap();
+        assert_eq!(ids.learn(ONE, "orders").unwrap(), shown);
+        let conflict = ids.learn(ONE, "public").unwrap_err();
         assert_eq!(&*conflict.first, "orders");
-        assert_eq!(ids.name(&[1; 16]).as_deref(), Some("orders"));
+        assert_eq!(ids.name(&shown).as_deref(), Some("orders"));
+        assert_eq!(ids.given("orders"), [ONE]);
+    }
+
+    #[test]
+    fn what_clients_see_says_the_name_to_a_gateway_that_knows_nothing() {
+        let (honest, deceived) = (TopicIds::default(), TopicIds::default());
+        let shown = honest.learn(ONE, "orders").unwrap();
+        assert_ne!(shown, ONE.0);
+        // A broker calls the same id by another name after a restart.
+        let false_one = deceived.learn(ONE, "public").unwrap();
+        assert_ne!(false_one, shown);
+        assert_eq!(deceived.name(&shown), None);
+        let mut sent = shown;
+        assert_eq!(deceived.to_broker(&mut sent, &whole(16)).unwrap(), BTreeSet::from([shown]));
+        assert_eq!(sent, shown, "it was replaced");
+        assert_eq!(TopicIds::default().learn(ONE, "orders").unwrap(), shown, "gateways differ");
+    }
+
+    #[test]
+    fn there_and_back() {
+        let ids = TopicIds::default();
+        let shown = ids.learn(ONE, "orders").unwrap();
+        let mut sent = [shown, NO_ID.0].concat();
+        assert!(ids.to_broker(&mut sent, &whole(32)).unwrap().is_empty());
+        assert_eq!(sent, [ONE.0, NO_ID.0].concat());
+        assert!(ids.to_client(&mut sent, &whole(32)).unwrap().is_empty());
+        assert_eq!(sent, [shown, NO_ID.0].concat());
+        let mut strange = [7; 16];
+        assert_eq!(ids.to_client(&mut strange, &whole(16)).unwrap(), BTreeSet::from([[7; 16]]));
+        assert_eq!(strange, [7; 16]);
+    }
+
+    #[test]
+    fn a_topic_that_was_made_again_is_another() {
+        let ids = TopicIds::default();
+        let first = ids.learn(ONE, "orders").unwrap();
+        let second = ids.learn(BrokerTopicId([2; 16]), "orders").unwrap();
+        assert_ne!(first, second);
+        assert_eq!(ids.given("orders").len(), 2);
     }
 
     #[test]
     fn the_zero_id_is_no_id() {
         let ids = TopicIds::default();
-        ids.learn([0; 16], "a").unwrap();
-        ids.learn([0; 16], "b").unwrap();
-        assert_eq!(ids.name(&[0; 16]), None);
+        assert_eq!(ids.learn(NO_ID, "a").unwrap(), NO_ID.0);
+        assert_eq!(ids.learn(NO_ID, "b").unwrap(), NO_ID.0);
+        assert_eq!(ids.name(&NO_ID.0), None);
     }
 }

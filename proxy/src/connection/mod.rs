@@ -103,6 +103,9 @@ pub enum Error {
     /// The client takes next to nothing of a large answer for which others have to wait.
     #[error("client stands still within a large answer while others wait for memory (limits.max_memory_bytes)")]
     StandsStill,
+    /// An assignment to a topic that no answer has named: the client connects again and names its subscription.
+    #[error("broker's answer to api key {} has a topic id that no answer has named", .0.api_key.0)]
+    Unnamed(Call),
     /// The broker gave a topic id a second name.
     #[error(transparent)]
     TopicId(#[from] TopicIdConflict),
@@ -138,6 +141,7 @@ impl Error {
             Self::Client(ReadError::Io(_))
                 | Self::Downstream(_)
                 | Self::Closed
+                | Self::Unnamed(_)
                 | Self::Broker(ReadError::Io(_))
                 | Self::Upstream(_)
         )
@@ -189,7 +193,7 @@ where
     let usage = || Usage::new(shared.audit.clone(), peer.clone());
     let (keys, metrics, ids) = (&shared.keys, &shared.metrics, &shared.topic_ids);
     let share = ShareChain::new(trail(Api::ShareFetch), keys.clone(), ids.clone(), metrics.clone());
-    let (counts, most_inflated) = (shared.partitions.clone(), limits.max_inflated_bytes);
+    let (topics, most_inflated) = ((shared.partitions.clone(), ids.clone()), limits.max_inflated_bytes);
     // Who showed a certificate is known; others are when the broker has answered them for the first time.
     let known = Arc::new(AtomicBool::new(peer.principal != Principal::anonymous()));
     let first = FirstFrames { limit: limits.max_first_frame_bytes, known: known.clone() };
@@ -198,7 +202,7 @@ where
         client: frames_of_client.within(shared.memory.clone(), Way::Request),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(trail(Api::Produce), keys.clone(), counts, metrics.clone(), most_inflated)
+        produce: ProduceChain::new(trail(Api::Produce), keys.clone(), topics, metrics.clone(), most_inflated)
             .for_bridge(shared.own),
         own: shared.own,
         share,
@@ -206,6 +210,7 @@ where
         audit: shared.audit.clone(),
         peer: peer.clone(),
         topic_ids: shared.topic_ids.clone(),
+        asked_in_vain: None,
         draining: shared.draining.clone(),
         metrics: shared.metrics.clone(),
         memory: shared.memory.clone(),

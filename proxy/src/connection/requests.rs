@@ -4,8 +4,9 @@
 //! answer that is due. What must never happen here: a request sent without its entry, or an entry without its
 //! request, since every later answer would then reach the wrong caller.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -21,12 +22,13 @@ use crate::chain::fetch::FetchNote;
 use crate::chain::produce::{ProduceChain, ProduceNote, Produced};
 use crate::chain::refusal::{MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, POLICY_VIOLATION};
 use crate::chain::rewrite::fetch::FetchRequest;
+use crate::chain::rewrite::ids::{self, Foreseen, IdSpan};
 use crate::chain::rewrite::produce::{ProduceRequest, error_response};
 use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::share::{ShareChain, Shared};
-use crate::chain::topic_ids::{TopicId, TopicIds};
+use crate::chain::topic_ids::{BrokerTopicId, TopicId, TopicIds};
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, ResponseHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
@@ -51,6 +53,8 @@ pub struct Requests<R, W> {
     pub peer: Arc<Peer>,
     /// Ids and names of the cluster's topics.
     pub topic_ids: Arc<TopicIds>,
+    /// When the broker was last asked for all topics and an id of the client's was not among them.
+    pub asked_in_vain: Option<Instant>,
     /// True once the gateway is to end.
     pub draining: watch::Receiver<bool>,
     /// Counters.
@@ -76,7 +80,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
             let since = Instant::now();
             // Given back when the broker has the request.
             let _hold = self.client.take_hold();
-            if let Some(ended) = self.serve(frame.freeze(), since).await? {
+            if let Some(ended) = self.serve(frame, since).await? {
                 return Ok(ended);
             }
         }
@@ -98,7 +102,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
-    async fn serve(&mut self, frame: Bytes, since: Instant) -> Result<Option<Ended>, super::Error> {
+    async fn serve(&mut self, mut frame: BytesMut, since: Instant) -> Result<Option<Ended>, super::Error> {
         let call = Call::peek(&frame).map_err(RewriteError::from)?;
         let known = call.api().is_some_and(|api| api.knows(call.version));
         self.metrics.request(call, known);
@@ -112,10 +116,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
             (api::PRODUCE, _) => self.produce(frame, call, since).await,
             (api::FETCH, _) => self.fetch(frame, call, since).await,
             (api::SHARE_FETCH, _) => self.share_fetch(frame, call, since).await,
-            (key, _) if MEDDLING.contains(&key) && self.names_own_topic(&frame) => {
-                self.refuse_meddling(&frame, since).await
-            }
-            (_, Some(Treatment::Decode | Treatment::Pass)) => {
+            (key, Some(Treatment::Decode | Treatment::Pass)) => {
+                self.name_as_broker(&mut frame, call, since).await?;
+                let frame = frame.freeze();
+                if MEDDLING.contains(&key) && self.names_own_topic(&frame) {
+                    return self.refuse_meddling(&frame, since).await;
+                }
                 let cleared = Cleared::pass(call, frame).map_err(RewriteError::from)?;
                 self.forward(cleared, Some((call, Note::Plain)), since).await?;
                 Ok(None)
@@ -124,8 +130,45 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
+    /// Puts the broker's topic ids where the client has written those that it was shown. What the walkers have read before
+    /// is in the client's terms, and so are the answers that are made from it.
+    async fn name_as_broker(&mut self, frame: &mut BytesMut, call: Call, since: Instant) -> Result<(), super::Error> {
+        if !ids::has_ids(call) {
+            return Ok(());
+        }
+        let (places, names) = {
+            let header = RequestHeader::parse(frame).map_err(RewriteError::from)?;
+            let names = match ids::foreseen(frame, &header)? {
+                Foreseen::Nothing => None,
+                Foreseen::Names(names) => Some(Some(names.into_iter().map(Arc::from).collect())),
+                Foreseen::Everything => Some(None),
+            };
+            (ids::of_request(frame, &header)?, names)
+        };
+        if let Some(names) = names {
+            self.ask_for_ids(names, since).await?;
+        }
+        let unknown = self.topic_ids.to_broker(frame, &places).map_err(RewriteError::from)?;
+        if unknown.is_empty() || self.asked_in_vain.is_some_and(|when| when.elapsed() < ASKED_AGAIN_AFTER) {
+            return Ok(());
+        }
+        let topic_ids = self.topic_ids.clone();
+        if let ControlFlow::Continue(_turn) = topic_ids.turn(&unknown).await {
+            self.ask_for_ids(None, since).await?;
+        }
+        let is_unknown = |place: &IdSpan| {
+            let id = place.id.of(frame).ok().and_then(|bytes| TopicId::try_from(bytes).ok());
+            id.is_some_and(|id| unknown.contains(&id))
+        };
+        let places: Vec<IdSpan> = places.iter().filter(|place| is_unknown(place)).copied().collect();
+        let unknown = topic_ids.to_broker(frame, &places).map_err(RewriteError::from)?;
+        // Each is refused for itself, by us or by the broker, which does not know it.
+        self.asked_in_vain = (!unknown.is_empty()).then(Instant::now);
+        Ok(())
+    }
+
     /// The client says what it calls itself in each request; the first one that can be read counts.
-    fn note_client_id(&self, frame: &Bytes) {
+    fn note_client_id(&self, frame: &[u8]) {
         if let Ok(header) = RequestHeader::parse(frame) {
             self.peer.call_itself(header.client_id.unwrap_or_default());
         }
@@ -144,7 +187,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         let holds = |part: &[u8]| frame.windows(part.len()).any(|window| window == part);
         let mut own = self.produce.own_topics();
         own.retain(|topic| !(self.own && topic == IDEMPOTENCY_TOPIC));
-        own.iter().any(|topic| holds(topic.as_bytes()) || self.topic_ids.id(topic).is_some_and(|id| holds(&id)))
+        own.iter().any(|topic| {
+            holds(topic.as_bytes()) || self.topic_ids.given(topic).iter().any(|BrokerTopicId(id)| holds(id))
+        })
     }
 
     /// Whoever may delete or alter topics at the brokers could otherwise end everybody's keys through us.
@@ -162,9 +207,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
-    async fn produce(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
-        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-        let request = ProduceRequest::walk(&frame, &header)?;
+    async fn produce(
+        &mut self,
+        mut frame: BytesMut,
+        call: Call,
+        since: Instant,
+    ) -> Result<Option<Ended>, super::Error> {
+        let request = {
+            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+            ProduceRequest::walk(&frame, &header)?
+        };
+        self.name_as_broker(&mut frame, call, since).await?;
+        let frame = frame.freeze();
         let unknown = self.produce.unknown_topics(&request, &frame)?;
         self.ask_for_topics(&unknown, since).await?;
         let acks = request.acks;
@@ -229,21 +283,32 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         Ok(None)
     }
 
-    async fn fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
-        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-        let request = FetchRequest::walk(&frame, &header)?;
-        let note = FetchNote::of(&request, &frame)?;
+    async fn fetch(&mut self, mut frame: BytesMut, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
+        let request = {
+            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+            FetchRequest::walk(&frame, &header)?
+        };
+        self.name_as_broker(&mut frame, call, since).await?;
+        let frame = frame.freeze();
+        let note = FetchNote::of(&request, &frame, &self.topic_ids)?;
         let cleared = Cleared::fetch(frame);
         self.forward(cleared, Some((call, Note::Fetch(note))), since).await?;
         Ok(None)
     }
 
     /// The topics of a share group are named by id in every version, and the answer has records to be opened.
-    async fn share_fetch(&mut self, frame: Bytes, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
-        let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-        let request = ShareFetchRequest::walk(&frame, &header)?;
-        self.ask_for_names(self.share.unknown_ids(&request), since).await?;
-        match self.share.clear(&request, call, frame).await? {
+    async fn share_fetch(
+        &mut self,
+        mut frame: BytesMut,
+        call: Call,
+        since: Instant,
+    ) -> Result<Option<Ended>, super::Error> {
+        let request = {
+            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
+            ShareFetchRequest::walk(&frame, &header)?
+        };
+        self.name_as_broker(&mut frame, call, since).await?;
+        match self.share.clear(&request, call, frame.freeze()).await? {
             Shared::Forward(cleared, refused) => {
                 self.forward(cleared, Some((call, Note::Share(refused))), since).await?;
             }
@@ -252,16 +317,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         Ok(None)
     }
 
-    /// Asks the broker, on this same connection and so with this client's rights, for the names of topic ids.
-    async fn ask_for_names(&mut self, ids: Vec<TopicId>, since: Instant) -> Result<(), super::Error> {
-        if ids.is_empty() {
-            return Ok(());
-        }
+    /// Asks the broker, on this same connection and so with this client's rights, for the ids of topics, or of all. The response
+    /// side has learned them by the time it tells.
+    async fn ask_for_ids(&mut self, names: Option<Vec<Arc<str>>>, since: Instant) -> Result<(), super::Error> {
         let call = topology::call(CorrelationId(OWN_CORRELATION_ID));
-        let topics: Vec<TopicRef<'_>> = ids.into_iter().map(TopicRef::Id).collect();
-        // The response side has learned the names by the time it tells; an id without a name is refused later,
-        // for its partition only.
-        self.ask(call, &topics, since).await?;
+        let topics: Option<Vec<TopicRef<'_>>> =
+            names.as_ref().map(|names| names.iter().map(|name| TopicRef::Name(name)).collect());
+        self.ask(call, topics.as_deref(), since).await?;
         Ok(())
     }
 
@@ -272,7 +334,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
         let call = topology::call_for_brokers(CorrelationId(OWN_CORRELATION_ID));
         let topics: Vec<TopicRef<'_>> = names.iter().map(|name| TopicRef::Name(name)).collect();
-        let answer = self.ask(call, &topics, since).await?;
+        let answer = self.ask(call, Some(&topics), since).await?;
         let header = ResponseHeader::parse(&answer, call).map_err(RewriteError::from)?;
         for topic in topology::decode(&answer, &header)?.topics {
             if let (Some(name), true) = (topic.name, topic.error_code != 0) {
@@ -282,8 +344,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         Ok(())
     }
 
-    async fn ask(&mut self, call: Call, topics: &[TopicRef<'_>], since: Instant) -> Result<Bytes, super::Error> {
-        let request = topology::request(call, OWN_CLIENT_ID, Some(topics))?;
+    async fn ask(
+        &mut self,
+        call: Call,
+        topics: Option<&[TopicRef<'_>]>,
+        since: Instant,
+    ) -> Result<Bytes, super::Error> {
+        let request = topology::request(call, OWN_CLIENT_ID, topics)?;
         let (tell, told) = oneshot::channel();
         self.push(Due::Asked(call, tell), since).await?;
         self.send(Segments::whole(request)).await?;
@@ -327,6 +394,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         self.broker.flush().await.map_err(super::Error::Upstream)
     }
 }
+
+/// A client that goes on with an id of a topic that is gone must not make the broker list all topics each time.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Of no meaning to anybody: answers are paired by their order, and this one never reaches a client.
 const OWN_CORRELATION_ID: i32 = 0x6261_726e;

@@ -23,12 +23,13 @@ use crate::audit::event::{Api, Counts, Status, Use};
 use crate::chain::fetch::FetchChain;
 use crate::chain::partitions::Partitions;
 use crate::chain::produce::{ProduceNote, RefusedPartition, SealedPartition};
+use crate::chain::rewrite::ids::{self, IdSpan};
 use crate::chain::rewrite::produce::{ProduceResponse, Refused};
 use crate::chain::rewrite::{
-    AddressBook, RewriteError, TopicRef, api_versions, describe_cluster, describe_topic_partitions, find_coordinator,
-    metadata, share_acknowledge, topology,
+    AddressBook, RewriteError, TopicRef, api_versions, describe_cluster, find_coordinator, metadata, share_acknowledge,
+    topology,
 };
-use crate::chain::topic_ids::{TopicId, TopicIdConflict, TopicIds};
+use crate::chain::topic_ids::{BrokerTopicId, TopicIds};
 use crate::frame::{ApiKey, Call, ResponseHeader, Segments, api};
 use crate::metrics::Metrics;
 
@@ -169,16 +170,40 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         self.memory.grow(Way::Answer, before, after).ok_or(super::Error::NoMemory { length: after })
     }
 
-    async fn answer(&mut self, frame: BytesMut, call: Call, note: Note) -> Result<Segments, super::Error> {
+    async fn answer(&mut self, mut frame: BytesMut, call: Call, note: Note) -> Result<Segments, super::Error> {
         let book = self.book.clone();
         let book: &dyn AddressBook = &*book;
         let header = ResponseHeader::parse(&frame, call).map_err(RewriteError::from)?;
+        self.name_as_client(&mut frame, &header)?;
         match (call.api_key, note) {
             (api::FETCH, Note::Fetch(note)) => Ok(self.fetch.open(frame, &header, note, book).await?),
             (api::SHARE_FETCH, Note::Share(refused)) => {
                 Ok(self.fetch.open_shared(frame, &header, &refused, book).await?)
             }
             (_, note) => self.rewritten(frame.freeze(), &header, note, book),
+        }
+    }
+
+    /// Puts the ids that clients see where the broker has written its own. From here on the answer is in the client's terms.
+    fn name_as_client(&self, frame: &mut BytesMut, header: &ResponseHeader) -> Result<(), super::Error> {
+        if !ids::has_ids(header.call) {
+            return Ok(());
+        }
+        let (named, alone): (Vec<IdSpan>, Vec<IdSpan>) =
+            ids::of_response(frame, header)?.into_iter().partition(|place| place.name.is_some());
+        for (id, name) in named.iter().filter_map(|place| Some((place.id, place.name?))) {
+            let name = std::str::from_utf8(name.of(frame).map_err(RewriteError::from)?).unwrap_or_default();
+            let given = id.of(frame).map_err(RewriteError::from)?;
+            let given = BrokerTopicId(given.try_into().unwrap_or_default());
+            let shown = self.topic_ids.learn(given, name)?;
+            id.of_mut(frame).map_err(RewriteError::from)?.copy_from_slice(&shown);
+        }
+        let unnamed = self.topic_ids.to_client(frame, &alone).map_err(RewriteError::from)?;
+        // What the client has sent itself comes back as it is. An assignment that it could not understand it would wait for in
+        // vain; after a new connection it names its subscription again, and that is asked about.
+        match unnamed.is_empty() || !ASSIGNING.contains(&header.call.api_key) {
+            true => Ok(()),
+            false => Err(super::Error::Unnamed(header.call)),
         }
     }
 
@@ -199,24 +224,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
             (api::PRODUCE, Note::Produce(note)) => self.produced(frame, header, &note, book)?,
             (api::API_VERSIONS, _) => api_versions::rewrite(frame, header)?,
             (api::METADATA, _) => {
-                let mut learned = Learned::default();
-                let answer = metadata::rewrite(frame, header, book, |name, id, count| {
-                    self.partitions.learn(name, count);
-                    learned.take(&self.topic_ids, name, id);
-                })?;
-                learned.done()?;
-                answer
+                metadata::rewrite(frame, header, book, |name, count| self.partitions.learn(name, count))?
             }
             (api::FIND_COORDINATOR, _) => find_coordinator::rewrite(frame, header, book)?,
             (api::DESCRIBE_CLUSTER, _) => describe_cluster::rewrite(frame, header, book)?,
-            (api::DESCRIBE_TOPIC_PARTITIONS, _) => {
-                let mut learned = Learned::default();
-                describe_topic_partitions::walk(&frame, header, |name, id| {
-                    learned.take(&self.topic_ids, name, id);
-                })?;
-                learned.done()?;
-                Segments::whole(frame)
-            }
             (api::SHARE_ACKNOWLEDGE, _) => share_acknowledge::rewrite(frame, header, book)?,
             _ => Segments::whole(frame),
         };
@@ -248,8 +259,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
         let mut at = 0;
         for partition in &response.partitions {
             let topic = response.topic(frame, partition)?;
+            let by_id = match topic {
+                TopicRef::Id(id) => self.topic_ids.name(&id),
+                TopicRef::Name(_) => None,
+            };
             let is_meant = |one: &SealedPartition| {
-                one.index == partition.index && matches!(topic, TopicRef::Name(name) if *name == *one.topic)
+                let name = match topic {
+                    TopicRef::Name(name) => Some(name),
+                    TopicRef::Id(_) => by_id.as_deref(),
+                };
+                one.index == partition.index && name == Some(&*one.topic)
             };
             let (before, from) = sealed.split_at_checked(at).unwrap_or_default();
             let found = from.iter().chain(before).position(is_meant).map(|steps| (at + steps) % sealed.len());
@@ -273,14 +292,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     /// Takes topics out of the answer to a Metadata request of the gateway's own.
     fn learn(&self, frame: &Bytes, call: Call) -> Result<(), super::Error> {
         let header = ResponseHeader::parse(frame, call).map_err(RewriteError::from)?;
-        let mut learned = Learned::default();
         for topic in topology::decode(frame, &header)?.topics {
             if let (Some(name), 0) = (topic.name, topic.error_code) {
                 self.partitions.learn(&name, topic.partitions);
-                learned.take(&self.topic_ids, &name, topic.id);
+                self.topic_ids.learn(BrokerTopicId(topic.id), &name)?;
             }
         }
-        learned.done()
+        Ok(())
     }
 
     /// Writes an answer. A client that takes nothing of what others wait for has to go; it asks again when it is back.
@@ -311,21 +329,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Responses<R, W> {
     }
 }
 
-/// The first conflict among the pairs of one response.
-#[derive(Default)]
-struct Learned(Option<TopicIdConflict>);
-
-impl Learned {
-    fn take(&mut self, ids: &TopicIds, name: &str, id: TopicId) {
-        if let Err(conflict) = ids.learn(id, name) {
-            self.0.get_or_insert(conflict);
-        }
-    }
-
-    fn done(self) -> Result<(), super::Error> {
-        self.0.map_or(Ok(()), |conflict| Err(conflict.into()))
-    }
-}
+/// Answers with assignments by topic id.
+const ASSIGNING: [ApiKey; 2] = [api::CONSUMER_GROUP_HEARTBEAT, api::SHARE_GROUP_HEARTBEAT];
 
 /// JoinGroup and SyncGroup: answered when all members have come.
 const WAITING: [ApiKey; 2] = [ApiKey(11), ApiKey(14)];

@@ -6,6 +6,7 @@
 
 mod systems;
 mod store;
+mod repeats;
 
 pub use store::{Changes, CustodyStore, Terms};
 pub use systems::{KeySystems, LOCAL, Standing};

@@ -16,11 +16,12 @@ use barnabas_crypto::{Custodian, CustodyContext, CustodyError, Identity, Identit
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::repeats::Repeats;
 use super::{KeySystems, LOCAL};
 use crate::audit::event::{Event, Receipt};
 use crate::chain::refusal::Reason;
 use crate::config::CustodySettings;
-use crate::metrics::CacheMetrics;
+use crate::metrics::CustodyMetrics;
 
 /// How long a secret is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,9 @@ pub struct CustodyStore {
     /// Systems that are being asked in the background.
     busy: Mutex<HashSet<String>>,
     changes: Mutex<Changes>,
-    metrics: CacheMetrics,
+    /// Requests that had no answer: told now and then, for they come as fast as clients ask again.
+    repeats: Repeats,
+    metrics: CustodyMetrics,
 }
 
 /// What the KMS has said since it was last told.
@@ -68,9 +71,9 @@ struct Kept {
 
 impl CustodyStore {
     /// Unwraps by `systems`.
-    pub fn new(systems: Arc<KeySystems>, terms: Terms, metrics: CacheMetrics) -> Self {
+    pub fn new(systems: Arc<KeySystems>, terms: Terms, metrics: CustodyMetrics) -> Self {
         let (kept, busy, changes) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { systems, terms, kept, busy, changes, metrics }
+        Self { systems, terms, kept, busy, changes, repeats: Repeats::default(), metrics }
     }
 
     /// The key management systems.
@@ -83,13 +86,13 @@ impl CustodyStore {
         let id = identity.id();
         match self.look_up(id) {
             Some(Some(secret)) => {
-                self.metrics.hits.inc();
+                self.metrics.cache.hits.inc();
                 return Ok(secret);
             }
             Some(None) => return Err(Reason::NoIdentity),
             None => {}
         }
-        self.metrics.misses.inc();
+        self.metrics.cache.misses.inc();
         let asked = Instant::now();
         let (unwrapped, receipt) = self.unwrap(identity).await;
         if let Some(audit) = self.systems.audit() {
@@ -99,10 +102,14 @@ impl CustodyStore {
             Ok(secret) => {
                 let secret = Arc::new(secret);
                 self.keep(id, Some(secret.clone()), asked);
+                if let Some(suppressed) = self.repeats.over(id) {
+                    let principal = &identity.principal;
+                    tracing::info!(event = "custody_unwrap_works_again", identity = %id, principal, suppressed);
+                }
                 Ok(secret)
             }
             Err(error) => {
-                tracing::warn!(event = "custody_unwrap_failed", identity = %id, principal = identity.principal, %error);
+                self.tell_failed(identity, &error);
                 if error.is_retryable() {
                     return Err(Reason::Unavailable("the KMS does not answer"));
                 }
@@ -128,7 +135,7 @@ impl CustodyStore {
         for (system, due) in due {
             tokio::spawn(self.clone().ask_about(system, due, find.clone()));
         }
-        self.metrics.entries.set(i64::try_from(lock(&self.kept).len()).unwrap_or(i64::MAX));
+        self.metrics.cache.entries.set(i64::try_from(lock(&self.kept).len()).unwrap_or(i64::MAX));
         let mut changes = std::mem::take(&mut *lock(&self.changes));
         changes.ended.append(&mut ended);
         changes
@@ -222,12 +229,24 @@ impl CustodyStore {
     async fn unwrap(&self, identity: &Identity) -> (Result<IdentitySecret, CustodyError>, Option<Receipt>) {
         let asked = std::time::Instant::now();
         let answer = self.unwrapped(identity).await;
+        if let Err(error) = &answer {
+            self.metrics.failed(self.known_system_of(identity), error.cause);
+        }
         let receipt = self.systems.audit().and_then(|audit| {
             let who = (identity.principal.as_str(), identity.id());
             let key = self.key_of(identity);
             audit.told(Event::custody_unwrap(who, key, answer.as_ref().err(), asked.elapsed()))
         });
         (answer, receipt)
+    }
+
+    /// What says something about the key is told each time: that is kept, and not asked again by the next request.
+    fn tell_failed(&self, identity: &Identity, error: &CustodyError) {
+        let (id, principal, kms) = (identity.id(), &identity.principal, self.system_of(identity));
+        let told = if error.is_retryable() { self.repeats.tell(id, kms, Instant::now().into_std()) } else { Some(0) };
+        if let Some(suppressed) = told {
+            tracing::warn!(event = "custody_unwrap_failed", identity = %id, principal, kms, suppressed, %error);
+        }
     }
 
     fn tell_ended(&self, identity: &Identity, why: &str) {
@@ -269,7 +288,7 @@ impl CustodyStore {
         if kept.len() < MOST_IDENTITIES || kept.contains_key(&id) {
             kept.insert(id, Kept { secret, agreed: asked, due });
         }
-        self.metrics.entries.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
+        self.metrics.cache.entries.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
         had
     }
 
@@ -285,6 +304,12 @@ impl CustodyStore {
 
     fn system_of<'i>(&self, identity: &'i Identity) -> &'i str {
         self.key_of(identity).0
+    }
+
+    /// The same for a metric: a name of the configuration, and nothing else that a keyring may say.
+    fn known_system_of<'i>(&self, identity: &'i Identity) -> &'i str {
+        let name = self.system_of(identity);
+        if self.systems.system(name).is_some() { name } else { "unknown" }
     }
 
     /// System and name of the key that hides the seed.
@@ -320,3 +345,6 @@ const SHORTEST_DENIAL: Duration = Duration::from_secs(5);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -89,14 +89,36 @@ pub const SASL_HANDSHAKE: ApiKey = ApiKey(17);
 pub const API_VERSIONS: ApiKey = ApiKey(18);
 /// SaslAuthenticate.
 pub const SASL_AUTHENTICATE: ApiKey = ApiKey(36);
+/// OffsetCommit.
+pub const OFFSET_COMMIT: ApiKey = ApiKey(8);
+/// OffsetFetch.
+pub const OFFSET_FETCH: ApiKey = ApiKey(9);
+/// CreateTopics.
+pub const CREATE_TOPICS: ApiKey = ApiKey(19);
+/// DeleteTopics.
+pub const DELETE_TOPICS: ApiKey = ApiKey(20);
 /// DescribeCluster.
 pub const DESCRIBE_CLUSTER: ApiKey = ApiKey(60);
+/// ConsumerGroupHeartbeat.
+pub const CONSUMER_GROUP_HEARTBEAT: ApiKey = ApiKey(68);
+/// ConsumerGroupDescribe.
+pub const CONSUMER_GROUP_DESCRIBE: ApiKey = ApiKey(69);
 /// DescribeTopicPartitions.
 pub const DESCRIBE_TOPIC_PARTITIONS: ApiKey = ApiKey(75);
+/// ShareGroupHeartbeat.
+pub const SHARE_GROUP_HEARTBEAT: ApiKey = ApiKey(76);
+/// ShareGroupDescribe.
+pub const SHARE_GROUP_DESCRIBE: ApiKey = ApiKey(77);
 /// ShareFetch.
 pub const SHARE_FETCH: ApiKey = ApiKey(78);
 /// ShareAcknowledge.
 pub const SHARE_ACKNOWLEDGE: ApiKey = ApiKey(79);
+/// DescribeShareGroupOffsets.
+pub const DESCRIBE_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(90);
+/// AlterShareGroupOffsets.
+pub const ALTER_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(91);
+/// DeleteShareGroupOffsets.
+pub const DELETE_SHARE_GROUP_OFFSETS: ApiKey = ApiKey(92);
 
 /// No version is in the compact encoding.
 const NEVER: i16 = i16::MAX;
@@ -118,12 +140,13 @@ macro_rules! table {
 
 // Pass rows start at version 0 also where Kafka 4.2 has removed old versions: a broker of an older
 // release may still offer them, and bytes that pass need no walker. Decode rows start where their
-// walker starts.
+// walker starts. Topic ids are replaced in every row that has them, on both ways; see
+// `chain/rewrite/ids`.
 table! {
-    0 Produce Decode 3..12 flexible 9, "requests carry records, to be sealed; responses from v10 on carry broker addresses; from v13 on topics would be named by ids, whose names are the broker's word";
-    1 Fetch Decode 4..12 flexible 12, "responses carry records, to be opened; before v4 records have another format; from v13 on topics would be named by ids, whose names are the broker's word";
+    0 Produce Decode 3..13 flexible 9, "requests carry records, to be sealed; responses from v10 on carry broker addresses; topics are named by id from v13 on";
+    1 Fetch Decode 4..18 flexible 12, "responses carry records, to be opened, and from v16 on broker addresses; before v4 records have another format; topics are named by id from v13 on";
     2 ListOffsets Pass 0..11 flexible 6, "offsets and timestamps only";
-    3 Metadata Decode 0..13 flexible 9, "responses carry broker addresses; topic ids are learnt";
+    3 Metadata Decode 0..13 flexible 9, "responses carry broker addresses; topic ids are shown as ours";
     4 LeaderAndIsr Refuse 0..0 flexible 0, "between controller and broker; removed in Kafka 4.0";
     5 StopReplica Refuse 0..0 flexible 0, "between controller and broker; removed in Kafka 4.0";
     6 UpdateMetadata Refuse 0..0 flexible 0, "between controller and broker, carries broker addresses; removed in Kafka 4.0";
@@ -195,7 +218,7 @@ table! {
     72 PushTelemetry Pass 0..0 flexible 0, "the client's own metrics, no record";
     73 AssignReplicasToDirs Refuse 0..0 flexible 0, "between broker and controller";
     74 ListConfigResources Pass 0..1 flexible 0, "names of configuration resources";
-    75 DescribeTopicPartitions Decode 0..0 flexible 0, "broker ids only, passed as it came; topic ids are learnt";
+    75 DescribeTopicPartitions Pass 0..0 flexible 0, "broker ids only; topic ids are shown as ours";
     76 ShareGroupHeartbeat Pass 0..1 flexible 0, "assignments by topic id; no address";
     77 ShareGroupDescribe Pass 0..1 flexible 0, "client_host is the client's address as the broker saw it, no broker's";
     78 ShareFetch Decode 1..2 flexible 0, "responses carry records, to be opened, and broker addresses";

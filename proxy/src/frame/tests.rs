@@ -198,8 +198,7 @@ fn headers_have_the_version_that_kafka_gives_them() {
         };
         for version in oracle.valid_versions().min..=oracle.valid_versions().max {
             if api.treatment != Treatment::Refuse {
-                let by_id = (key == 0 && version == 13) || (key == 1 && version >= 13);
-                let capped = by_id || [(17, 0), (22, 6), (55, 2)].contains(&(key, version));
+                let capped = [(17, 0), (22, 6), (55, 2)].contains(&(key, version));
                 let removed = api.knows(ApiVersion(version)) == capped;
                 assert!(!removed, "{} {version}", api.name);
             }

@@ -5,6 +5,7 @@
 //! a change that was decided from an old keyring being written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -198,6 +199,7 @@ impl Delegate {
             match self.attempt(&mut publisher, change).await {
                 Err(ChangeError::Publish(PublishError::Fenced)) if attempt + 1 < MOST_ATTEMPTS => {
                     tracing::info!(event = "steward_fenced", attempt, "another steward was faster; reading again");
+                    tokio::time::sleep(pause_after(attempt)).await;
                 }
                 outcome => return outcome,
             }
@@ -364,8 +366,11 @@ impl Delegate {
     }
 
     async fn do_routine(&self) {
-        if let Err(error) = self.make(&Change::Routine).await {
-            tracing::warn!(event = "steward_routine_failed", %error);
+        match self.make(&Change::Routine).await {
+            Ok(()) => {}
+            // Whoever was faster each time does the same, and what is left is done at the next turn.
+            Err(ChangeError::Publish(PublishError::Fenced)) => tracing::info!(event = "steward_routine_put_off"),
+            Err(error) => tracing::warn!(event = "steward_routine_failed", %error),
         }
     }
 
@@ -460,11 +465,12 @@ impl Delegate {
     /// Answers needs together. Each is answered by itself: one that cannot be decided does not stop the others.
     async fn answer(&self, publisher: &mut ExclusivePublisher, batch: Vec<Asked>) {
         let mut outcome = Err(PublishError::Fenced);
-        for _ in 0..MOST_ATTEMPTS {
+        for attempt in 0..MOST_ATTEMPTS {
             outcome = self.attempt_all(publisher, &batch).await;
             if !matches!(outcome, Err(PublishError::Fenced)) {
                 break;
             }
+            tokio::time::sleep(pause_after(attempt)).await;
         }
         let answers = outcome.unwrap_or_else(|error| {
             tracing::warn!(event = "steward_failed", needs = batch.len(), %error);
@@ -573,6 +579,16 @@ impl Steward for Delegate {
 
 /// Each attempt means that another delegate has just written.
 const MOST_ATTEMPTS: usize = 8;
+
+/// Two stewards that both have work would fence each other again and again: each waits by chance, and longer each time.
+fn pause_after(attempt: usize) -> Duration {
+    let longest = FIRST_PAUSE * (1 << attempt.min(MOST_ATTEMPTS));
+    let chance = RandomState::new().hash_one(attempt) % 1000;
+    longest * u32::try_from(chance).unwrap_or(0) / 1000
+}
+
+/// About as long as one transaction takes on an idle broker.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is due is done this often whatever the interval of heads.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@
 #![no_main]
 
 use barnabas::chain::rewrite::fetch::FetchRequest;
+use barnabas::chain::rewrite::ids;
 use barnabas::chain::rewrite::metadata::MetadataRequest;
 use barnabas::chain::rewrite::produce::ProduceRequest;
 use barnabas::chain::rewrite::refusal::refuse;
@@ -24,5 +25,7 @@ fuzz_target!(|input: &[u8]| {
     MetadataRequest::walk(input, &header).ok();
     ShareFetchRequest::walk(input, &header).ok();
     ShareAcknowledgeRequest::walk(input, &header).ok();
+    ids::of_request(input, &header).ok();
+    ids::foreseen(input, &header).ok();
     refuse(input, &header, 41, Some("refused")).ok();
 });

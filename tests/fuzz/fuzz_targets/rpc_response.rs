@@ -8,7 +8,7 @@ use barnabas::chain::rewrite::fetch::FetchResponse;
 use barnabas::chain::rewrite::produce::ProduceResponse;
 use barnabas::chain::rewrite::share_fetch::ShareFetchResponse;
 use barnabas::chain::rewrite::{
-    AddressBook, RewriteError, api_versions, describe_cluster, describe_topic_partitions, find_coordinator, metadata,
+    AddressBook, RewriteError, api_versions, describe_cluster, find_coordinator, ids, metadata,
     share_acknowledge, topology,
 };
 use barnabas::frame::{ApiKey, ApiVersion, Call, CorrelationId, ResponseHeader, Segments};
@@ -44,12 +44,12 @@ fuzz_target!(|input: &[u8]| {
     twice(&|frame, header| FetchResponse::walk(&frame, header)?.rebuild(frame, [], &OneAddress));
     twice(&|frame, header| ShareFetchResponse::walk(&frame, header)?.rebuild(frame, [], &[], &OneAddress));
     twice(&|frame, header| share_acknowledge::rewrite(frame, header, &OneAddress));
-    twice(&|frame, header| metadata::rewrite(frame, header, &OneAddress, |_, _, _| {}));
+    twice(&|frame, header| metadata::rewrite(frame, header, &OneAddress, |_, _| {}));
     twice(&|frame, header| find_coordinator::rewrite(frame, header, &OneAddress));
     twice(&|frame, header| describe_cluster::rewrite(frame, header, &OneAddress));
     twice(&|frame, header| api_versions::rewrite(frame, header));
     if let Ok(header) = ResponseHeader::parse(&frame, call) {
         topology::decode(&frame, &header).ok();
-        describe_topic_partitions::walk(&frame, &header, |_, _| {}).ok();
+        ids::of_response(&frame, &header).ok();
     }
 });

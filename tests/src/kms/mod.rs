@@ -8,6 +8,7 @@
 pub mod cases;
 pub mod fault;
 pub mod http;
+pub mod metadata;
 pub mod contract;
 pub mod python;
 

@@ -14,6 +14,7 @@ use barnabas_kms::{Aws, AwsCredentials, AwsKeys, AwsSettings, Plaintext, SecretS
 use serde_json::{Value, json};
 
 use super::fault::{Fault, FaultProxy, http_answer};
+use super::metadata::RoleSession;
 use super::{Bench, Case, Via, http, python};
 use crate::ports;
 use crate::process::Process;
@@ -70,8 +71,12 @@ impl Moto {
     /// # Panics
     /// When the server does not do it.
     pub fn administer(&self, form: &str) -> String {
+        self.administer_at("iam", form)
+    }
+
+    fn administer_at(&self, service: &str, form: &str) -> String {
         let headers =
-            [("Authorization", &*authorization("iam")), ("Content-Type", "application/x-www-form-urlencoded")];
+            [("Authorization", &*authorization(service)), ("Content-Type", "application/x-www-form-urlencoded")];
         self.unchecked(|| {
             let (status, answer) = http::exchange(self.port, "POST", "/", &headers, form).expect("moto answers");
             assert_eq!(status, 200, "{form}: {answer}");
@@ -95,20 +100,41 @@ impl Moto {
         policy["Statement"][0]["Action"].clone()
     }
 
-    /// Makes a role that a web identity may assume, with the documented actions; says its ARN.
+    /// Makes a role that a web identity, an instance or a container may assume, with the documented actions; says its ARN.
     pub fn make_role(&self) -> String {
-        let trust = json!({ "Version": "2012-10-17", "Statement": [{
-            "Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity", "Principal": { "Federated": "*" },
-        }] });
+        let allowed = |action, who| json!({ "Effect": "Allow", "Action": action, "Principal": who });
+        let trust = json!({ "Version": "2012-10-17", "Statement": [
+            allowed("sts:AssumeRoleWithWebIdentity", json!({ "Federated": "*" })),
+            allowed("sts:AssumeRole", json!({ "Service": ["ec2.amazonaws.com", "ecs-tasks.amazonaws.com"] })),
+        ] });
         let trust = escaped(&trust.to_string());
         self.administer(&format!(
             "Action=CreateRole&Version=2010-05-08&RoleName=gateway&AssumeRolePolicyDocument={trust}"
         ));
-        let document = policy(&Self::documented_actions());
+        self.allow_role(&Self::documented_actions());
+        "arn:aws:iam::123456789012:role/gateway".into()
+    }
+
+    /// Lets the role of [`Moto::make_role`] do exactly these actions, also in sessions that it has.
+    pub fn allow_role(&self, actions: &Value) {
+        let document = policy(actions);
         self.administer(&format!(
             "Action=PutRolePolicy&Version=2010-05-08&RoleName=gateway&PolicyName=barnabas&PolicyDocument={document}"
         ));
-        "arn:aws:iam::123456789012:role/gateway".into()
+    }
+
+    /// A session of a role, as the metadata services of instances and containers get it from STS.
+    pub fn role_session(&self, role: &str) -> RoleSession {
+        let role = escaped(role);
+        let form = format!("Action=AssumeRole&Version=2011-06-15&RoleArn={role}&RoleSessionName=machine");
+        let made = self.administer_at("sts", &form);
+        let part = |name| element(&made, name).to_owned();
+        RoleSession {
+            access_key_id: part("AccessKeyId"),
+            secret_access_key: part("SecretAccessKey"),
+            session_token: part("SessionToken"),
+            expiration: part("Expiration"),
+        }
     }
 
     /// The server itself, past the door.
@@ -116,7 +142,12 @@ impl Moto {
         self.port
     }
 
-    /// A folder for a test's files.
+    /// Where a file of the test is, or one with a part of the user's access key: `access-key-id`, `secret-access-key`.
+    pub fn file_named(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Writes a file for a test.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         self.scratch.write(name, content)
     }
@@ -193,10 +224,8 @@ impl Bench for Moto {
 
     fn renew_credentials(&mut self) {
         let made = self.administer("Action=CreateAccessKey&Version=2010-05-08&UserName=gateway");
-        for (element, file) in [("AccessKeyId", "access-key-id"), ("SecretAccessKey", "secret-access-key")] {
-            let (_, rest) = made.split_once(&format!("<{element}>")).expect("an access key");
-            let (value, _) = rest.split_once('<').expect("a whole element");
-            self.scratch.write(file, value);
+        for (name, file) in [("AccessKeyId", "access-key-id"), ("SecretAccessKey", "secret-access-key")] {
+            self.scratch.write(file, element(&made, name));
         }
     }
 
@@ -228,6 +257,12 @@ fn authorization(service: &str) -> String {
     format!(
         "AWS4-HMAC-SHA256 Credential=operator/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
     )
+}
+
+/// The text of an element that has no others in it.
+fn element<'a>(xml: &'a str, name: &str) -> &'a str {
+    let (_, rest) = xml.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("no {name} in {xml}"));
+    rest.split_once('<').expect("a whole element").0
 }
 
 fn policy(actions: &Value) -> String {

@@ -29,6 +29,8 @@ pub struct OpenBao {
     process: Process,
     unseal_key: String,
     root_token: String,
+    /// Where the operator works and the gateway's role is; none for the root namespace.
+    namespace: Option<String>,
     role_id: String,
     secret_id: PathBuf,
     scratch: Scratch,
@@ -40,16 +42,35 @@ impl OpenBao {
         (self.tls_port, &self.ca)
     }
 
-    /// A call of the operator, as root.
+    /// A call of the operator, as root, in the namespace that was entered.
     ///
     /// # Panics
     /// When the server does not do it.
     pub fn operate(&self, method: &str, path: &str, body: &Value) -> Value {
-        let token = [("X-Vault-Token", self.root_token.as_str())];
-        let answer = http::call(self.port, method, &format!("/v1/{path}"), &token, body);
-        let (status, answer) = answer.unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let (status, answer) = self.try_in(self.namespace.as_deref(), method, path, body);
         assert!(status < 300, "{method} {path}: {status} {answer}");
         answer
+    }
+
+    /// Status and answer of a call of the operator, as root, in a namespace or in the one that has all others.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub fn try_in(&self, namespace: Option<&str>, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let mut headers = vec![("X-Vault-Token", self.root_token.as_str())];
+        headers.extend(namespace.map(|name| ("X-Vault-Namespace", name)));
+        let answer = http::call(self.port, method, &format!("/v1/{path}"), &headers, body);
+        answer.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+    }
+
+    /// Makes a namespace below the one that the operator is in, with everything of its own: Transit, keys, AppRole, policy,
+    /// role and secret id. Settings and configuration name it from now on.
+    pub fn enter_namespace(&mut self, name: &str) {
+        self.operate("POST", &format!("sys/namespaces/{name}"), &json!({}));
+        let inside = self.namespace.take().map_or_else(|| name.to_owned(), |above| format!("{above}/{name}"));
+        self.secret_id = self.scratch.join(format!("secret-id-{}", inside.replace('/', "-")));
+        self.namespace = Some(inside);
+        self.furnish();
     }
 
     /// Settings as the documentation shows them, with short timeouts.
@@ -61,6 +82,7 @@ impl OpenBao {
         };
         let (scheme, host) = if via.ca.is_some() { ("https", "localhost") } else { ("http", "127.0.0.1") };
         let mut settings = VaultSettings::new(format!("{scheme}://{host}:{}", via.port), auth);
+        settings.namespace.clone_from(&self.namespace);
         settings.http.tls = TlsSettings { ca: via.ca.clone(), client_certificate: None };
         settings.http.plaintext = Plaintext::Loopback;
         settings.http.request_timeout = Duration::from_millis(1500);
@@ -71,7 +93,7 @@ impl OpenBao {
     /// client, with the prefix `barnabas-`.
     pub fn configuration(&self, port: u16) -> Vec<String> {
         let (role, file) = (&self.role_id, self.secret_id.display());
-        let lines = [
+        let mut lines = vec![
             "kms:".to_owned(),
             "  bao:".to_owned(),
             "    type: vault".to_owned(),
@@ -80,7 +102,8 @@ impl OpenBao {
             "    request_timeout: 1500ms".to_owned(),
             format!("    auth: {{ app_role: {{ role_id: {role}, secret_id: {{ file: {file} }} }} }}"),
         ];
-        lines.into()
+        lines.extend(self.namespace.as_ref().map(|name| format!("    namespace: {name}")));
+        lines
     }
 
     /// Lets the role do what the documentation says is needed to enrol clients: the smallest policy, and making keys.
@@ -127,7 +150,8 @@ impl OpenBao {
 
     /// Seals it: it answers, and does nothing.
     pub fn seal(&self) {
-        self.operate("PUT", "sys/seal", &json!({}));
+        let (status, answer) = self.try_in(None, "PUT", "sys/seal", &json!({}));
+        assert!(status < 300, "{status} {answer}");
     }
 
     /// Unseals it and waits until it serves.
@@ -159,6 +183,10 @@ impl OpenBao {
         self.unseal_key = made["keys"][0].as_str().expect("a key share").to_owned();
         self.root_token = made["root_token"].as_str().expect("a root token").to_owned();
         self.unseal();
+        self.furnish();
+    }
+
+    fn furnish(&mut self) {
         self.operate("POST", "sys/mounts/transit", &json!({ "type": "transit" }));
         self.operate("POST", "sys/auth/approle", &json!({ "type": "approle" }));
         self.put_policy("vault");
@@ -201,6 +229,7 @@ impl Bench for OpenBao {
             process: Self::run(&scratch),
             unseal_key: String::new(),
             root_token: String::new(),
+            namespace: None,
             role_id: String::new(),
             secret_id: scratch.join("secret-id"),
             scratch,

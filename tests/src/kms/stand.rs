@@ -26,7 +26,17 @@ pub struct Stand {
 impl Stand {
     /// With short times: `custody.max_age` and sessions end many times during a test. `custody` is the rest of that section.
     pub fn new(custody: &str) -> Self {
-        let bao = OpenBao::start();
+        Self::before(OpenBao::start(), custody)
+    }
+
+    /// The same with everything of ours in a namespace.
+    pub fn in_namespace(name: &str, custody: &str) -> Self {
+        let mut bao = OpenBao::start();
+        bao.enter_namespace(name);
+        Self::before(bao, custody)
+    }
+
+    fn before(bao: OpenBao, custody: &str) -> Self {
         bao.let_role_make_keys();
         let proxy = Arc::new(FaultProxy::start(bao.port()));
         let mut kms = bao.configuration(proxy.port());

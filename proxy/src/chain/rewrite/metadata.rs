@@ -1,9 +1,8 @@
 //! Metadata, versions 0 to 13: where the brokers are, and which topic has which id.
 //!
 //! Arrives: the broker's answer to a client. Leaves: the same with every broker's address
-//! rewritten; on the way the pairs of topic name and id are shown to the caller, since ShareFetch
-//! names topics by id alone. What must never happen here: a broker's own address
-//! reaching a client.
+//! rewritten; on the way the caller is shown which topics there are. What must never happen here: a
+//! broker's own address reaching a client.
 //!
 //! Source: message schemas of Kafka 4.2; KIP-516 (topic ids, v10).
 
@@ -98,13 +97,13 @@ impl MetadataRequest {
     }
 }
 
-/// The broker's answer with the brokers' addresses rewritten. `learn` is shown each topic's name,
-/// id (v10+, else zero) and number of partitions.
+/// The broker's answer with the brokers' addresses rewritten. `learn` is shown each topic's name
+/// and number of partitions.
 pub fn rewrite(
     frame: Bytes,
     header: &ResponseHeader,
     book: &dyn AddressBook,
-    mut learn: impl FnMut(&str, [u8; 16], usize),
+    mut learn: impl FnMut(&str, usize),
 ) -> Result<Segments, RewriteError> {
     let mut splices = Splices::new(frame.clone());
     let version = header.call.version.0;
@@ -128,7 +127,7 @@ pub fn rewrite(
     for _ in 0..cursor.count("topics", SMALLEST_TOPIC)? {
         let topic = DescribedTopic::walk(&mut cursor, version)?;
         if let (0, Some(name)) = (topic.error_code, topic.name) {
-            learn(name, topic.id, topic.partitions);
+            learn(name, topic.partitions);
         }
     }
     walk_end(&mut cursor, version)?;

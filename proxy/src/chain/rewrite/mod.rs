@@ -16,12 +16,12 @@ pub mod metadata;
 pub mod topology;
 pub mod find_coordinator;
 pub mod describe_cluster;
-pub mod describe_topic_partitions;
 pub mod produce;
 pub mod fetch;
 pub mod share_fetch;
 pub mod share_acknowledge;
 pub mod refusal;
+pub mod ids;
 
 mod topic;
 mod records;

@@ -1,10 +1,6 @@
-//! Metadata, FindCoordinator, DescribeCluster, DescribeTopicPartitions: addresses and topic ids.
+//! Metadata, FindCoordinator, DescribeCluster: addresses.
 
 use kafka_protocol::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
-use kafka_protocol::messages::describe_topic_partitions_response::{
-    Cursor as NextCursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
-    DescribeTopicPartitionsResponseTopic,
-};
 use kafka_protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -12,9 +8,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{BrokerId, MetadataRequest as OracleRequest, TopicName};
 
 use super::*;
-use crate::chain::rewrite::{
-    TopicRef, describe_cluster, describe_topic_partitions, find_coordinator, metadata, topology,
-};
+use crate::chain::rewrite::{TopicRef, describe_cluster, find_coordinator, metadata, topology};
 
 pub(super) fn metadata_sample(version: i16) -> MetadataResponse {
     let tags = || unknown_tags(version >= 9);
@@ -71,7 +65,7 @@ fn every_address_of_metadata_is_ours_and_topics_are_learnt() {
         let frame = response_frame(3, &sample, version);
         let header = response_header(&frame, 3, version);
         let mut learnt = Vec::new();
-        let learn = |name: &str, id: [u8; 16], count: usize| learnt.push((name.to_owned(), id, count));
+        let learn = |name: &str, count: usize| learnt.push((name.to_owned(), count));
         let rewritten = bytes(metadata::rewrite(frame.clone(), &header, &Book, learn).unwrap());
         let mut expected = sample;
         for broker in &mut expected.brokers {
@@ -79,11 +73,10 @@ fn every_address_of_metadata_is_ours_and_topics_are_learnt() {
             broker.port = 9000 + broker.node_id.0;
         }
         assert_eq!(decode_response::<MetadataResponse>(3, &rewritten, version), expected);
-        let id = if version >= 10 { *id(1).as_bytes() } else { [0; 16] };
-        assert_eq!(learnt, [("orders".to_owned(), id, 2)]);
+        assert_eq!(learnt, [("orders".to_owned(), 2)]);
         refuses_every_cut(&frame, 0, |cut| {
             let header = ResponseHeader::parse(&cut, call(3, version))?;
-            metadata::rewrite(cut, &header, &Book, |_, _, _| {})
+            metadata::rewrite(cut, &header, &Book, |_, _| {})
         });
     }
 }
@@ -95,7 +88,7 @@ fn an_unknown_broker_fails_the_answer() {
         sample.brokers[1].node_id = 99.into();
         let frame = response_frame(3, &sample, version);
         let header = response_header(&frame, 3, version);
-        let refused = metadata::rewrite(frame, &header, &Book, |_, _, _| {}).unwrap_err();
+        let refused = metadata::rewrite(frame, &header, &Book, |_, _| {}).unwrap_err();
         let host = "broker.internal".to_owned();
         assert_eq!(refused, RewriteError::NoAddress { node_id: 99, host, port: 9092 });
     }
@@ -208,31 +201,6 @@ fn controllers_are_not_shown() {
         let rewritten = bytes(describe_cluster::rewrite(frame, &header, &Book).unwrap());
         let read = decode_response::<DescribeClusterResponse>(60, &rewritten, version);
         assert_eq!((read.error_code, read.brokers.len()), (115, 0));
-    }
-}
-
-#[test]
-fn topic_ids_are_learnt_from_described_partitions() {
-    let partition = DescribeTopicPartitionsResponsePartition::default()
-        .with_replica_nodes(vec![BrokerId(1)])
-        .with_eligible_leader_replicas(Some(vec![BrokerId(2), BrokerId(3)]))
-        .with_unknown_tagged_fields(unknown_tags(true));
-    let topic = DescribeTopicPartitionsResponseTopic::default()
-        .with_name(Some(TopicName(text("orders"))))
-        .with_topic_id(id(1))
-        .with_partitions(vec![partition; 3]);
-    let next = NextCursor::default().with_topic_name(TopicName(text("more")));
-    for next in [None, Some(next)] {
-        let sample = DescribeTopicPartitionsResponse::default().with_topics(vec![topic.clone()]).with_next_cursor(next);
-        let frame = response_frame(75, &sample, 0);
-        let mut learnt = Vec::new();
-        let learn = |name: &str, id: [u8; 16]| learnt.push((name.to_owned(), id));
-        describe_topic_partitions::walk(&frame, &response_header(&frame, 75, 0), learn).unwrap();
-        assert_eq!(learnt, [("orders".to_owned(), *id(1).as_bytes())]);
-        refuses_every_cut(&frame, 0, |cut| {
-            let header = ResponseHeader::parse(&cut, call(75, 0))?;
-            describe_topic_partitions::walk(&cut, &header, |_, _| {})
-        });
     }
 }
 

@@ -49,7 +49,7 @@ fn only_what_the_table_serves_is_offered() {
         let header = response_header(&frame, KEY, version);
         let rewritten = bytes(rewrite(frame.clone(), &header).unwrap());
         let mut expected = sample(version);
-        expected.api_keys = vec![offered(0, 0, 12), offered(1, 4, 12), offered(3, 0, 13), offered(55, 0, 1)];
+        expected.api_keys = vec![offered(0, 0, 13), offered(1, 4, 18), offered(3, 0, 13), offered(55, 0, 1)];
         if version >= 3 {
             expected.api_keys[1].unknown_tagged_fields = unknown_tags(true);
         }

@@ -8,6 +8,7 @@ mod produce;
 mod fetch;
 mod share;
 mod refusal;
+mod ids;
 mod hostile;
 
 use bytes::{Bytes, BytesMut};
