@@ -18,11 +18,16 @@ pub struct Key(String);
 /// Under which an answer is kept: whose, and which. Callers' words cannot be found in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id {
+    /// Of the installation: others on the same cluster use the same topic.
+    pub installation: Installation,
     /// Of installation and principal.
     pub principal: [u8; PRINCIPAL_BYTES],
     /// Of installation, principal and key.
     pub key: [u8; KEY_BYTES],
 }
+
+/// Tells an installation from others on the same cluster.
+pub type Installation = [u8; INSTALLATION_BYTES];
 
 /// Tells a request from another one.
 pub type Digest = [u8; 32];
@@ -46,7 +51,8 @@ impl Key {
     /// Under which the answer to a request of this principal is kept.
     pub fn id(&self, installation: &str, principal: &Principal) -> Id {
         let whose = [installation, principal.as_str()];
-        Id { principal: hash(&whose), key: hash(&[installation, principal.as_str(), &self.0]) }
+        let key = hash(&[installation, principal.as_str(), &self.0]);
+        Id { installation: hash(&[installation]), principal: hash(&whose), key }
     }
 
     /// The digest of a request: of all that decides about what it does. The key goes into it as the key of an HMAC, so nobody who
@@ -84,13 +90,14 @@ impl Key {
 impl Id {
     /// The id in a record's key.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (principal, key) = bytes.split_first_chunk::<PRINCIPAL_BYTES>()?;
-        Some(Self { principal: *principal, key: key.try_into().ok()? })
+        let (installation, rest) = bytes.split_first_chunk()?;
+        let (principal, key) = rest.split_first_chunk()?;
+        Some(Self { installation: *installation, principal: *principal, key: key.try_into().ok()? })
     }
 
     /// As a record's key.
     pub fn bytes(&self) -> Vec<u8> {
-        [&self.principal[..], &self.key[..]].concat()
+        [&self.installation[..], &self.principal[..], &self.key[..]].concat()
     }
 
     /// The slot of its principal that it belongs to. Requests in one slot follow each other, on whatever replica.
@@ -132,6 +139,7 @@ const SLOTS: u16 = 64;
 /// Partitions of the topic; as with slots, all replicas must agree. A divisor of the number of slots.
 pub const PARTITIONS: u16 = 16;
 
+const INSTALLATION_BYTES: usize = 8;
 const PRINCIPAL_BYTES: usize = 8;
 const KEY_BYTES: usize = 16;
 
@@ -177,11 +185,13 @@ mod tests {
         let one = of("a", "alice", "k");
         assert_eq!(one, of("a", "alice", "k"));
         assert_eq!(Id::parse(&one.bytes()), Some(one));
-        assert_eq!((Id::parse(b""), Id::parse(&[0; 23]), Id::parse(&[0; 25])), (None, None, None));
+        assert_eq!((Id::parse(b""), Id::parse(&[0; 31]), Id::parse(&[0; 33])), (None, None, None));
         for other in [of("b", "alice", "k"), of("a", "bob", "k"), of("a", "alice", "k2")] {
             assert_ne!(one.key, other.key);
         }
         assert_eq!(one.principal, of("a", "alice", "k2").principal);
+        assert_eq!(one.installation, of("a", "bob", "k").installation);
+        assert_ne!(one.installation, of("b", "alice", "k").installation);
         let spread: HashSet<i32> = (0..1000).map(|n| of("a", "alice", &n.to_string()).partition()).collect();
         assert_eq!(spread.len(), usize::from(PARTITIONS));
     }

@@ -313,7 +313,7 @@ impl Ledger {
             let fetched = self.fetch_from(leader, (partition, next), true).await?;
             match fetched.error_code {
                 0 => {
-                    let further = page.apply(IDEMPOTENCY_TOPIC, &fetched, &mut lock(&self.counts));
+                    let further = page.apply((IDEMPOTENCY_TOPIC, &id.installation), &fetched, &mut lock(&self.counts));
                     let further = further.map_err(|_| Code::Kafka.with("the kept answers cannot be read"))?;
                     if !further {
                         pause.wait().await;

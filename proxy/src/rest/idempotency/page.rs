@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
-use super::key::Id;
+use super::key::{Id, Installation};
 use crate::frame::batch::{BatchError, BatchHeader, Entry, entries};
 use crate::rest::kafka::fetch::Fetched;
 use crate::rest::streams::batches::{self, Unreadable};
@@ -97,11 +97,16 @@ impl Page {
         self.next = None;
     }
 
-    /// Takes note of what was fetched from `next` on. True when that led further.
+    /// Takes note of what was fetched from `next` on, as far as it is this installation's. True when that led further.
     ///
     /// # Errors
     /// When the batches are none.
-    pub fn apply(&mut self, topic: &str, fetched: &Fetched, counts: &mut Counts) -> Result<bool, Unreadable> {
+    pub fn apply(
+        &mut self,
+        (topic, own): (&str, &Installation),
+        fetched: &Fetched,
+        counts: &mut Counts,
+    ) -> Result<bool, Unreadable> {
         let from = self.next.unwrap_or(0);
         let mut aborted = Aborted::new(&fetched.aborted);
         for entry in entries(&fetched.records) {
@@ -116,7 +121,8 @@ impl Page {
             if aborted.counts(batch, &header, last)? && last >= from {
                 batches::each(batch, (topic, fetched.partition), from, |record| {
                     let place = Place { offset: record.offset, at: record.timestamp.unwrap_or(0) };
-                    if let (Some(id), Some(_)) = (record.key.and_then(Id::parse), record.value) {
+                    let id = record.key.and_then(Id::parse).filter(|id| id.installation == *own);
+                    if let (Some(id), Some(_)) = (id, record.value) {
                         self.insert(id, place, counts);
                     }
                     ControlFlow::Continue(())
@@ -171,7 +177,7 @@ mod tests {
     use crate::rest::record::Record;
 
     fn id(n: u8) -> Id {
-        Id { principal: [n % 2; 8], key: [n; 16] }
+        Id { installation: [u8::from(n > 100); 8], principal: [n % 2; 8], key: [n; 16] }
     }
 
     fn batch(base: i64, producer: i64, ids: &[u8]) -> Vec<u8> {
@@ -200,12 +206,14 @@ mod tests {
     #[test]
     fn what_was_taken_back_does_not_count() {
         let (mut page, mut counts) = (Page::default(), Counts::default());
-        let parts = [batch(0, 7, &[1]), batch(1, 8, &[2]), marker(2, 7), marker(3, 8), batch(4, 7, &[3])];
-        assert!(page.apply("t", &fetched(&parts, &[(7, 0)]), &mut counts).unwrap());
+        // That of another installation does not count either.
+        let parts = [batch(0, 7, &[1]), batch(1, 8, &[2]), marker(2, 7), marker(3, 8), batch(4, 7, &[3, 101])];
+        let place = ("t", &[0; 8]);
+        assert!(page.apply(place, &fetched(&parts, &[(7, 0)]), &mut counts).unwrap());
         let found = |page: &Page, n| page.find(&id(n), 0).map(|place| place.offset);
         assert_eq!((found(&page, 1), found(&page, 2), found(&page, 3)), (None, Some(1), Some(4)));
-        assert_eq!((page.next, counts.all, counts.of(&id(4)), counts.of(&id(3))), (Some(5), 2, 1, 1));
-        assert!(!page.apply("t", &fetched(&parts, &[(7, 0)]), &mut counts).unwrap());
+        assert_eq!((page.next, counts.all, counts.of(&id(4)), counts.of(&id(3))), (Some(6), 2, 1, 1));
+        assert!(!page.apply(place, &fetched(&parts, &[(7, 0)]), &mut counts).unwrap());
         assert_eq!(counts.all, 2);
     }
 
