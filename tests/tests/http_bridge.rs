@@ -385,7 +385,10 @@ fn the_calls_of_the_chapter_do_what_it_says() {
         Some(rest.split_once('\n')?.1.split_once("\n```")?.0.to_owned())
     };
     let names: Vec<&str> = chapter.split("<!-- call: ").skip(1).filter_map(|rest| rest.split(" -->").next()).collect();
-    assert_eq!(names, ["json", "raw", "event", "tombstone", "offsets", "consumer", "v3", "v3-stream", "v3-topic"]);
+    assert_eq!(
+        names,
+        ["json", "raw", "event", "tombstone", "offsets", "once", "consumer", "v3", "v3-stream", "v3-topic"]
+    );
     for name in names {
         let mut shell = std::process::Command::new("sh");
         shell.arg("-c").arg(block("call", name).expect("a block follows the mark"));
@@ -405,4 +408,5 @@ fn the_calls_of_the_chapter_do_what_it_says() {
     assert_eq!(read[2].record.headers, [("unit".to_owned(), Some(blob("bar")))]);
     assert!(read[3].record.headers.contains(&("ce_type".to_owned(), Some(blob("reading")))));
     assert_eq!((read[4].record.key.clone(), read[4].record.value.clone()), (Some(blob("pump-7")), None));
+    assert_eq!(read.iter().filter(|got| got.record.key == Some(blob("pump-8"))).count(), 1, "written once");
 }

@@ -78,6 +78,8 @@ fn the_document_holds_together() {
                 .as_array()
                 .map_or(0, |all| all.iter().filter(|one| one["in"] == "path").count());
             assert_eq!(wanted, named, "{method} {path}");
+            let takes_key = operation.to_string().contains("#/components/parameters/IdempotencyKey");
+            assert_eq!(takes_key, method == "post", "{method} {path}");
         }
     }
     let mut left = vec![&document];

@@ -21,6 +21,7 @@ use super::rewrite::share_fetch::{RefusedShare, ShareFetchResponse};
 use super::rewrite::{AddressBook, RewriteError, TopicRef};
 use super::topic_ids::TopicIds;
 use crate::audit::event::{Api, Counts, Operation, Status, Trail, Usage, Use, Verdict};
+use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::batch::{BatchError, InflateError};
 use crate::frame::{ResponseHeader, Segments};
 use crate::identity::Principal;
@@ -43,6 +44,8 @@ pub struct FetchChain {
     trail: Trail,
     /// and of use.
     pub usage: Usage,
+    /// Whether the connection is the bridge's own.
+    own: bool,
 }
 
 /// A topic that this connection has read from.
@@ -136,7 +139,13 @@ impl FetchChain {
             patience: Instant::now(),
             trail,
             usage,
+            own: false,
         }
+    }
+
+    /// The same for a connection that is the bridge's own, which alone may read the topic of the answers that it keeps.
+    pub fn for_bridge(self, own: bool) -> Self {
+        Self { own, ..self }
     }
 
     /// Opens a response. `note` holds the positions of its request.
@@ -264,6 +273,9 @@ impl FetchChain {
         delivery: Delivery,
     ) -> Result<Option<Content>, Reason> {
         let name = name.ok_or(Reason::UnknownTopicId)?;
+        if self.own && &**name == IDEMPOTENCY_TOPIC {
+            return Ok(None);
+        }
         let access = match &self.topic(name).await.access {
             Ok(ReadAccess::Pass) => return Ok(None),
             Ok(access) => Ok(access.clone()),

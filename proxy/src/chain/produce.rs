@@ -21,6 +21,7 @@ use super::rewrite::{RewriteError, TopicKey, TopicRef};
 use super::seal::{Scratch, SealError, SealTerms, Sealed, check_sealed, seal_records};
 use super::topic_ids::TopicIds;
 use crate::audit::event::{Api, Operation, Trail, Verdict};
+use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::{Call, Segments};
 use crate::identity::Principal;
 use crate::keyring::{Keys, WriteAccess};
@@ -47,6 +48,8 @@ pub struct ProduceChain {
     trail: Trail,
     /// What was sealed of the request at hand, and at which of its entries.
     sealed: Vec<(usize, SealedPartition)>,
+    /// Whether the connection is the bridge's own.
+    own: bool,
 }
 
 /// A topic that this connection has written to.
@@ -148,7 +151,13 @@ impl ProduceChain {
             logged: 0,
             trail,
             sealed: Vec::new(),
+            own: false,
         }
+    }
+
+    /// The same for a connection that is the bridge's own, which alone may write the topic of the answers that it keeps.
+    pub fn for_bridge(self, own: bool) -> Self {
+        Self { own, ..self }
     }
 
     /// The topics that nobody changes through the gateway.
@@ -242,6 +251,9 @@ impl ProduceChain {
         transactional: bool,
     ) -> Result<Option<Bytes>, Reason> {
         let name = self.name(topic)?;
+        if self.own && &*name == IDEMPOTENCY_TOPIC {
+            return Ok(None);
+        }
         // An open transaction on the keyring would hide what is written behind it from everyone until it ends.
         if transactional && self.keys.keyring_topic() == Some(&*name) {
             return Err(Reason::NotWriter);

@@ -73,12 +73,13 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 25] = [
+    let sections: [&'static [Key]; 26] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
         super::rest::registry::KEYS,
         super::rest::replicas::KEYS,
+        super::rest::idempotency::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,

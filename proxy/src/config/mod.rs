@@ -52,8 +52,8 @@ pub use mistake::Mistake;
 pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use rest::{
-    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, Replica, Replicas, SchemaRegistry,
-    SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
+    BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, IDEMPOTENCY_TOPIC, Idempotency,
+    MOST_WINDOW, Replica, Replicas, SchemaRegistry, SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
 };
 pub use secret::SecretRef;
 pub use sinks::{Sink, SinkFormat, SinkTarget};

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use super::clients::{Custody, EnrolmentRule};
 use super::pattern::TopicPattern;
+use super::rest::idempotency::IDEMPOTENCY_TOPIC;
 use super::streams::{INTERNAL_TOPICS, StreamRule, Streams, TopicSelector};
 use crate::identity::Principal;
 
@@ -48,11 +49,12 @@ impl Policy {
     /// What happens to records of a topic.
     ///
     /// The keyring always passes: its objects are signed, and readers with keys of their own follow it through us. So do the audit
-    /// log's topics: their entries are bound by a tree, and nobody writes them through us.
+    /// log's topics: their entries are bound by a tree, and nobody writes them through us; and the answers that the bridge keeps, which
+    /// nobody else writes or reads.
     /// Topics of the brokers themselves are never sealed: without a rule that names them they pass only under
     /// `default: pass`, and are refused otherwise.
     pub fn stream(&self, topic: &str) -> &StreamRule {
-        if topic == self.keyring_topic || self.is_audit_topic(topic) {
+        if topic == self.keyring_topic || topic == IDEMPOTENCY_TOPIC || self.is_audit_topic(topic) {
             return &StreamRule::Pass;
         }
         let by_name = self.names.get(topic).copied().unwrap_or(usize::MAX);
@@ -64,6 +66,11 @@ impl Policy {
             StreamRule::Seal(_) if internal => &StreamRule::Refuse,
             rule => rule,
         }
+    }
+
+    /// The keyring's topic.
+    pub fn keyring_topic(&self) -> &str {
+        &self.keyring_topic
     }
 
     /// Whether the audit log goes to a topic.

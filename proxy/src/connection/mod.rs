@@ -169,6 +169,8 @@ pub struct Shared {
     pub audit: Audit,
     /// True once the gateway is to end.
     pub draining: watch::Receiver<bool>,
+    /// True for what the bridge asks on its own account: it alone reads and writes the topic of the answers that it keeps.
+    pub own: bool,
 }
 
 /// Serves one connection until it ends.
@@ -200,7 +202,9 @@ where
         client: frames_of_client.within(shared.memory.clone(), Way::Request),
         broker: broker_write,
         in_flight: Some(tell),
-        produce: ProduceChain::new(trail(Api::Produce), keys.clone(), topics, metrics.clone(), most_inflated),
+        produce: ProduceChain::new(trail(Api::Produce), keys.clone(), topics, metrics.clone(), most_inflated)
+            .for_bridge(shared.own),
+        own: shared.own,
         share,
         usage: usage(),
         audit: shared.audit.clone(),
@@ -217,7 +221,7 @@ where
         broker: FrameReader::new(broker_read, limits.max_frame_bytes).within(shared.memory.clone(), Way::Answer),
         client: client_write,
         in_flight: due,
-        fetch: FetchChain::new(told, keys.clone(), ids.clone(), metrics.clone(), most_inflated),
+        fetch: FetchChain::new(told, keys.clone(), ids.clone(), metrics.clone(), most_inflated).for_bridge(shared.own),
         book: shared.book.clone(),
         topic_ids: shared.topic_ids.clone(),
         partitions: shared.partitions.clone(),

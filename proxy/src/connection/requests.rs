@@ -29,6 +29,7 @@ use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::share::{ShareChain, Shared};
 use crate::chain::topic_ids::{BrokerTopicId, TopicId, TopicIds};
+use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, ResponseHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
 
@@ -62,6 +63,8 @@ pub struct Requests<R, W> {
     pub memory: Arc<Memory>,
     /// What one request may hold with what is made of it.
     pub most_bytes: usize,
+    /// Whether it is the bridge's own.
+    pub own: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
@@ -178,11 +181,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         }
     }
 
-    /// Whether a request names the keyring's topic, or one of the audit log, by name or id. Its bytes are searched instead of walked: a request
+    /// Whether a request names a topic that is the gateways' own, by name or id. Its bytes are searched instead of walked: a request
     /// that merely mentions it in another place is refused too, and can be made at a broker.
     fn names_own_topic(&self, frame: &[u8]) -> bool {
         let holds = |part: &[u8]| frame.windows(part.len()).any(|window| window == part);
-        let own = self.produce.own_topics();
+        let mut own = self.produce.own_topics();
+        own.retain(|topic| !(self.own && topic == IDEMPOTENCY_TOPIC));
         own.iter().any(|topic| {
             holds(topic.as_bytes()) || self.topic_ids.given(topic).iter().any(|BrokerTopicId(id)| holds(id))
         })
@@ -192,8 +196,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     async fn refuse_meddling(&mut self, frame: &Bytes, since: Instant) -> Result<Option<Ended>, super::Error> {
         let header = RequestHeader::parse(frame).map_err(RewriteError::from)?;
         tracing::warn!(event = "keyring_request_refused", api = header.call.api().map_or("", |api| api.name));
-        let message =
-            "the topics of the keyring and of the audit log are changed at the brokers only, not through the gateway";
+        let message = "the gateways' own topics are changed at the brokers only, not through the gateway";
         self.tell_refused(header.call, "keyring", message);
         match refusal::refuse(frame, &header, POLICY_VIOLATION, Some(message))? {
             Refusal::Answer(answer) => {

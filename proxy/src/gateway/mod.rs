@@ -180,6 +180,7 @@ impl Gateway {
                 metrics: metrics.clone(),
                 audit: parts.audit.audit().clone(),
                 draining: draining.subscribe(),
+                own: false,
             };
             let sockets = listener::bind(listener).await.map_err(|(address, source)| Error::Bind {
                 listener: listener.name.clone(),
@@ -210,6 +211,7 @@ impl Gateway {
                 metrics: metrics.clone(),
                 audit: parts.audit.audit().clone(),
                 draining: inner_draining.subscribe(),
+                own: false,
             };
             let needed = bridges::Parts {
                 upstream_tls: upstream_tls.get(&bridge.cluster).cloned(),

@@ -23,7 +23,7 @@ use super::live::{LiveKeyring, now};
 use super::sealing::{STEWARD_WAIT, Sealing};
 use crate::audit::event::{Audit, Event};
 use crate::chain::refusal::Reason;
-use crate::config::{Compress, OnUnreadable, Policy, StreamRule};
+use crate::config::{Compress, IDEMPOTENCY_TOPIC, OnUnreadable, Policy, StreamRule};
 use crate::custody::Changes;
 use crate::identity::Principal;
 use crate::metrics::Metrics;
@@ -77,7 +77,13 @@ impl Keys {
     /// The topics that only the gateways write, and nobody changes through them.
     pub fn own_topics(&self) -> Vec<String> {
         let audit = self.policy.load().audit_topics().to_vec();
-        self.keyring_topic().map(str::to_owned).into_iter().chain(audit).collect()
+        let keyring = self.keyring_topic().map(str::to_owned);
+        keyring.into_iter().chain(audit).chain([IDEMPOTENCY_TOPIC.to_owned()]).collect()
+    }
+
+    /// Tells this installation from others on the same cluster: its keyring's name.
+    pub fn installation(&self) -> String {
+        self.policy.load().keyring_topic().to_owned()
     }
 
     /// Whether keys may be made for a topic when it is written to.
@@ -95,6 +101,10 @@ impl Keys {
         }
         if self.policy.load().is_audit_topic(topic) {
             tracing::warn!(event = "audit_write_refused", principal = %who, topic);
+            return Err(Reason::NotWriter);
+        }
+        if topic == IDEMPOTENCY_TOPIC {
+            tracing::warn!(event = "idempotency_write_refused", principal = %who, topic);
             return Err(Reason::NotWriter);
         }
         let Some(sealing) = self.sealed(topic)? else {
@@ -140,6 +150,9 @@ impl Keys {
 
     /// What becomes of records that `who` reads from `topic`.
     pub async fn reader(&self, who: &Principal, topic: &str) -> Result<ReadAccess, Reason> {
+        if topic == IDEMPOTENCY_TOPIC {
+            return Err(Reason::NoGrant);
+        }
         let Some(sealing) = self.sealed(topic)? else {
             return Ok(ReadAccess::Pass);
         };

@@ -22,6 +22,9 @@ pub struct RestMetrics {
     pub written: Counter,
     /// Records that were not written.
     pub refused: Counter,
+    /// Idempotency keys that are known.
+    pub keys: Gauge,
+    keyed: Family<KeyedLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabel, Latency>,
     routes: Arc<RwLock<HashMap<&'static str, Arc<Route>>>>,
@@ -39,6 +42,8 @@ impl RestMetrics {
             principals: Gauge::default(),
             written: Counter::default(),
             refused: Counter::default(),
+            keys: Gauge::default(),
+            keyed: Family::default(),
             requests: Family::default(),
             durations: Family::default(),
             routes: Arc::default(),
@@ -50,7 +55,19 @@ impl RestMetrics {
         registry.register("records_written", "Records posted and acknowledged by the brokers", all.written.clone());
         registry.register("records_refused", "Records posted and not written", all.refused.clone());
         registry.register("principals", "Principals that have a producer or questions open", all.principals.clone());
+        let help = "Requests with an Idempotency-Key, by what became of them";
+        registry.register("keyed_requests", help, all.keyed.clone());
+        registry.register(
+            "idempotency_keys",
+            "Idempotency keys whose answers are kept, as far as known here",
+            all.keys.clone(),
+        );
         all
+    }
+
+    /// Counts a request with an `Idempotency-Key`. `outcome` must come from a closed set.
+    pub fn keyed(&self, outcome: &'static str) {
+        self.keyed.get_or_create(&KeyedLabel { outcome }).inc();
     }
 
     /// Counts a request. `route` must come from a closed set.
@@ -78,6 +95,11 @@ impl RestMetrics {
 struct RequestLabels {
     route: &'static str,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KeyedLabel {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

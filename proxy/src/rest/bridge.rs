@@ -11,6 +11,7 @@ use super::auth::Callers;
 use super::body::Room;
 use super::cors::Cors;
 use super::formats;
+use super::idempotency::Ledger;
 use super::inner::Inner;
 use super::pool::Pool;
 use super::replicas::Replicas;
@@ -33,6 +34,8 @@ pub struct Bridge {
     pub callers: Callers,
     /// What principals have.
     pub pool: Arc<Pool>,
+    /// Answers to requests with an `Idempotency-Key`.
+    pub ledger: Arc<Ledger>,
     /// Consumer instances of the v2 API.
     pub consumers: Arc<Consumers>,
     /// Who else serves this address; `None`: nobody.
@@ -73,6 +76,8 @@ impl Bridge {
         readiness: Arc<Readiness>,
         draining: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, String> {
+        let limit = settings.limits.request_timeout;
+        let ledger = Ledger::new(&inner, settings.idempotency, limit, metrics.clone());
         let pool = Arc::new(Pool::new(inner, settings.producer, settings.limits, metrics.clone()));
         tokio::spawn(pool.clone().close_idle());
         let replicas = settings.replicas.as_ref().map(|replicas| Replicas::new(replicas, &settings.limits));
@@ -88,6 +93,7 @@ impl Bridge {
             audit,
             callers,
             pool,
+            ledger,
             consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),
             replicas,
             feeds: Feeds::default(),

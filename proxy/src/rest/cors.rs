@@ -70,7 +70,10 @@ impl Cors {
         } else {
             return false;
         }
-        answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("etag, location, retry-after"));
+        answer.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("etag, idempotency-replayed, location, retry-after"),
+        );
         true
     }
 }

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use axum::response::Response;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tower_service::Service;
@@ -20,10 +21,13 @@ use super::accept::{JSON, V2, Wishes};
 use super::audit::{Call, Teller};
 use super::bridge::Bridge;
 use super::caller::{Caller, Connection};
+use super::idempotency::Turn;
 use super::pool::Delivery;
 use super::replicas::{self, PassedOn};
 use super::routes::{self, Template};
 use super::{Code, Error, raw, v2};
+
+mod once;
 
 /// Answers the requests of one connection.
 pub struct Front {
@@ -73,6 +77,12 @@ impl Front {
         let path = trimmed(parts.uri.path());
         let hot = Hot::find(&parts.method, path);
         let offered = if is_plain_json(path) { JSON } else { V2 };
+        if Self::is_once(&parts.method, &parts.headers) {
+            let (method, headers, uri) = (parts.method.clone(), parts.headers.clone(), parts.uri.clone());
+            let hot = Hot::find(&method, trimmed(uri.path()));
+            let (done, topic) = self.once(hot.as_ref(), parts, body).await;
+            return self.finish(done, topic.as_deref(), (&method, &headers), offered, began).await;
+        }
         match hot {
             Some(hot) => {
                 let done = self.carry(&hot, &parts, body).await;
@@ -95,11 +105,20 @@ impl Front {
         if let Err(error) = self.teller.check() {
             return Done::refused(error, route, Some(caller));
         }
+        self.post(hot, caller, parts, body, None).await
+    }
+
+    /// Posts records; those of a request with a key in its turn.
+    async fn post<B>(&self, hot: &Hot<'_>, caller: Caller, parts: &Parts, body: B, turn: Option<&Turn>) -> Done
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let route = hot.route();
         let posted = match hot {
             Hot::Produce { topic, partition } => {
-                v2::produce::post(&self.bridge, &caller, (topic, *partition), &parts.headers, body).await
+                v2::produce::post(&self.bridge, (&caller, turn), (topic, *partition), &parts.headers, body).await
             }
-            Hot::Raw { topic } => raw::post(&self.bridge, &caller, topic, parts, body).await,
+            Hot::Raw { topic } => raw::post(&self.bridge, (&caller, turn), topic, parts, body).await,
         };
         match posted {
             Ok(Posted { response, delivery }) => Done { response, route, caller: Some(caller), delivery },
@@ -119,35 +138,50 @@ impl Front {
         self.bridge.callers.caller(&self.connection, &parts.uri, &parts.headers).await
     }
 
-    async fn route(&self, mut parts: Parts, body: Incoming) -> Done {
-        if let Some(uri) = without_slash(&parts.uri) {
-            parts.uri = uri;
-        }
+    async fn route(&self, parts: Parts, body: Incoming) -> Done {
         let mut caller: Option<Caller> = None;
-        if !routes::is_public(parts.uri.path()) {
+        if !routes::is_public(trimmed(parts.uri.path())) {
             match self.caller(&parts).await {
-                Ok(known) => {
-                    parts.extensions.insert(known.clone());
-                    caller = Some(known);
-                }
+                Ok(known) => caller = Some(known),
                 Err(error) => return Done::refused(error, REFUSED, None),
             }
         }
-        if let (Some(replicas), Some(known)) = (&self.bridge.replicas, &caller) {
-            match replicas.elsewhere(known, parts.uri.path()) {
-                Ok(None) => {}
-                Ok(Some(to)) => {
-                    let answer = replicas.pass_on(&self.bridge, &to, (known, &self.connection), (&parts, body)).await;
-                    return match answer {
-                        Ok(response) => Done { response, route: to.route, caller, delivery: None },
-                        Err(error) => Done::refused(error, to.route, caller),
-                    };
-                }
-                Err(error) => return Done::refused(error, UNMATCHED, caller),
+        let body = match &caller {
+            Some(known) => match self.elsewhere(&parts, body, known).await {
+                Ok(done) => return done,
+                Err(body) => body,
+            },
+            None => body,
+        };
+        self.forward(parts, Body::new(body), caller).await
+    }
+
+    /// The answer of the replica that has what a request is about; the body again when that is here.
+    async fn elsewhere(&self, parts: &Parts, body: Incoming, caller: &Caller) -> Result<Done, Incoming> {
+        let Some(replicas) = &self.bridge.replicas else { return Err(body) };
+        match replicas.elsewhere(caller, trimmed(parts.uri.path())) {
+            Ok(None) => Err(body),
+            Ok(Some(to)) => {
+                let answer = replicas.pass_on(&self.bridge, &to, (caller, &self.connection), (parts, body)).await;
+                Ok(match answer {
+                    Ok(response) => Done { response, route: to.route, caller: Some(caller.clone()), delivery: None },
+                    Err(error) => Done::refused(error, to.route, Some(caller.clone())),
+                })
             }
+            Err(error) => Ok(Done::refused(error, UNMATCHED, Some(caller.clone()))),
+        }
+    }
+
+    /// To the router.
+    async fn forward(&self, mut parts: Parts, body: Body, caller: Option<Caller>) -> Done {
+        if let Some(uri) = without_slash(&parts.uri) {
+            parts.uri = uri;
+        }
+        if let Some(caller) = &caller {
+            parts.extensions.insert(caller.clone());
         }
         parts.extensions.insert(self.connection.clone());
-        let request = Request::from_parts(parts, Body::new(body));
+        let request = Request::from_parts(parts, body);
         let response = match self.router.clone().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -30,6 +30,7 @@ pub mod raw;
 pub mod bridge;
 pub mod send;
 pub mod producer;
+pub mod idempotency;
 pub mod pool;
 pub mod kafka;
 pub mod inner;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -76,7 +76,22 @@ fn describe(operations: &[Operation]) -> Value {
                 "basic": { "type": "http", "scheme": "basic" },
                 "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
             },
-            "responses": { "Error": error_response() },
+            "responses": {
+                "Error": error_response("What is wrong; 429 and 503 say when to try again in Retry-After"),
+                "InTheWay": error_response(
+                    "Something else is in the way; or a request with the same Idempotency-Key is under way: ask again when it is done",
+                ),
+                "NoRequest": error_response(
+                    "Well-formed and no request; or the Idempotency-Key was used for another request",
+                ),
+            },
+            "parameters": { "IdempotencyKey": key_parameter() },
+            "headers": {
+                "IdempotencyReplayed": {
+                    "description": "true: the request was made before, and this is the answer that it got then",
+                    "schema": { "const": "true" },
+                },
+            },
         },
     })
 }
@@ -87,7 +102,11 @@ impl Schemas {
         described.insert("operationId".to_owned(), operation_id(operation).into());
         described.insert("summary".to_owned(), operation.summary.into());
         described.insert("tags".to_owned(), json!([operation.tag]));
-        let parameters: Vec<Value> = path_parameters(operation.path).chain(query_parameters(operation)).collect();
+        let mut parameters: Vec<Value> = path_parameters(operation.path).chain(query_parameters(operation)).collect();
+        let takes_key = operation.method == Method::POST && !operation.is_public;
+        if takes_key {
+            parameters.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+        }
         if !parameters.is_empty() {
             described.insert("parameters".to_owned(), parameters.into());
         }
@@ -97,11 +116,21 @@ impl Schemas {
         }
         let mut answers = Map::new();
         for (status, about, contents) in &operation.answers {
-            let answer = match contents.is_empty() {
+            let mut answer = match contents.is_empty() {
                 true => json!({ "description": about }),
                 false => json!({ "description": about, "content": self.contents(contents) }),
             };
+            if let Some(answer) = answer.as_object_mut().filter(|_| takes_key && *status < 300) {
+                let replayed = json!({ "$ref": "#/components/headers/IdempotencyReplayed" });
+                answer.insert("headers".to_owned(), json!({ "Idempotency-Replayed": replayed }));
+            }
             answers.insert(status.to_string(), answer);
+        }
+        if takes_key {
+            for (status, name) in [("409", "InTheWay"), ("422", "NoRequest")] {
+                let response = || json!({ "$ref": format!("#/components/responses/{name}") });
+                answers.entry(status.to_owned()).or_insert_with(response);
+            }
         }
         if operation.is_public {
             described.insert("security".to_owned(), json!([]));
@@ -157,10 +186,18 @@ fn query_parameters(operation: &Operation) -> impl Iterator<Item = Value> {
     })
 }
 
-fn error_response() -> Value {
+fn key_parameter() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "A name for this request, such as a UUID: made again under the same name it is not carried out again, and gets the first answer",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[A-Za-z0-9_-]+$" },
+    })
+}
+
+fn error_response(about: &str) -> Value {
     let schema = |name: &str| json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } });
     json!({
-        "description": "What is wrong; 429 and 503 say when to try again in Retry-After",
+        "description": about,
         "content": {
             "application/json": schema("Error"),
             "application/vnd.kafka.v2+json": schema("Error"),

@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde::Serialize;
 
 use super::bridge::Bridge;
 use super::cloud_events::{self, EventOptions, Mode, Stored};
 use super::formats::Placed;
 use super::front::{Posted, unescaped, words};
+use super::idempotency::Turn;
 use super::pool::{Delivery, Refusal};
 use super::record::Record;
 use super::{Caller, Code, Error, refusal, send};
@@ -27,13 +28,16 @@ use super::{Caller, Code, Error, refusal, send};
 ///
 /// # Errors
 /// Whatever keeps the record from being written.
-pub async fn post(
+pub async fn post<B>(
     bridge: &Bridge,
-    caller: &Caller,
+    (caller, turn): (&Caller, Option<&Turn>),
     topic: &str,
     parts: &Parts,
-    body: Incoming,
-) -> Result<Posted, Error> {
+    body: B,
+) -> Result<Posted, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut fields = Fields::of(parts)?;
     let mode = if parts.method == Method::POST { Mode::of(&parts.headers)? } else { None };
     let options = fields.event_options(mode)?;
@@ -53,7 +57,7 @@ pub async fn post(
     if records.is_empty() {
         return Ok(Posted { response: answer(StatusCode::OK, &Batch { records: vec![] })?, delivery: None });
     }
-    let delivery = send::all(bridge, caller, (topic, None), &records, hold).await?;
+    let delivery = send::all(bridge, (caller, turn), (topic, None), &records, hold).await?;
     let response = match mode {
         Some(Mode::Batched) => batch(topic, &delivery)?,
         _ => match delivery.outcomes().next().map(|outcome| written(topic, outcome)) {

@@ -22,6 +22,8 @@ pub fn of_record(error: Kafka) -> (Code, String) {
             (Code::TooLarge, "the record is larger than the brokers take")
         }
         Kafka::InvalidRecord | Kafka::InvalidTimestamp => (Code::InvalidPayload, "the brokers find the record invalid"),
+        // Of this bridge: a request with an Idempotency-Key is written as a whole.
+        Kafka::Conflict => (Code::Unprocessable, "not written, because another record of the request was refused"),
         Kafka::QueueFull => (Code::TooManyRequests, "too many records wait for their acknowledgement"),
         Kafka::ThrottlingQuotaExceeded => (Code::QuotaExceeded, "a quota of the brokers is exceeded"),
         Kafka::NotEnoughReplicas => {

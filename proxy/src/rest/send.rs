@@ -6,18 +6,20 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bridge::Bridge;
+use super::idempotency::Turn;
 use super::pool::Delivery;
 use super::record::Record;
 use super::{Caller, Code, Error, refusal};
 
 /// Sends records and waits for their outcomes, `limits.request_timeout` at most. `partition` counts for all of them. `hold` is what
 /// the body took of the room, kept until the last outcome is there.
+/// Those of a request with an `Idempotency-Key` go in its turn, all or none.
 ///
 /// # Errors
 /// That nothing was sent: no such topic or partition, nobody who answers, too much under way.
 pub async fn all(
     bridge: &Bridge,
-    caller: &Caller,
+    (caller, turn): (&Caller, Option<&Turn>),
     (topic, partition): (&str, Option<i32>),
     records: &[Record],
     hold: OwnedSemaphorePermit,
@@ -30,6 +32,9 @@ pub async fn all(
     let chosen = partition.into_iter().chain(records.iter().filter_map(|record| record.partition));
     if let Some(absent) = chosen.into_iter().find(|partition| !(0..count).contains(partition)) {
         return Err(refusal::partition_not_found(absent));
+    }
+    if let Some(turn) = turn {
+        return turn.send(topic, partition, records, Some(hold)).await;
     }
     let sent = entry.producer().send((topic, count), partition, records, Some(hold));
     let full =

@@ -3,6 +3,7 @@
 //! same code; every bound has a default with its reason.
 
 pub(super) mod auth;
+pub(super) mod idempotency;
 pub(super) mod registry;
 pub(super) mod replicas;
 
@@ -19,6 +20,7 @@ use super::values::{self, Places};
 use crate::identity::PrincipalRule;
 
 pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
+pub use idempotency::{IDEMPOTENCY_TOPIC, Idempotency, MOST_WINDOW};
 pub use registry::{SchemaRegistry, SchemaRegistryCredential};
 pub use replicas::{Replica, Replicas};
 
@@ -49,6 +51,8 @@ pub struct Bridge {
     pub producer: BridgeProducer,
     /// How consumer instances live.
     pub consumer: BridgeConsumer,
+    /// What is kept of posts with an `Idempotency-Key`.
+    pub idempotency: Idempotency,
     /// Bounds.
     pub limits: BridgeLimits,
 }
@@ -113,6 +117,7 @@ impl Bridge {
         let replicas = Replicas::parse(&reader, tls.as_ref(), places);
         let producer = reader.section_or_empty("producer", &nothing).and_then(BridgeProducer::parse);
         let consumer = reader.section_or_empty("consumer", &nothing).and_then(BridgeConsumer::parse);
+        let idempotency = reader.section_or_empty("idempotency", &nothing).and_then(Idempotency::parse);
         let limits = reader.section_or_empty("limits", &nothing).and_then(BridgeLimits::parse);
         if let Some(None) = &tls
             && reader.node("principal").is_some()
@@ -134,6 +139,7 @@ impl Bridge {
             replicas: replicas?,
             producer: producer?,
             consumer: consumer?,
+            idempotency: idempotency?,
             limits: limits?,
         })
     }

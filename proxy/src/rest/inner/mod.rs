@@ -81,20 +81,33 @@ impl Inner {
 
     /// A connection of a principal to a broker, without a socket: for the bridge's own questions. It ends when either side
     /// is dropped, or the broker closes it.
-    pub fn pipe(self: &Arc<Self>, principal: Principal, target: Target) -> DuplexStream {
+    /// `own`: what is asked is the bridge's own, of which clients are kept away.
+    pub fn pipe(self: &Arc<Self>, principal: Principal, target: Target, own: bool) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let inner = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = inner.serve_pipe(principal, theirs, target).await {
+            if let Err(error) = inner.serve_pipe(principal, theirs, target, own).await {
                 tracing::debug!(event = "inner_connection_ended", %error);
             }
         });
         ours
     }
 
-    async fn serve_pipe(&self, principal: Principal, pipe: DuplexStream, target: Target) -> Result<(), InnerError> {
+    /// Tells this installation from others on the same cluster.
+    pub fn installation(&self) -> String {
+        self.shared.keys.installation()
+    }
+
+    async fn serve_pipe(
+        &self,
+        principal: Principal,
+        pipe: DuplexStream,
+        target: Target,
+        own: bool,
+    ) -> Result<(), InnerError> {
         let broker = self.broker(target).await?;
-        connection::serve(principal, tokio::io::split(pipe), broker, &self.shared).await?;
+        let shared = Shared { own, ..self.shared.clone() };
+        connection::serve(principal, tokio::io::split(pipe), broker, &shared).await?;
         Ok(())
     }
 

@@ -19,6 +19,8 @@ pub struct Fetch<'a> {
     pub wait: Duration,
     /// What the answer holds at most; the first batch comes whole, whatever its size.
     pub max_bytes: i32,
+    /// Whether the broker stops before the first transaction that is open.
+    pub committed_only: bool,
 }
 
 /// What one partition has to say.
@@ -30,6 +32,8 @@ pub struct Fetched {
     pub error_code: i16,
     /// The offset behind the last record that readers may see.
     pub end: i64,
+    /// Producer ids of transactions that were taken back, and from which offset on; told when only what is committed was asked for.
+    pub aborted: Vec<(i64, i64)>,
     /// Record batches, whole ones and perhaps a part of one behind them.
     pub records: Bytes,
 }
@@ -44,7 +48,7 @@ impl Question for Fetch<'_> {
         out.put_i32(i32::try_from(self.wait.as_millis()).unwrap_or(i32::MAX));
         out.put_i32(1);
         out.put_i32(self.max_bytes);
-        out.put_i8(0);
+        out.put_i8(i8::from(self.committed_only));
         if version >= 7 {
             out.put_i32(0);
             out.put_i32(-1);
@@ -96,9 +100,8 @@ fn read_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<Fetched, Wire
     if version >= 5 {
         cursor.i64("log start offset")?;
     }
-    read_array(cursor, ("aborted transactions", 16), |cursor| {
-        cursor.i64("producer id")?;
-        cursor.i64("first offset")
+    let aborted = read_array(cursor, ("aborted transactions", 16), |cursor| {
+        Ok((cursor.i64("producer id")?, cursor.i64("first offset")?))
     })?;
     if version >= 11 {
         cursor.i32("preferred read replica")?;
@@ -106,7 +109,7 @@ fn read_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<Fetched, Wire
     // Lengths of this version are fixed fields; the cursor bounds them by the frame.
     let length = usize::try_from(cursor.i32("records")?).unwrap_or(0);
     let records = Bytes::copy_from_slice(cursor.take(length, "records")?);
-    Ok(Fetched { partition, error_code, end, records })
+    Ok(Fetched { partition, error_code, end, aborted, records })
 }
 
 #[cfg(test)]
@@ -146,7 +149,8 @@ mod tests {
         for version in Fetch::VERSIONS {
             let whole = answer(version, b"abc");
             let read = |bytes: &[u8]| Fetch::read(&mut Cursor::new(bytes, 0, Encoding::Classic), version);
-            let fetched = Fetched { partition: 3, error_code: 29, end: 7, records: Bytes::from_static(b"abc") };
+            let fetched =
+                Fetched { partition: 3, error_code: 29, end: 7, aborted: vec![], records: Bytes::from_static(b"abc") };
             assert_eq!(read(&whole).unwrap(), [fetched], "version {version}");
             for cut in 0..whole.len() {
                 assert!(read(whole.get(..cut).unwrap()).is_err(), "version {version} cut at {cut}");

@@ -61,10 +61,21 @@ impl Question for ListGroups {
     }
 }
 
-/// Asks which broker coordinates a group. The answer is an error code and a node id.
+/// Asks which broker coordinates a group or the transactions of an id. The answer is an error code and a node id.
 pub struct FindCoordinator<'a> {
-    /// The group.
-    pub group_id: &'a str,
+    /// The group, or the transactional id.
+    pub key: &'a str,
+    /// Which of them.
+    pub kind: Coordinated,
+}
+
+/// What has a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordinated {
+    /// A consumer group.
+    Group = 0,
+    /// The transactions of an id.
+    Transaction = 1,
 }
 
 impl Question for FindCoordinator<'_> {
@@ -73,8 +84,8 @@ impl Question for FindCoordinator<'_> {
     const VERSIONS: std::ops::RangeInclusive<i16> = 1..=3;
 
     fn put(&self, out: &mut BytesMut, _: i16, encoding: Encoding) -> Result<(), WireError> {
-        encoding.put_string(out, self.group_id)?;
-        out.put_i8(GROUP);
+        encoding.put_string(out, self.key)?;
+        out.put_i8(self.kind as i8);
         encoding.put_no_tags(out);
         Ok(())
     }
@@ -246,9 +257,6 @@ fn read_assigned(cursor: &mut Cursor<'_>) -> Result<Vec<(String, Vec<i32>)>, Wir
 
 /// The protocol type of consumers.
 pub const CONSUMER: &str = "consumer";
-
-/// What a coordinator is asked for: a group, not a transaction.
-const GROUP: i8 = 0;
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,9 @@ pub mod acls;
 pub mod verdict;
 pub mod fetch;
 pub mod init_producer_id;
+pub mod add_partitions_to_txn;
+pub mod produce;
+pub mod end_txn;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,13 +107,20 @@ pub struct Kafka {
     inner: Arc<Inner>,
     principal: Principal,
     limit: Duration,
-    idle: Mutex<HashMap<i32, Link>>,
+    /// Whether what it asks is the bridge's own, of which the gateway keeps clients away.
+    own: bool,
+    idle: Mutex<HashMap<i32, Vec<Link>>>,
 }
 
 impl Kafka {
     /// Asks as `principal`, and waits `limit` at most.
     pub fn new(inner: Arc<Inner>, principal: Principal, limit: Duration) -> Self {
-        Self { inner, principal, limit, idle: Mutex::default() }
+        Self { inner, principal, limit, own: false, idle: Mutex::default() }
+    }
+
+    /// The same for what the bridge asks on its own account: the topic of the answers that it keeps.
+    pub fn own(inner: Arc<Inner>, principal: Principal, limit: Duration) -> Self {
+        Self { own: true, ..Self::new(inner, principal, limit) }
     }
 
     /// A topic as the brokers describe it to this principal.
@@ -161,7 +171,7 @@ impl Kafka {
 
     /// A connection that was kept may have ended meanwhile: then a new one is tried.
     async fn attempt<Q: Question>(&self, node_id: i32, question: &Q) -> Result<Q::Answer, AskError> {
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&node_id);
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&node_id).and_then(Vec::pop);
         if let Some(mut link) = kept
             && let Ok(answer) = link.ask(question).await
         {
@@ -169,7 +179,7 @@ impl Kafka {
             return Ok(answer);
         }
         let target = if node_id < 0 { Target::Bootstrap } else { Target::Node(node_id) };
-        let mut link = Link::open(self.inner.pipe(self.principal.clone(), target)).await?;
+        let mut link = Link::open(self.inner.pipe(self.principal.clone(), target, self.own)).await?;
         let answer = link.ask(question).await?;
         self.keep(node_id, link);
         Ok(answer)
@@ -177,8 +187,12 @@ impl Kafka {
 
     fn keep(&self, node_id: i32, link: Link) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = if self.own { MOST_IDLE } else { 1 };
         if idle.len() < MOST_IDLE || idle.contains_key(&node_id) {
-            idle.insert(node_id, link);
+            let links = idle.entry(node_id).or_default();
+            if links.len() < most {
+                links.push(link);
+            }
         }
     }
 }

@@ -9,14 +9,18 @@ use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use super::acls::{self, CreateAcls, DeleteAcls, DescribeAcls, Filter};
+use super::add_partitions_to_txn::AddPartitionsToTxn;
 use super::alter_configs::AlterConfigs;
 use super::create_partitions::CreatePartitions;
 use super::create_topics::CreateTopic;
 use super::delete_topics::DeleteTopic;
 use super::describe_cluster::DescribeCluster;
 use super::describe_configs::Resource;
+use super::end_txn::EndTxn;
 use super::group_offsets::{At, CommittedOffsets, EndOffsets};
-use super::groups::{DescribeConsumerGroup, DescribeGroup, FindCoordinator, ListGroups};
+use super::groups::{Coordinated, DescribeConsumerGroup, DescribeGroup, FindCoordinator, ListGroups};
+use super::init_producer_id::{InitProducerId, ProducerId};
+use super::produce::{Produce, Produced};
 use super::reassignments::{ListReassignments, Reassignment};
 use super::verdict::Verdict;
 use super::{Question, api};
@@ -182,7 +186,8 @@ fn groups_are_listed_found_and_described() {
         assert_eq!(told.1[0].kind, if version >= 5 { "classic" } else { "" });
     }
     for version in FindCoordinator::VERSIONS {
-        let read: theirs::FindCoordinatorRequest = asked(&FindCoordinator { group_id: "g" }, version);
+        let read: theirs::FindCoordinatorRequest =
+            asked(&FindCoordinator { key: "g", kind: Coordinated::Group }, version);
         assert_eq!((read.key.as_str(), read.key_type), ("g", 0));
         let answer = theirs::FindCoordinatorResponse::default().with_node_id(5.into()).with_host(text("h"));
         assert_eq!(told::<FindCoordinator<'_>>(&answer, version).1, 5);
@@ -288,5 +293,65 @@ fn access_rules_are_made_found_and_deleted() {
         let result = DeleteAclsFilterResult::default().with_matching_acls(vec![kept, matching]);
         let answer = theirs::DeleteAclsResponse::default().with_filter_results(vec![result]);
         assert_eq!(told::<DeleteAcls<'_>>(&answer, version), (refused(), vec![acl.clone()]));
+    }
+}
+
+#[test]
+fn a_transaction_is_begun_written_and_ended() {
+    use theirs::add_partitions_to_txn_response as added;
+    use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+    let producer = ProducerId { id: 5, epoch: 3 };
+    for version in InitProducerId::VERSIONS {
+        let read: theirs::InitProducerIdRequest =
+            asked(&InitProducerId { transactional_id: Some("x"), timeout_ms: 7 }, version);
+        assert_eq!((read.transactional_id.unwrap().as_str(), read.transaction_timeout_ms), ("x", 7));
+        assert_eq!((read.producer_id.0, read.producer_epoch), (-1, -1));
+        let answer = theirs::InitProducerIdResponse::default().with_error_code(51);
+        let answer = answer.with_producer_id(5.into()).with_producer_epoch(3);
+        assert_eq!(told::<InitProducerId<'_>>(&answer, version), (51, producer));
+    }
+    for version in AddPartitionsToTxn::VERSIONS {
+        let topics = [("t", vec![1, 2]), ("u", vec![0])];
+        let question = AddPartitionsToTxn { transactional_id: "x", producer, topics: &topics };
+        let read: theirs::AddPartitionsToTxnRequest = asked(&question, version);
+        assert_eq!((read.v3_and_below_producer_id.0, read.v3_and_below_producer_epoch), (5, 3));
+        assert_eq!((read.v3_and_below_topics[0].partitions.clone(), read.v3_and_below_topics.len()), (vec![1, 2], 2));
+        let result = |code| added::AddPartitionsToTxnPartitionResult::default().with_partition_error_code(code);
+        let topic = added::AddPartitionsToTxnTopicResult::default();
+        let topic = topic.with_results_by_partition(vec![result(0), result(55), result(29)]);
+        let answer = theirs::AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(vec![topic]);
+        assert_eq!(told::<AddPartitionsToTxn<'_>>(&answer, version), 29);
+    }
+    for version in Produce::VERSIONS {
+        let batches = [(1, Bytes::from_static(b"ab")), (2, Bytes::from_static(b"c"))];
+        let read: theirs::ProduceRequest =
+            asked(&Produce { transactional_id: "x", timeout_ms: 7, topic: "t", batches: &batches }, version);
+        assert_eq!((read.transactional_id.unwrap().as_str(), read.acks, read.timeout_ms), ("x", -1, 7));
+        let parts = &read.topic_data[0].partition_data;
+        assert_eq!((parts[0].index, parts[1].records.clone().unwrap()), (1, Bytes::from_static(b"c")));
+        let part = |index, code, time| {
+            PartitionProduceResponse::default()
+                .with_index(index)
+                .with_error_code(code)
+                .with_base_offset(9)
+                .with_log_append_time_ms(time)
+        };
+        let topic = TopicProduceResponse::default().with_name(topic("t"));
+        let topic = topic.with_partition_responses(vec![part(1, 0, -1), part(2, 6, 8)]);
+        // What follows the partitions is nobody's here.
+        let mut out = BytesMut::new();
+        theirs::ProduceResponse::default().with_responses(vec![topic]).encode(&mut out, version).unwrap();
+        let told = Produce::read(&mut Cursor::new(&out, 0, encoding::<Produce<'_>>(version)), version).unwrap();
+        let produced =
+            |partition, error_code, append_time| Produced { partition, error_code, base_offset: 9, append_time };
+        assert_eq!(told, [produced(1, 0, None), produced(2, 6, Some(8))]);
+    }
+    for version in EndTxn::VERSIONS {
+        let read: theirs::EndTxnRequest = asked(&EndTxn { transactional_id: "x", producer, commit: true }, version);
+        assert_eq!(
+            (read.transactional_id.as_str(), read.producer_id.0, read.producer_epoch, read.committed),
+            ("x", 5, 3, true)
+        );
+        assert_eq!(told::<EndTxn<'_>>(&theirs::EndTxnResponse::default().with_error_code(47), version), 47);
     }
 }

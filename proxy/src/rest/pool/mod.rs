@@ -41,6 +41,8 @@ pub struct Entry {
     pub principal: Principal,
     /// Questions to Kafka.
     pub kafka: Kafka,
+    /// Transactions of requests with an `Idempotency-Key`.
+    pub own: Kafka,
     topics: Topics,
     bootstrap: String,
     producer: Producer,
@@ -90,9 +92,11 @@ impl Pool {
     fn make(&self, principal: &Principal, now: u64) -> Result<Entry, Error> {
         let admission = self.inner.admit(principal).map_err(|_| Code::Internal.with("no random bytes"))?;
         let kafka = Kafka::new(self.inner.clone(), principal.clone(), self.limits.request_timeout);
+        let own = Kafka::own(self.inner.clone(), principal.clone(), self.limits.request_timeout);
         Ok(Entry {
             principal: principal.clone(),
             kafka,
+            own,
             topics: Topics::default(),
             bootstrap: self.inner.bootstrap().to_string(),
             producer: Producer::new(Pipes { inner: self.inner.clone(), principal: principal.clone() }, self.terms()),
@@ -157,7 +161,7 @@ struct Pipes {
 
 impl Brokers for Pipes {
     fn ask_any(&self) -> DuplexStream {
-        self.inner.pipe(self.principal.clone(), Target::Bootstrap)
+        self.inner.pipe(self.principal.clone(), Target::Bootstrap, false)
     }
 
     fn connect(&self, node_id: i32) -> Lane {

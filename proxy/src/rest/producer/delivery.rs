@@ -31,6 +31,13 @@ impl Delivery {
         Self { outcomes: Arc::new(Outcomes { slots, left, whole, flight, _hold: hold }) }
     }
 
+    /// One whose records have their outcomes already.
+    pub fn settled(outcomes: Vec<Result<Placed, Refusal>>, hold: Hold) -> Self {
+        let slots = outcomes.into_iter().map(OnceLock::from).collect();
+        let (left, whole) = (AtomicUsize::new(0), Notify::new());
+        Self { outcomes: Arc::new(Outcomes { slots, left, whole, flight: Arc::default(), _hold: hold }) }
+    }
+
     /// Waits until every record has its outcome.
     pub async fn whole(&self) {
         loop {

@@ -19,7 +19,7 @@ pub async fn fetch(
     (leader, positions): (i32, &[(i32, i64)]),
     (wait, max_bytes): (Duration, i32),
 ) -> Result<Vec<Fetched>, Error> {
-    Ok(entry.kafka.ask_node(leader, &Fetch { topic, positions, wait, max_bytes }).await?)
+    Ok(entry.kafka.ask_node(leader, &Fetch { topic, positions, wait, max_bytes, committed_only: false }).await?)
 }
 
 /// What Kafka's error for a partition means to a reader.

@@ -4,7 +4,7 @@
 //! share one tail of a topic (`feed.rs`); one that is behind fetches for itself. What must never happen here: a record of one
 //! principal's shown to another, a record left out without a word, memory for a reader that does not read.
 
-mod batches;
+pub mod batches;
 mod feed;
 mod positions;
 mod query;

@@ -5,13 +5,14 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::BytesMut;
-use hyper::body::Incoming;
+use bytes::{Bytes, BytesMut};
+use hyper::body::Body;
 
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::{self, Format, Placed, ProduceBody, Refused};
 use crate::rest::front::Posted;
+use crate::rest::idempotency::Turn;
 use crate::rest::pool::{Delivery, Refusal};
 use crate::rest::{Caller, Code, Error, refusal, send};
 
@@ -20,20 +21,23 @@ use crate::rest::{Caller, Code, Error, refusal, send};
 /// # Errors
 /// Whatever keeps the records from being sent at all; and, once they are sent, that none of them was written because Kafka does not
 /// answer.
-pub async fn post(
+pub async fn post<B>(
     bridge: &Bridge,
-    caller: &Caller,
+    (caller, turn): (&Caller, Option<&Turn>),
     (topic, partition): (&str, Option<i32>),
     headers: &HeaderMap,
-    body: Incoming,
-) -> Result<Posted, Error> {
+    body: B,
+) -> Result<Posted, Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let wishes = Wishes::of(headers);
     let content_type = wishes.v2()?;
     let format = format(bridge, headers)?;
     let (body, hold) = bridge.room.read(headers, body).await?;
     let mut posted = formats::parse_v2(format, &body, &bridge.formats)?;
     let schemas = write_with_schemas(bridge, topic, format, &mut posted).await?;
-    let delivery = send::all(bridge, caller, (topic, partition), &posted.records, hold).await?;
+    let delivery = send::all(bridge, (caller, turn), (topic, partition), &posted.records, hold).await?;
     if let Some(error) = unanswered(&delivery) {
         return Ok(Posted { response: error.into_response(), delivery: Some(delivery) });
     }

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::envelope::Place;
 use super::refusal;
 use crate::rest::bridge::Bridge;
+use crate::rest::idempotency::Turn;
 use crate::rest::kafka::describe_cluster::{DescribeCluster, Described};
 use crate::rest::kafka::metadata::Metadata;
 use crate::rest::kafka::{Kafka, Question};
@@ -31,6 +32,8 @@ pub struct Ask {
     pub entry: Arc<Entry>,
     /// Header fields.
     pub headers: HeaderMap,
+    /// Of a request with an `Idempotency-Key`.
+    pub turn: Option<Arc<Turn>>,
     root: String,
     query: String,
 }
@@ -147,8 +150,7 @@ impl Cluster {
     /// What is told when a change of `name` got no answer: the gateway ends a connection that asks to change its own topic.
     pub fn refused(&self, name: &str, error: Error) -> Error {
         if error.code == Code::KafkaRetriable && self.ask.kafka().names_own_topic(name) {
-            return Code::Forbidden
-                .with("the topics of the keyring and of the audit log are changed at the brokers only");
+            return Code::Forbidden.with("the gateways' own topics are changed at the brokers only");
         }
         error
     }
@@ -162,7 +164,8 @@ impl FromRequestParts<Arc<Bridge>> for Ask {
         let entry = bridge.pool.entry(&caller.principal)?;
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let headers = parts.headers.clone();
-        Ok(Self { bridge: bridge.clone(), caller, entry, headers, root: root(bridge, parts), query })
+        let turn = parts.extensions.get().cloned();
+        Ok(Self { bridge: bridge.clone(), caller, entry, headers, turn, root: root(bridge, parts), query })
     }
 }
 

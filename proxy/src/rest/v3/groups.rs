@@ -9,7 +9,7 @@ use super::ask::{Ask, Cluster};
 use super::envelope::{List, Metadata, Place, Related};
 use super::refusal;
 use crate::rest::kafka::groups::{
-    CONSUMER, DescribeConsumerGroup, DescribeGroup, FindCoordinator, Group, ListGroups, Listed, Member,
+    CONSUMER, Coordinated, DescribeConsumerGroup, DescribeGroup, FindCoordinator, Group, ListGroups, Listed, Member,
 };
 use crate::rest::{Code, Error};
 
@@ -107,7 +107,7 @@ pub struct Found {
 /// # Errors
 /// `GroupNotFound`, or that Kafka does not tell.
 pub async fn find(cluster: &Cluster, id: &str) -> Result<Found, Error> {
-    let (verdict, coordinator) = cluster.any(&FindCoordinator { group_id: id }).await?;
+    let (verdict, coordinator) = cluster.any(&FindCoordinator { key: id, kind: Coordinated::Group }).await?;
     refusal::check(&verdict, &format!("consumer group {id}"))?;
     describe(cluster, id, coordinator, "").await
 }

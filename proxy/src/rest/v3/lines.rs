@@ -12,6 +12,7 @@ use super::ask::Cluster;
 use crate::rest::formats::{
     Format, FormatError, Part, Placed, PlacedPart, Refused, V3Batch, V3Placed, V3Record, push_error, push_v3_placed,
 };
+use crate::rest::idempotency::Turn;
 use crate::rest::pool::{Delivery, Entry, Hold, Refusal};
 use crate::rest::record::Record;
 #[cfg(feature = "schemas")]
@@ -96,6 +97,11 @@ impl Draft {
         self.lines.len()
     }
 
+    /// Whether some record of it cannot be sent.
+    pub fn has_refused(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line, Line::Refused(_)))
+    }
+
     /// Bytes of all records.
     pub fn size(&self) -> usize {
         self.records.iter().map(Record::size).sum()
@@ -142,6 +148,11 @@ impl Batch {
         Self { lines: told.collect(), delivery: None }
     }
 
+    /// What became of the records that were sent.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.delivery.as_ref()
+    }
+
     /// Each line as an outcome.
     fn outcomes(&self) -> impl Iterator<Item = Result<(Placed, &Told), Cow<'_, Refused>>> {
         let mut sent = self.delivery.iter().flat_map(Delivery::outcomes);
@@ -175,6 +186,23 @@ impl Writer {
                 Err(Box::new((draft, Code::TooManyRequests.with(text))))
             }
         }
+    }
+
+    /// Sends what was read in the turn of a request with an `Idempotency-Key`: all of it or nothing.
+    ///
+    /// # Errors
+    /// That nothing was sent.
+    pub async fn send_once(&self, draft: Draft, turn: &Turn, hold: Hold) -> Result<Batch, Error> {
+        if draft.has_refused() {
+            turn.refuse();
+            let (code, message) = refusal::of_record(Refusal::Conflict);
+            return Ok(draft.refuse(&code.with(message)));
+        }
+        if draft.is_empty() {
+            return Ok(Batch { lines: draft.lines, delivery: None });
+        }
+        let delivery = turn.send(&self.topic, None, &draft.records, hold).await?;
+        Ok(Batch { lines: draft.lines, delivery: Some(delivery) })
     }
 
     /// Appends the lines of a batch that is whole. Gives the first code that tells of a failure.
@@ -218,6 +246,10 @@ impl Writer {
 
     /// Counts and audits a batch that is whole. Its records count as written when the audit log has them, where requests wait for that.
     pub async fn note(&self, batch: Batch) -> Batch {
+        if self.cluster.ask.turn.is_some() {
+            // What became of it is known when the turn is over, and told with the answer.
+            return batch;
+        }
         let written = batch.outcomes().filter(Result::is_ok).count();
         let count = |records: usize| u64::try_from(records).unwrap_or(u64::MAX);
         let bridge = &self.cluster.ask.bridge;

@@ -13,11 +13,12 @@ use hyper::body::Body as _;
 use serde_json::{Value, json};
 
 use super::ask::{Ask, check_content_type};
-use super::lines::{Draft, Writer};
+use super::lines::{Batch, Draft, Writer};
 use super::refusal;
 use super::stream::{Exchange, Lines};
 use crate::rest::accept::Wishes;
-use crate::rest::formats::parse_v3_batch;
+use crate::rest::formats::{Splitter, parse_v3, parse_v3_batch};
+use crate::rest::idempotency::Turn;
 use crate::rest::operation::{Content, JSON, Operation};
 use crate::rest::operations::headers;
 use crate::rest::{Code, Error};
@@ -30,6 +31,9 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
     // Who waits for leave to go on takes a first answer for the last.
     let awaits_leave = ask.headers.contains_key(header::EXPECT);
     let writer = writer(ask, &cluster_id, topic, POST).await?;
+    if let Some(turn) = writer.cluster.ask.turn.clone() {
+        return post_once(&writer, &turn, body, strict).await;
+    }
     let length = body.size_hint().exact();
     let mut exchange = Exchange::new(writer, body);
     let mut first = None;
@@ -64,6 +68,47 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
     Ok((status, [(header::CONTENT_TYPE, JSON)], lines).into_response())
 }
 
+/// Writes the records of a whole body, all or none.
+async fn post_once(writer: &Writer, turn: &Turn, body: Body, strict: bool) -> Result<Response, Error> {
+    let ask = &writer.cluster.ask;
+    let (bytes, hold) = ask.bridge.room.read(&ask.headers, body).await?;
+    let partitions = ask.entry.partitions(&writer.topic).await?;
+    let (mut draft, mut splitter) = (Draft::default(), Splitter::new(ask.bridge.formats));
+    splitter.push(bytes);
+    loop {
+        let record = match splitter.take() {
+            Ok(Some(piece)) => parse_v3(&piece.text, piece.position, &ask.bridge.formats),
+            Ok(None) => break,
+            Err(error) => Err(error),
+        };
+        // What follows text that is no JSON cannot be told apart.
+        let is_broken = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
+        draft.add(writer, record, partitions).await;
+        if is_broken {
+            break;
+        }
+    }
+    if let Err(error) = splitter.finish() {
+        draft.add(writer, Err(error), partitions).await;
+    }
+    if draft.is_empty() {
+        return Err(Code::BadRequest.with("the body has no record"));
+    }
+    let batch = writer.send_once(draft, turn, Some(hold)).await?;
+    let mut told = BytesMut::new();
+    let failed = writer.tell(&batch, &mut told);
+    let status = if strict { strict_status(failed) } else { StatusCode::OK };
+    Ok(with_delivery((status, [(header::CONTENT_TYPE, JSON)], told.freeze()).into_response(), &batch))
+}
+
+/// Beside the answer goes what became of the records, for the audit.
+fn with_delivery(mut response: Response, batch: &Batch) -> Response {
+    if let Some(delivery) = batch.delivery() {
+        response.extensions_mut().insert(delivery.clone());
+    }
+    response
+}
+
 /// Writes some records with ids.
 pub async fn post_batch(
     ask: Ask,
@@ -79,6 +124,13 @@ pub async fn post_batch(
     for entry in parse_v3_batch(&bytes, &ask.bridge.formats)? {
         draft.add(&writer, entry.record, partitions).await;
         ids.push(entry.id);
+    }
+    if let Some(turn) = &ask.turn {
+        let batch = writer.send_once(draft, turn, Some(hold)).await?;
+        let mut out = BytesMut::new();
+        writer.tell_entries(&ids, &batch, &mut out);
+        let response = (StatusCode::MULTI_STATUS, [(header::CONTENT_TYPE, JSON)], out.freeze()).into_response();
+        return Ok(with_delivery(response, &batch));
     }
     let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|refused| refused.1)?;
     tokio::time::timeout(ask.bridge.settings.limits.request_timeout, batch.whole()).await.ok();
