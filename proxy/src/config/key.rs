@@ -73,7 +73,7 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 24] = [
+    let sections: [&'static [Key]; 25] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
@@ -96,6 +96,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         super::admin::KEYS,
         super::audit::KEYS,
         super::sinks::KEYS,
+        super::witnesses::KEYS,
         super::limits::KEYS,
         super::log::KEYS,
     ];
