@@ -73,7 +73,7 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 24] = [
+    let sections: [&'static [Key]; 25] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,

@@ -29,6 +29,7 @@ pub mod v3;
 pub mod raw;
 pub mod bridge;
 pub mod send;
+pub mod producer;
 pub mod pool;
 pub mod kafka;
 pub mod inner;

@@ -31,7 +31,7 @@ pub async fn all(
     if let Some(absent) = chosen.into_iter().find(|partition| !(0..count).contains(partition)) {
         return Err(refusal::partition_not_found(absent));
     }
-    let sent = entry.producer()?.send(topic, partition, records, Some(hold));
+    let sent = entry.producer().send((topic, count), partition, records, Some(hold));
     let full =
         || Code::TooManyRequests.with("too many records wait for their acknowledgement (limits.max_queued_records)");
     let delivery = sent.ok_or_else(full)?;

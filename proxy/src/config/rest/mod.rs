@@ -56,7 +56,7 @@ pub struct Bridge {
 /// How records are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeProducer {
-    /// How long a record waits for others of its principal.
+    /// How long a record waits for others, while a request of its principal is under way.
     pub linger: Duration,
     /// A producer that nobody has used for this long is closed.
     pub idle: Duration,
@@ -328,7 +328,12 @@ pub(super) const KEYS: &[Key] = &[
     key("rest[].cors", Kind::Section, "none", "Which web pages may call."),
     key("rest[].cors.origins", Kind::List, "none", "Origins such as `https://app.example.com`, or `*`."),
     key("rest[].producer", Kind::Section, "its defaults", "How records are sent."),
-    key("rest[].producer.linger", Kind::Duration, "`2ms`", "How long a record waits for others of its principal."),
+    key(
+        "rest[].producer.linger",
+        Kind::Duration,
+        "`2ms`",
+        "How long a record waits for others, while a request of its principal is under way.",
+    ),
     key(
         "rest[].producer.idle",
         Kind::Duration,

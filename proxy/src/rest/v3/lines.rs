@@ -33,6 +33,8 @@ pub struct Writer {
 pub struct Draft {
     records: Vec<Record>,
     lines: Vec<Line>,
+    /// Of the topic.
+    partitions: i32,
 }
 
 /// Records under way.
@@ -76,6 +78,7 @@ impl Draft {
         };
         match made {
             Ok((record, told)) => {
+                self.partitions = partitions;
                 self.records.push(record);
                 self.lines.push(Line::Sent(told));
             }
@@ -124,7 +127,7 @@ impl Batch {
 
     /// Whether every record has its outcome.
     pub fn is_whole(&self) -> bool {
-        self.delivery.as_ref().is_none_or(|delivery| delivery.outcomes().all(|outcome| outcome.is_some()))
+        self.delivery.as_ref().is_none_or(Delivery::is_whole)
     }
 
     /// How many lines it has.
@@ -165,11 +168,7 @@ impl Writer {
         if let Err(error) = audit::check(&self.cluster.ask.bridge.audit) {
             return Err(Box::new((draft, error)));
         }
-        let producer = match entry.producer() {
-            Ok(producer) => producer,
-            Err(error) => return Err(Box::new((draft, error))),
-        };
-        match producer.send(&self.topic, None, &draft.records, hold) {
+        match entry.producer().send((&self.topic, draft.partitions), None, &draft.records, hold) {
             Some(delivery) => Ok(Batch { lines: draft.lines, delivery: Some(delivery) }),
             None => {
                 let text = "too many records wait for their acknowledgement (limits.max_queued_records)";

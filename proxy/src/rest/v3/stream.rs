@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::lines::{Batch, Draft, LINE_END, Writer, refused, refused_format};
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{Splitter, parse_v3, push_error};
+use crate::rest::formats::{Scratch, Splitter, parse_v3_into, push_error};
 use crate::rest::inner::drained;
 use crate::rest::{Caller, Code, Error};
 
@@ -171,11 +171,12 @@ impl Exchange {
         let bridge = self.writer.cluster.ask.bridge.clone();
         let most = (bridge.settings.limits.max_queued_records / 2).clamp(1, MOST_AT_ONCE);
         let mut draft = Draft::default();
+        let mut scratch = Scratch::new(self.splitter.length());
         let partitions = self.writer.cluster.ask.entry.partitions(&self.writer.topic).await;
         while draft.len() < most && self.has_text {
             match self.splitter.take() {
                 Ok(Some(piece)) => {
-                    let record = parse_v3(&piece.text, piece.position, &bridge.formats);
+                    let record = parse_v3_into(&mut scratch, &piece.text, piece.position, &bridge.formats);
                     // What follows text that is no JSON cannot be told apart.
                     let is_broken = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
                     draft.add(&self.writer, record, *partitions.as_ref().unwrap_or(&i32::MAX)).await;
