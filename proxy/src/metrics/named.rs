@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use barnabas_crypto::custody::CustodyCause;
+
 use super::{ConnectionRefusal, Metrics};
 
 /// A registry in which everything has a value: what has labels shows only then.
@@ -15,6 +17,10 @@ fn told() -> String {
     metrics.keyring.refused("older");
     metrics.key_system("vault", true);
     metrics.audit.sink_lag("siem");
+    metrics.audit.witnessed("other");
+    metrics.audit.witness_alarm("other");
+    metrics.audit.other_log_alarms("other");
+    metrics.keys.failed("vault", CustodyCause::Denied);
     metrics.request_added(Duration::from_millis(1));
     metrics.rest.request("/v1", 200, Duration::from_millis(1));
     metrics.encode().unwrap()
