@@ -7,6 +7,8 @@ mod latency;
 mod memory;
 mod rest;
 mod systems;
+#[cfg(test)]
+mod named;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

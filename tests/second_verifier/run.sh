@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Lets the gateway's tests write good and tampered logs, and runs the second verifier over them, in a Python environment of its own under target/;
-# then the tools of C2SP logs in c2sp/, which need Go.
+# Runs the second verifier over good and tampered logs, in a Python environment of its own under target/; then the tools of C2SP logs in c2sp/,
+# which need Go. Without an argument the gateway's unit tests write the logs; else they are in the folder that is named.
 set -euo pipefail
+given=${1:+$(realpath "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")"
 target=$(realpath -m "${CARGO_TARGET_DIR:-../../target}")
 environment=$target/second_verifier
-cases=$target/second_verifier_cases
+cases=${given:-$target/second_verifier_cases}
 if [[ ! -x $environment/bin/python ]]; then
   python3 -m venv "$environment"
 fi
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
-rm -rf "$cases"
-BARNABAS_TEST_AUDIT_CASES=$cases cargo test --quiet -p barnabas --lib audit::log::tests::agreement
+if [[ -z $given ]]; then
+  rm -rf "$cases"
+  BARNABAS_TEST_AUDIT_CASES=$cases cargo test --quiet -p barnabas --lib audit::log::tests::agreement
+fi
 PYTHONDONTWRITEBYTECODE=1 "$environment/bin/python" compare.py "$cases"
 
 # The same logs before tools that others have written for C2SP logs.

@@ -1,12 +1,17 @@
 //! Reads the audit log of a gateway as an auditor does who has nothing but its folder: the bundles of entries (C2SP tlog-tiles), each entry
 //! behind its length.
 
+mod copy;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use copy::{LogCopy, WIDTH, size_of};
+
+use crate::rest::Http;
 use crate::wait::{self, PATIENCE};
 
 /// The folder of a log.
@@ -57,6 +62,20 @@ impl AuditLog {
         })
     }
 }
+
+/// Makes `count` events by as many requests to the HTTP bridge, of which each is told in full.
+pub fn flood(http: &mut Http, count: usize) {
+    let requests = b"GET /v1/nothing HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(AT_ONCE);
+    for _ in 0..count.div_ceil(AT_ONCE) {
+        http.send(&requests).expect("requests can be sent");
+        for _ in 0..AT_ONCE {
+            assert_eq!(http.answer().expect("an answer").status, 404);
+        }
+    }
+}
+
+/// Requests that are under way at once.
+const AT_ONCE: usize = 50;
 
 /// Bundles by their index; of partial ones the longest.
 fn collect(root: &Path, folder: &Path, into: &mut BTreeMap<u64, (usize, Vec<u8>)>) {

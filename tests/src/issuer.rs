@@ -224,7 +224,8 @@ fn answer(
     Ok(())
 }
 
-fn server_config(files: &ServerFiles) -> rustls::ServerConfig {
+/// TLS of a server with these files, without client certificates.
+pub(crate) fn server_config(files: &ServerFiles) -> rustls::ServerConfig {
     let chain = CertificateDer::pem_file_iter(&files.certificate).expect("the harness wrote the file");
     let chain = chain.collect::<Result<Vec<_>, _>>().expect("the file holds certificates");
     let key = PrivateKeyDer::from_pem_file(&files.private_key).expect("the harness wrote the file");

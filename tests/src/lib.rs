@@ -7,6 +7,7 @@
 //! Every wait is a bounded wait on a condition; nothing sleeps for a guessed time. Every process ends with the test.
 
 // where things are and how long one waits
+pub mod disk;
 pub mod ports;
 pub mod process;
 pub mod scratch;
@@ -33,7 +34,9 @@ pub mod browser;
 pub mod evil;
 pub mod gateway;
 pub mod issuer;
+pub mod registry;
 pub mod relay;
+pub mod syslog;
 pub mod rest;
 pub mod site;
 pub mod traffic;

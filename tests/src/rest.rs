@@ -120,6 +120,13 @@ impl Http {
         Ok(answer)
     }
 
+    /// Reads a piece of an answer that goes on; an empty one is its end.
+    pub fn piece(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = Vec::new();
+        self.chunk(&mut piece)?;
+        Ok(piece)
+    }
+
     fn head(&mut self) -> io::Result<Answer> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
@@ -207,9 +214,7 @@ impl Open<'_> {
 
     /// Reads a piece of the answer; an empty one is its end.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut piece = Vec::new();
-        self.0.chunk(&mut piece)?;
-        Ok(piece)
+        self.0.piece()
     }
 }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, MetadataRequest,
-    MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, IncrementalAlterConfigsRequest,
+    MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use rustls_pki_types::ServerName;
@@ -162,6 +163,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Sets a setting of a topic.
+    pub fn configure_topic(&mut self, topic: &str, name: &str, value: &str) -> io::Result<()> {
+        let text = |text: &str| StrBytes::from_string(text.to_owned());
+        let config = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
+        let resource = AlterConfigsResource::default().with_resource_type(TOPIC).with_resource_name(text(topic));
+        let resource = resource.with_configs(vec![config.with_config_operation(SET)]);
+        let answer = self.call(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource]))?;
+        let code = answer.responses.first().map_or(-1, |resource| resource.error_code);
+        if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
+    }
+
     /// Makes the broker forget what stands before `offset`, as retention does.
     pub fn delete_records(&mut self, topic: &str, partition: i32, offset: i64) -> io::Result<()> {
         let before = DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
@@ -220,3 +232,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 
 const ANSWER_BOUND: Duration = Duration::from_secs(30);
 const LARGEST_ANSWER: usize = 128 << 20;
+
+/// KIP-339: a resource that is a topic, and the operation.
+const TOPIC: i8 = 2;
+const SET: i8 = 0;

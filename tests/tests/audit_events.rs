@@ -302,6 +302,11 @@ fn while_the_log_cannot_be_written_block_refuses_sealed_topics_alone_and_alarm_r
         let (sealed, open) = (site.sealed_topic(1), site.open_topic(1));
         let alice = site.client("alice");
         rd::produce(&alice, &sealed, &[numbered("before", 0, 0)], &[]);
+        let mut http = Http::tls(&site.gateway.rest(), &site.authority.client("alice"));
+        let clusters = http.get("/v3/clusters").is(200).json();
+        let cluster = clusters.pointer("/data/0/cluster_id").and_then(Value::as_str).expect("a cluster").to_owned();
+        let records = format!("/v3/clusters/{cluster}/topics/{sealed}/records");
+        assert_eq!(posted(&mut http, &records), 200);
         // What the log writes anew it writes here first: a file in the folder's place is a disk that refuses.
         let (tmp, aside) = (log.folder().join("tmp"), log.folder().join("aside"));
         fs::rename(&tmp, &aside).expect("the folder goes");
@@ -315,6 +320,9 @@ fn while_the_log_cannot_be_written_block_refuses_sealed_topics_alone_and_alarm_r
         let mut producer = rd::Producer::new(&fresh, &patience);
         producer.send(&sealed, &numbered("meanwhile", 1, 0));
         assert_eq!(producer.outcomes().iter().all(Result::is_ok), written, "{on_failure}");
+        assert_eq!(posted(&mut http, &records), if written { 200 } else { 50003 }, "{on_failure}");
+        http.post(&format!("/topics/{sealed}"), "application/vnd.kafka.json.v2+json", r#"{"records":[{"value":1}]}"#)
+            .is(if written { 200 } else { 503 });
         assert_eq!(site.gateway.admin("/readyz").0, if written { 200 } else { 503 }, "{on_failure}");
         fs::remove_file(&tmp).and_then(|()| fs::rename(&aside, &tmp)).expect("the folder is back");
         wait::until_true("it is written again", || site.gateway.metric("barnabas_audit_failing") == 0.0);
@@ -322,6 +330,13 @@ fn while_the_log_cannot_be_written_block_refuses_sealed_topics_alone_and_alarm_r
         site.gateway.terminate();
         assert!(log.of("records").iter().any(|event| is(event, "/data/crypto/topic", sealed.as_str())), "{on_failure}");
     }
+}
+
+/// What the line of a v3 record says.
+#[track_caller]
+fn posted(http: &mut Http, records: &str) -> i64 {
+    let answer = http.post(records, "application/json", r#"{"value":{"type":"STRING","data":"v3"}}"#).is(200).json();
+    answer["error_code"].as_i64().expect("a code")
 }
 
 /// The kinds in the document, which is written from the code.
@@ -336,12 +351,13 @@ fn documented() -> Vec<String> {
 }
 
 /// Kinds that this test cannot bring about, and where they are proved.
-const NOT_HERE: [(&str, &str); 5] = [
+const NOT_HERE: [(&str, &str); 6] = [
     ("log.gap", "another test here"),
-    ("log.expired", "entries have to be a day old: a unit test of the log"),
-    ("log.read", "told by whoever serves the log to others"),
-    ("sink.lost", "entries have to be a day old"),
+    ("log.expired", "audit_failure.rs"),
+    ("log.read", "audit_page.rs"),
+    ("sink.lost", "audit_failure.rs"),
     ("log.cross_checkpoint", "audit_sinks.rs"),
+    ("log.witness_alarm", "audit_witnesses.rs"),
 ];
 
 const EXPECTED: [&str; 11] = [

@@ -2,24 +2,19 @@
 //! the other sinks, and gets what it missed; several gateways bind each other's logs.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
-use std::{fs, thread};
+use std::fs;
 
 use rdkafka::error::RDKafkaErrorCode;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 
 use barnabas_tests::audit::AuditLog;
 use barnabas_tests::broker::Broker;
-use barnabas_tests::certs::{Authority, ServerFiles};
 use barnabas_tests::clients::record::numbered;
 use barnabas_tests::clients::{Endpoint, rd};
-use barnabas_tests::gateway::Gateway;
+use barnabas_tests::gateway::{Gateway, Settings};
 use barnabas_tests::scratch::{Scratch, unique};
 use barnabas_tests::site::{Site, secret};
+use barnabas_tests::syslog::SyslogServer;
 use barnabas_tests::wait;
 
 #[test]
@@ -28,7 +23,9 @@ fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs(
     let sink = format!("sinks: [{{ name: topic, type: kafka, topic: {topic} }}]");
     let directories = [folder.join("one"), folder.join("two")];
     let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directories[0], &[&sink]));
-    let settings = site.gateway.settings().clone().on_other_ports().with_audit(&directories[1], &[&sink]);
+    // Two stewards would write over each other now and then, and say so.
+    let settings = Settings { steward_embedded: false, ..site.gateway.settings().clone().on_other_ports() };
+    let settings = settings.with_audit(&directories[1], &[&sink]);
     let mut second = Gateway::start(&site.home, settings);
     let [one, two] = directories.map(AuditLog::at);
     rd::produce(&site.client("alice"), &site.sealed_topic(1), &[numbered(&secret(), 0, 0)], &[]);
@@ -65,14 +62,9 @@ fn the_topic_has_every_entry_as_it_is_hashed_and_gateways_bind_each_others_logs(
 #[test]
 fn a_syslog_server_that_is_away_stops_nothing_and_gets_what_it_missed() {
     let folder = Scratch::new("syslog");
-    let mut authority = Authority::new(folder.path());
-    let server = authority.server("localhost", &["localhost"]);
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port();
-    let (directory, ca) = (folder.join("log"), authority.ca());
-    let sinks = format!(
-        "sinks: [{{ name: siem, type: syslog, format: ocsf, address: \"localhost:{port}\", tls: {{ ca: {} }} }}, {{ name: lines, type: stdout }}]",
-        ca.display()
-    );
+    let (directory, server) = (folder.join("log"), SyslogServer::new(&folder));
+    let siem = server.sink("siem", ", format: ocsf");
+    let sinks = format!("sinks: [{siem}, {{ name: lines, type: stdout }}]");
     let mut site = Site::with(Broker::shared(), |settings| settings.with_audit(&directory, &[&sinks]));
     site.gateway.expect_in_log("audit_sink_failing");
     let (topic, alice) = (site.sealed_topic(1), site.client("alice"));
@@ -82,56 +74,17 @@ fn a_syslog_server_that_is_away_stops_nothing_and_gets_what_it_missed() {
     wait::until_true("the other sink goes on", || site.gateway.output().contains("\"io.barnabas.session.begun\""));
     assert!(site.gateway.metric("barnabas_audit_sink_lag_entries") > 0.0);
 
-    let received = Arc::new(Mutex::new(Vec::new()));
-    listen(port, &server, Arc::clone(&received));
+    server.start(false);
     let log = AuditLog::at(directory);
-    let messages = || received.lock().expect("no panic").clone();
     wait::until_true("all came", || {
-        let indices: std::collections::BTreeSet<u64> = messages().iter().map(|(index, _)| *index).collect();
-        indices.len() == log.events().len() && !indices.is_empty()
+        let came = server.received().len();
+        came == log.events().len() && came > 0
     });
-    for (index, event) in messages() {
-        assert_eq!(event["metadata"]["sequence"], index);
+    for (index, event) in &*server.received() {
+        assert_eq!(event["metadata"]["sequence"], *index);
         assert!(event["class_uid"].as_u64() >= Some(3000), "{event}");
     }
     site.gateway.terminate();
-}
-
-/// A syslog server: takes messages by their octet counts, and keeps the index and the text of each.
-fn listen(port: u16, files: &ServerFiles, received: Arc<Mutex<Vec<(u64, Value)>>>) {
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate).expect("a file").flatten().collect();
-    let key = PrivateKeyDer::from_pem_file(&files.private_key).expect("a key");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("a pair");
-    let socket = TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
-    thread::spawn(move || {
-        for stream in socket.incoming().flatten() {
-            let session = rustls::ServerConnection::new(Arc::new(config.clone())).expect("a session");
-            let mut stream = BufReader::new(rustls::StreamOwned::new(session, stream));
-            while let Some(message) = next(&mut stream) {
-                let (head, text) = message.split_once("] ").expect("structured data");
-                assert!(head.starts_with("<110>1 ") || head.starts_with("<108>1 "), "{head}");
-                let index = head.rsplit('"').nth(1).and_then(|index| index.parse().ok()).expect("an index");
-                received.lock().expect("no panic").push((index, serde_json::from_str(text).expect("JSON")));
-            }
-        }
-    });
-}
-
-fn next(stream: &mut impl Read) -> Option<String> {
-    let mut length = 0;
-    let mut byte = [0];
-    loop {
-        stream.read_exact(&mut byte).ok()?;
-        match byte[0] {
-            b' ' => break,
-            digit => length = length * 10 + usize::from(digit - b'0'),
-        }
-    }
-    let mut message = vec![0; length];
-    stream.read_exact(&mut message).ok()?;
-    String::from_utf8(message).ok()
 }
 
 #[test]

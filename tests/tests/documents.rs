@@ -198,7 +198,7 @@ fn place_files(folder: &Scratch) {
         fs::copy(from, &to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
     };
     place("tls/clients.crl", &Authority::new(folder.path()).revoke(&[]));
-    for authority in ["clients-ca", "brokers-ca", "kms-ca"] {
+    for authority in ["clients-ca", "brokers-ca", "kms-ca", "siem-ca"] {
         place(&format!("tls/{authority}.pem"), &site.join("tls/ca.pem"));
     }
     place("tls/kms-client.pem", &site.join("tls/gateway.pem"));

@@ -11,7 +11,7 @@ use barnabas_tests::issuer::{Issuer, SigningKey, seconds};
 use barnabas_tests::kms::http;
 use barnabas_tests::ports;
 use barnabas_tests::process::{Finished, Process};
-use barnabas_tests::rest::{Answer, Http};
+use barnabas_tests::rest::{Answer, Http, Lines, Socket};
 use barnabas_tests::scratch::{Scratch, root, target};
 use barnabas_tests::site::{Site, key_id, secret};
 use barnabas_tests::wait::{self, PATIENCE};
@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 const BINARY: &str = "application/vnd.kafka.binary.v2+json";
+const EVENTS: (&str, &str) = ("accept", "text/event-stream");
 const RECORD: &str = r#"{"records":[{"value":"AAEC"}]}"#;
 
 /// A bridge that takes certificates, passwords and tokens, with its issuer.
@@ -240,6 +241,98 @@ fn a_token_ends_with_its_time_on_a_connection_that_is_open() {
     get(&mut http, &short).is(200);
     wait::until_true("the token has expired", || get(&mut http, &short).status == 401);
     get(&mut http, &bearer(&desk.issuer.token("alice", &json!({})))).is(200);
+}
+
+#[test]
+fn streams_of_every_kind_end_when_their_password_is_removed_and_no_others_do() {
+    let mut desk = desk();
+    let topic = desk.site.open_topic(1);
+    let known = basic("alice", &desk.add("alice"));
+    let mut http = desk.bare();
+    wait::until_true("the new password is taken", || get(&mut http, &known).status == 200);
+    let streams = desk.streams(&topic, &known);
+    let files = desk.site.authority.client("bob");
+    let bobs = Http::tls(&desk.site.gateway.rest(), &files);
+    let (answer, mut bobs) = bobs.read_on(&format!("/v1/topics/{topic}/events"), &[EVENTS]).expect("an answer");
+    assert_eq!(answer.status, 200);
+    bobs.line().expect("the stream is open");
+    desk.remove("alice");
+    streams.are_ended();
+    desk.certified("bob").post(&format!("/topics/{topic}"), BINARY, RECORD).is(200);
+    assert!(bobs.event().expect("an event").data.contains("AAEC"));
+}
+
+#[test]
+fn streams_of_every_kind_end_when_their_token_expires() {
+    let mut desk = desk();
+    let topic = desk.site.open_topic(1);
+    let ends = seconds() + 20;
+    let short = bearer(&desk.issuer.token("alice", &json!({ "exp": ends })));
+    let streams = desk.streams(&topic, &short);
+    streams.are_ended();
+    assert!(seconds() >= ends, "they ended before their time");
+}
+
+/// A stream of each kind: events, lines, a web socket, records of v3.
+struct Streams {
+    events: Lines,
+    lines: Lines,
+    socket: Socket,
+    records: Http,
+}
+
+impl Desk {
+    fn streams(&mut self, topic: &str, authorization: &str) -> Streams {
+        let own = ("authorization", authorization);
+        let open = |accept| {
+            let path = format!("/v1/topics/{topic}/events");
+            let (answer, lines) = self.bare().read_on(&path, &[own, accept]).expect("an answer");
+            assert_eq!(answer.status, 200);
+            lines
+        };
+        let (events, lines) = (open(EVENTS), open(("accept", "application/x-ndjson")));
+        let socket = self.bare().socket(&format!("/v1/topics/{topic}/socket?group=g-{topic}"), &[own]);
+        let mut records = self.bare();
+        let clusters = records.ask("GET", "/v3/clusters", &[own], b"").is(200).json();
+        let cluster = clusters.pointer("/data/0/cluster_id").and_then(Value::as_str).expect("a cluster");
+        let path = format!("/v3/clusters/{cluster}/topics/{topic}/records");
+        let mut stream = records.open("POST", &path, &[own, ("content-type", "application/json")]);
+        stream.write(br#"{"value":{"type":"STRING","data":"first"}}"#).expect("the gateway reads");
+        assert_eq!(stream.read_head().expect("an answer").status, 200);
+        let line = String::from_utf8(stream.read().expect("a line")).expect("text");
+        assert!(line.contains(r#""error_code":200"#), "{line}");
+        Streams { events, lines, socket: socket.expect("a socket"), records }
+    }
+}
+
+impl Streams {
+    /// Each ends, and says why. Reading waits with a bound.
+    fn are_ended(mut self) {
+        // First, since it has pings to answer.
+        let mut said = Vec::new();
+        let end = loop {
+            match self.socket.read() {
+                Ok(message) => said.push(message.to_string()),
+                Err(error) => break error,
+            }
+        };
+        assert!(said.iter().any(|text| text.contains("40101")), "{said:?}, {end}");
+        let mut event = self.events.event().expect("an event");
+        while event.name.is_empty() {
+            event = self.events.event().expect("an event");
+        }
+        assert!(event.name == "error" && event.data.contains("40101"), "{event:?}");
+        assert!(self.events.event().is_none(), "the stream goes on");
+        let mut line = self.lines.json().expect("a line");
+        while line.get("error_code").is_none() {
+            line = self.lines.json().expect("a line");
+        }
+        assert_eq!(line["error_code"], 40101);
+        assert!(self.lines.json().is_none(), "the stream goes on");
+        let line = String::from_utf8(self.records.piece().expect("a line")).expect("text");
+        assert!(line.contains(r#""error_code":40101"#), "{line}");
+        assert!(self.records.piece().is_ok_and(|end| end.is_empty()), "the stream goes on");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Promise: who has no Kafka library needs none. curl and a web page use the bridge as they are, and what they write is
+//! Promise: who has no Kafka library needs none. curl, Python's requests and a web page use the bridge as they are, and what they write is
 //! read by Kafka's own consumer; the broker has only sealed records, under the poster's own key.
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,8 +13,10 @@ use barnabas_tests::certs::ClientFiles;
 use barnabas_tests::clients::java::Java;
 use barnabas_tests::clients::record::numbered;
 use barnabas_tests::clients::{Endpoint, rd};
+use barnabas_tests::process::Finished;
 use barnabas_tests::relay::Relay;
 use barnabas_tests::rest::Http;
+use barnabas_tests::scratch::{Scratch, root, target, unique};
 use barnabas_tests::site::{Site, key_id, secret};
 
 #[test]
@@ -41,6 +44,26 @@ fn what_curl_posts_is_read_by_kafkas_own_consumer_under_the_posters_key() {
     assert_eq!(keys[0], keys[3]);
     assert_ne!(keys[0], keys[4]);
     site.assert_sealed(&topic, 5, &secret);
+}
+
+#[test]
+fn python_requests_makes_the_calls_of_the_documents_with_a_certificate() {
+    let mut site = Site::with(Broker::shared(), |settings| settings.with_rest(&[]));
+    let topic = site.sealed_topic(1);
+    let alice = site.authority.client("alice");
+    let own = alice.own.as_ref().expect("a certificate");
+    let folder = Scratch::new("requests");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(root().join("tests/requests/run.sh"));
+        command.args(arguments).current_dir(folder.path()).env("CLIENTS", target().join("clients"));
+        command.env("CA", &alice.ca).env("CERTIFICATE", &own.certificate).env("KEY", &own.private_key);
+        Finished::run("requests", &command, b"", Duration::from_secs(300), folder.path()).ok()
+    };
+    run(&["install"]);
+    let done = run(&[&format!("https://{}", site.gateway.rest()), &topic, &unique("group")]);
+    assert_eq!(done.stdout.trim(), r#"{"posted": 8}"#);
+    assert_eq!(rd::read_all(&site.client("reader-one"), &topic).len(), 8);
+    site.assert_sealed(&topic, 8, "\"foo\"");
 }
 
 #[test]

@@ -70,6 +70,77 @@ fn lines_of_json_say_the_same_and_a_record_of_another_form_is_told_and_not_left_
 }
 
 #[test]
+fn events_that_were_posted_come_back_as_events_in_whatever_way_they_are_read() {
+    let mut site = site();
+    let (topic, secret) = (site.sealed_topic(1), secret());
+    let files = site.authority.client("alice");
+    let mut alice = Http::tls(&site.gateway.rest(), &files);
+    let path = format!("/v1/topics/{topic}/records");
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-type", "reading"),
+        ("ce-source", "/pump/7"),
+        ("content-type", "application/json"),
+    ];
+    let event = |id: &str| {
+        let data = json!({ "bar": 2.5, "note": secret });
+        json!({
+            "specversion": "1.0", "id": id, "type": "reading", "source": "/pump/7", "datacontenttype": "application/json",
+            "data": data,
+        })
+    };
+    let data = event("1")["data"].to_string();
+    alice.ask("POST", &path, &binary, data.as_bytes()).is(200);
+    alice.post(&path, "application/cloudevents+json", event("2").to_string()).is(200);
+    alice.post(&path, "application/cloudevents-batch+json", json!([event("3"), event("4")]).to_string()).is(200);
+    alice.post(&path, "text/plain", format!("{secret} is no event")).is(200);
+    let sent: Vec<Value> = ["1", "2", "3", "4"].map(event).to_vec();
+
+    // Once, as a batch: up to what is none; there it is named.
+    let batch = ("accept", "application/cloudevents-batch+json");
+    let read = format!("/topics/{topic}/partitions/0/records?timeout=10000&offset=");
+    let answer = alice.ask("GET", &format!("{read}0"), &[batch], b"").is(200);
+    assert_eq!((answer.header("content-type"), answer.header("kafka-next-offset")), (Some(batch.1), Some("4")));
+    assert_eq!(answer.json(), json!(sent));
+    let refused = alice.ask("GET", &format!("{read}4"), &[batch], b"");
+    assert!(refused.text().contains("offset 4"), "{}", refused.text());
+    refused.is_error(406, 40601);
+
+    // As they come: each is one event, and the stream goes on behind what is none.
+    let path = format!("/v1/topics/{topic}/events?from=beginning&format=cloudevents");
+    let mut events = open(&site, &files, &path, &[EVENTS]);
+    let mut lines = open(&site, &files, &path, &[LINES]);
+    for (offset, sent) in sent.iter().enumerate() {
+        let got = events.event().expect("an event");
+        assert_eq!((got.id.as_str(), got.name.as_str()), (format!("0:{}", offset + 1).as_str(), ""));
+        assert_eq!(serde_json::from_str::<Value>(&got.data).expect("JSON"), *sent);
+        assert_eq!(lines.json().expect("a line"), *sent);
+    }
+    assert_eq!(events.event().expect("an event").name, "unreadable");
+    assert_eq!(lines.json().expect("a line")["unreadable"]["offset"], 4);
+    alice.post(&format!("/v1/topics/{topic}/records"), "application/cloudevents+json", event("5").to_string()).is(200);
+    assert_eq!(lines.json().expect("a line"), event("5"));
+
+    // By a consumer of the v2 API.
+    let v2 = "application/vnd.kafka.v2+json";
+    let made = alice.post(&format!("/consumers/g-{topic}"), v2, r#"{"auto.offset.reset":"earliest"}"#).is(200).json();
+    let own = format!("/consumers/g-{topic}/instances/{}", made["instance_id"].as_str().expect("an id"));
+    let one = json!({ "partitions": [{ "topic": topic, "partition": 0 }] }).to_string();
+    alice.post(&format!("{own}/assignments"), v2, one).is(204);
+    let mut got = Vec::new();
+    barnabas_tests::wait::until_true("events come", || {
+        let answer = alice.ask("GET", &format!("{own}/records?timeout=5000"), &[batch], b"").is(200);
+        got.extend(answer.json().as_array().expect("a list").clone());
+        got.len() >= 4
+    });
+    assert_eq!(got, sent);
+    alice.ask("GET", &format!("{own}/records?timeout=5000"), &[batch], b"").is_error(406, 40601);
+    alice.ask("DELETE", &own, &[], b"").is(204);
+    site.assert_sealed(&topic, 6, &secret);
+}
+
+#[test]
 fn who_may_not_read_is_refused_before_a_stream_begins() {
     let mut site = site();
     site.gateway.expect_in_log("fetch_refused");

@@ -1,4 +1,6 @@
 //! Promise: programs that speak the v3 API of Kafka's REST proxies work on us as they are, and write under their own keys.
+//!
+//! Long, because an API has many resources and each is shown here once.
 
 use barnabas_tests::broker::Broker;
 use barnabas_tests::certs::ClientFiles;
@@ -169,6 +171,23 @@ fn settings_are_shown_set_taken_away_and_changed_together() {
     assert!(list["data"].as_array().unwrap().len() > 10);
     alice.get(&format!("{configs}/no.such.setting")).is_error(404, 404);
     alice.get(&format!("{cluster}/topics/nobody-made-this/configs")).is_error(404, 40403);
+
+    // Several topics at once; of what does not work each topic is told.
+    let other = site.open_topic(1);
+    let of = |topic: &str, value: &str| json!({ "topic_name": topic, "configs": [{ "name": "segment.ms", "value": value }] });
+    let several = format!("{cluster}/topics/-/configs:alter");
+    let both = json!({ "data": [of(&topic, "100000"), of(&other, "200000")] });
+    alice.post(&several, JSON, both.to_string()).is(204);
+    for (topic, value) in [(&topic, "100000"), (&other, "200000")] {
+        let path = format!("{cluster}/topics/{topic}/configs/segment.ms");
+        barnabas_tests::wait::until_true("it is the broker's", || alice.get(&path).json()["value"] == value);
+    }
+    let some = json!({ "data": [of(&topic, "100001"), of("nobody-made-this", "1"), of(&other, "soon")] });
+    let failures = alice.post(&several, JSON, some.to_string()).is(207).json()["failures"].clone();
+    let told = |index: usize| (failures[index]["topic_name"].clone(), failures[index]["error_code"].clone());
+    assert_eq!(told(0), (json!("nobody-made-this"), json!(40403)));
+    assert_eq!(told(1), (json!(other), json!(40002)));
+    assert_eq!(failures.as_array().map(Vec::len), Some(2));
 
     let broker = alice.get(&format!("{cluster}/brokers/1/configs/num.io.threads")).is(200).json();
     assert_eq!((&broker["kind"], &broker["broker_id"]), (&json!("KafkaBrokerConfig"), &json!(1)));
@@ -360,6 +379,37 @@ fn more_than_the_queue_holds_is_slowed_down_and_not_refused() {
 }
 
 #[test]
+fn where_a_partition_ends_and_what_may_be_done_with_a_topic_are_told() {
+    let mut site = site();
+    let topic = site.open_topic(2);
+    let (_, mut alice) = caller(&mut site, "alice");
+    let cluster = cluster(&mut alice);
+    let good = r#"{"partition_id":1,"value":{"type":"BINARY","data":"AAEC"}}"#;
+    assert_eq!(
+        codes(&alice.post(&format!("{cluster}/topics/{topic}/records"), JSON, format!("{good}{good}"))),
+        [200, 200]
+    );
+    let offset = format!("{cluster}/topics/{topic}/partitions/1/offset");
+    for path in [offset.clone(), format!("{offset}?offset_type=earliest_and_latest")] {
+        let told = alice.get(&path).is(200).json();
+        assert_eq!((&told["earliest_offset"], &told["latest_offset"]), (&json!(0), &json!(2)), "{told}");
+        assert_eq!((&told["partition_id"], &told["topic_name"]), (&json!(1), &json!(topic)));
+        assert!(told["metadata"]["self"].as_str().is_some_and(|address| address.ends_with("/partitions/1/offset")));
+    }
+    alice.get(&format!("{offset}?offset_type=latest")).is_error(400, 400);
+    alice.get(&format!("{cluster}/topics/{topic}/partitions/2/offset")).is_error(404, 40403);
+
+    let path = format!("{cluster}/topics/{topic}");
+    assert!(alice.get(&path).is(200).json().get("authorized_operations").is_none());
+    let told = alice.get(&format!("{path}?include_authorized_operations=true")).is(200).json();
+    let operations = told["authorized_operations"].as_array().expect("a list").clone();
+    assert!(operations.contains(&json!("READ")) && operations.contains(&json!("ALTER_CONFIGS")), "{told}");
+    let all = alice.get(&format!("{cluster}/topics?include_authorized_operations=true")).is(200).json();
+    assert!(all["data"].as_array().expect("a list").iter().all(|one| one["authorized_operations"].is_array()), "{all}");
+    alice.get(&format!("{path}?include_authorized_operations=maybe")).is_error(400, 400);
+}
+
+#[test]
 fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
     let mut site = site();
     let topic = site.open_topic(2);
@@ -389,6 +439,23 @@ fn a_bad_record_has_its_line_and_text_that_is_no_json_ends_the_stream() {
         assert_eq!((answer.status, codes(&answer)), (if code == 40402 { 404 } else { 422 }, vec![code]), "{text}");
     }
     assert_eq!(alice.ask("POST", &records, &strict, good.as_bytes()).status, 200);
+    let several = alice.ask("POST", &records, &strict, format!("{good}{}{good}", bad[4].0).as_bytes());
+    assert_eq!((several.status, codes(&several)), (404, vec![200, 40402, 200]));
+    // A stream: the status is that of its first lines, and it goes on.
+    for (first, status, code) in [(good, 200, 200), (bad[4].0, 404, 40402)] {
+        let mut stream = alice.open("POST", &records, &strict);
+        stream.write(first.as_bytes()).expect("the gateway reads");
+        assert_eq!(stream.read_head().expect("an answer").status, status);
+        let shows =
+            |line: Vec<u8>, code: i64| String::from_utf8_lossy(&line).contains(&format!("\"error_code\":{code}"));
+        assert!(shows(stream.read().expect("a line"), code));
+        stream.write(good.as_bytes()).expect("the gateway reads");
+        assert!(shows(stream.read().expect("a line"), 200));
+        stream.finish().expect("the gateway reads");
+        assert!(stream.read().expect("an end").is_empty());
+    }
+    alice.open("POST", &records, &strict).finish().expect("the gateway reads");
+    assert_eq!(alice.answer().expect("an answer").status, 400);
 }
 
 #[test]

@@ -61,6 +61,10 @@ async fn text(State(metrics): State<Arc<Metrics>>) -> Response {
     }
 }
 
+/// Where the witness of other gateways' logs answers (C2SP tlog-witness), on both listeners. On the plain one nobody is
+/// authenticated; only a checkpoint that a known log has signed changes anything.
+pub const WITNESS: &str = "/witness";
+
 /// OpenMetrics 1.0, section 4.1.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

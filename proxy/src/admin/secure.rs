@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::WITNESS;
 use crate::audit::event::Peer;
 use crate::audit::page::{Door, LISTENER, Page};
 use crate::config::{Role, Roles, SecureAdmin};
@@ -34,6 +35,7 @@ pub struct Secure {
     tls: ServerTls,
     roles: ArcSwap<Roles>,
     page: Option<Arc<Page>>,
+    witness: Option<Router>,
     door: Door,
 }
 
@@ -45,7 +47,13 @@ impl Secure {
     pub fn new(settings: &SecureAdmin, page: Option<Arc<Page>>, door: Door) -> Result<Self, TlsError> {
         let tls = ServerTls::new(settings.tls.clone(), settings.principal.clone())?;
         let roles = ArcSwap::from_pointee(settings.roles.clone());
-        Ok(Self { tls, roles, page, door })
+        Ok(Self { tls, roles, page, witness: None, door })
+    }
+
+    /// With the routes of a witness, under `/witness`.
+    #[must_use]
+    pub fn with_witness(self, routes: Option<Router>) -> Self {
+        Self { witness: routes, ..self }
     }
 
     /// Puts new settings in force. Broken files leave the old ones in use, with an error in the log; roles count at once.
@@ -98,7 +106,12 @@ impl Secure {
         let audit = audit.layer(middleware::from_fn_with_state(guard(Role::Auditor), admit));
         let nowhere = Router::new().fallback(|| async { StatusCode::NOT_FOUND });
         let nowhere = nowhere.layer(middleware::from_fn_with_state(guard(Role::Auditor), admit));
-        Router::new().merge(operations).merge(audit).fallback_service(nowhere)
+        let witness = self.witness.clone().map(|routes| {
+            let routes = Router::new().nest(WITNESS, routes);
+            routes.layer(middleware::from_fn_with_state(guard(Role::Witnessed), admit))
+        });
+        let all = Router::new().merge(operations).merge(audit);
+        witness.into_iter().fold(all, Router::merge).fallback_service(nowhere)
     }
 
     async fn connection(&self, socket: TcpStream, peer: SocketAddr, routes: Router) {

@@ -5,9 +5,10 @@
 //! added to by whoever asks, and worth nothing as evidence: it is read by the one who wrote it, and a lost one is made anew.
 //! What must never happen here: an entry that is passed over since its bundle has more names than the index keeps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -190,42 +191,10 @@ impl Index {
         Self { path, summaries, fresh: Vec::new() }
     }
 
-    /// Looks through a log, and calls `found` with each entry that fits: its index, the event, what was looked at. Ends early
-    /// when that gives false.
-    ///
-    /// # Errors
-    /// `Io`, `Missing`.
-    pub fn search(
-        &mut self,
-        reader: &Reader,
-        filter: &Filter,
-        mut found: impl FnMut(u64, Value, Facts) -> bool,
-    ) -> Result<(), Error> {
+    /// Looks through a log for entries that fit: their indices, the events, what was looked at.
+    pub fn search<'a>(&'a mut self, reader: &'a Reader, filter: &'a Filter) -> Search<'a> {
         let bundles = reader.first() / BUNDLE..reader.size().div_ceil(BUNDLE);
-        for bundle in bundles {
-            let known = usize::try_from(bundle).ok().and_then(|at| self.summaries.get(at)?.as_ref());
-            if known.is_some_and(|summary| !filter.may_fit(summary)) {
-                continue;
-            }
-            let is_new = known.is_none();
-            let (from, to) = (bundle * BUNDLE, (bundle + 1) * BUNDLE);
-            let mut all = Vec::new();
-            for entry in reader.entries(from..to) {
-                let (index, bytes) = entry?;
-                let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-                let facts = Facts::of(&event);
-                let fits = filter.fits(&facts);
-                all.push(facts.clone());
-                if fits && !found(index, event, facts) {
-                    return Ok(());
-                }
-            }
-            // Others grow still.
-            if is_new && all.len() as u64 == BUNDLE {
-                self.fresh.push(Summary::of(bundle, &all));
-            }
-        }
-        Ok(())
+        Search { index: self, reader, filter, bundles, found: VecDeque::new() }
     }
 
     /// Keeps what was learned. A folder that cannot be written to is searched whole the next time.
@@ -241,6 +210,60 @@ impl Index {
         }
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&beside, &self.path)
+    }
+}
+
+/// Entries that fit, one after another.
+pub struct Search<'a> {
+    index: &'a mut Index,
+    reader: &'a Reader,
+    filter: &'a Filter,
+    bundles: Range<u64>,
+    found: VecDeque<Found>,
+}
+
+/// An entry's index, the event, what was looked at.
+pub type Found = (u64, Value, Facts);
+
+impl Search<'_> {
+    fn look_into(&mut self, bundle: u64) -> Result<(), Error> {
+        let known = usize::try_from(bundle).ok().and_then(|at| self.index.summaries.get(at)?.as_ref());
+        if known.is_some_and(|summary| !self.filter.may_fit(summary)) {
+            return Ok(());
+        }
+        let is_new = known.is_none();
+        let mut all = Vec::new();
+        for entry in self.reader.entries(bundle * BUNDLE..(bundle + 1) * BUNDLE) {
+            let (index, bytes) = entry?;
+            let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let facts = Facts::of(&event);
+            all.push(facts.clone());
+            if self.filter.fits(&facts) {
+                self.found.push_back((index, event, facts));
+            }
+        }
+        // Others grow still.
+        if is_new && all.len() as u64 == BUNDLE {
+            self.index.fresh.push(Summary::of(bundle, &all));
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Search<'_> {
+    type Item = Result<Found, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(found) = self.found.pop_front() {
+                return Some(Ok(found));
+            }
+            let bundle = self.bundles.next()?;
+            if let Err(error) = self.look_into(bundle) {
+                self.bundles.start = self.bundles.end;
+                return Some(Err(error));
+            }
+        }
     }
 }
 

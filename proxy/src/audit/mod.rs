@@ -7,5 +7,6 @@ pub mod event;
 pub mod log;
 pub mod sink;
 pub mod finding;
+pub mod timeline;
 pub mod report;
 pub mod page;

@@ -75,9 +75,12 @@ pub(super) fn failure(error: gateway::Error) -> Failure {
         Error::Bind { .. } | Error::KeyringUnread(_) | Error::Publish(_) | Error::Topic(_) => Exit::Unavailable,
         Error::Keystore(_) | Error::Passphrase(_) => Exit::Denied,
         Error::Certificate { .. } | Error::Tls(_) => Exit::Data,
-        Error::Bridge { .. } | Error::Kms { .. } | Error::NoCertificate | Error::NoKeystore | Error::NoRootKey => {
-            Exit::Configuration
-        }
+        Error::Bridge { .. }
+        | Error::Kms { .. }
+        | Error::NoCertificate
+        | Error::NoKeystore
+        | Error::NoRootKey
+        | Error::Witness(_) => Exit::Configuration,
         Error::Audit(_) => Exit::CannotCreate,
         Error::Crypto(_) | Error::Stopped => Exit::Failed,
     };

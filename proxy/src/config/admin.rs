@@ -43,6 +43,8 @@ pub enum Role {
     Auditor,
     /// Liveness, readiness, metrics.
     Operator,
+    /// Shows checkpoints of its log to be cosigned: another gateway.
+    Witnessed,
 }
 
 /// Who has which role. A principal that no list covers has none, and sees nothing.
@@ -52,6 +54,8 @@ pub struct Roles {
     pub auditor: Vec<PrincipalPattern>,
     /// Who reads metrics and readiness.
     pub operator: Vec<PrincipalPattern>,
+    /// Whose logs may be shown to be cosigned.
+    pub witnessed: Vec<PrincipalPattern>,
 }
 
 impl Roles {
@@ -61,6 +65,7 @@ impl Roles {
         let patterns = match role {
             Role::Auditor => &self.auditor,
             Role::Operator => &self.operator,
+            Role::Witnessed => &self.witnessed,
         };
         !principal.is_anonymous() && patterns.iter().any(|pattern| pattern.covers(principal))
     }
@@ -114,13 +119,14 @@ impl Roles {
     fn parse(reader: Reader<'_>) -> Option<Self> {
         let auditor = reader.list("auditor", PrincipalPattern::parse);
         let operator = reader.list("operator", PrincipalPattern::parse);
+        let witnessed = reader.list("witnessed", PrincipalPattern::parse);
         let nobody = |patterns: &Option<Vec<PrincipalPattern>>| patterns.as_ref().is_some_and(Vec::is_empty);
-        if nobody(&auditor) && nobody(&operator) {
+        if nobody(&auditor) && nobody(&operator) && nobody(&witnessed) {
             let remedy = "name at least one principal under `auditor` or `operator`, or remove `secure`";
             reader.refuse_here(Refusal::new("nobody has a role here", remedy));
         }
         reader.finish();
-        Some(Self { auditor: auditor?, operator: operator? })
+        Some(Self { auditor: auditor?, operator: operator?, witnessed: witnessed? })
     }
 }
 
@@ -180,6 +186,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::List,
         "nobody",
         "Principals, `User:NAME` or patterns: `/livez`, `/readyz` and `/metrics` on this address.",
+    ),
+    key(
+        "admin.secure.roles.witnessed",
+        Kind::List,
+        "nobody",
+        "Principals, `User:NAME` or patterns: other gateways, whose logs this one witnesses (`audit.witness_for`), under `/witness/`.",
     ),
 ];
 

@@ -10,6 +10,7 @@ use super::node::Node;
 use super::reader::Reader;
 use super::sinks::Sink;
 use super::values::{self, Places};
+use super::witnesses::Witnessing;
 use crate::audit::event::OnFailure;
 
 /// The audit log of one gateway.
@@ -33,6 +34,8 @@ pub struct Audit {
     pub compress_after: Option<Duration>,
     /// Where entries go besides; names are distinct.
     pub sinks: Vec<Sink>,
+    /// Who cosigns this log, and whose logs are cosigned here.
+    pub witnessing: Witnessing,
 }
 
 /// When a checkpoint is signed: whichever comes first.
@@ -68,6 +71,7 @@ impl Audit {
         let compress_after = reader.optional("compress_after", values::duration(Duration::from_secs(60), 3_650 * day));
         let sinks: Vec<_> = reader.sections("sinks").into_iter().map(|sink| Sink::parse(sink, places)).collect();
         refuse_doubles(&reader, &sinks);
+        let witnessing = Witnessing::parse(&reader, places, origin.as_deref());
         reader.finish();
         Some(Self {
             directory: directory?,
@@ -79,6 +83,7 @@ impl Audit {
             retention: retention?,
             compress_after: compress_after?,
             sinks: sinks.into_iter().collect::<Option<_>>()?,
+            witnessing: witnessing?,
         })
     }
 }

@@ -73,12 +73,13 @@ impl Kind {
 
 /// Every key, section by section, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    let sections: [&'static [Key]; 24] = [
+    let sections: [&'static [Key]; 26] = [
         super::listeners::KEYS,
         super::rest::KEYS,
         super::rest::auth::KEYS,
         super::rest::registry::KEYS,
         super::rest::idempotency::KEYS,
+        super::rest::replicas::KEYS,
         super::clusters::KEYS,
         super::keyring::KEYS,
         super::keystore::KEYS,
@@ -96,6 +97,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
         super::admin::KEYS,
         super::audit::KEYS,
         super::sinks::KEYS,
+        super::witnesses::KEYS,
         super::limits::KEYS,
         super::log::KEYS,
     ];

@@ -26,6 +26,7 @@ mod reader;
 mod rest;
 mod secret;
 mod sinks;
+mod witnesses;
 mod steward;
 mod streams;
 mod values;
@@ -52,7 +53,7 @@ pub use pattern::{PrincipalPattern, TopicPattern};
 pub use policy::Policy;
 pub use rest::{
     BasicAuth, Bridge, BridgeAuth, BridgeConsumer, BridgeLimits, BridgeProducer, IDEMPOTENCY_TOPIC, Idempotency,
-    MOST_WINDOW, SchemaRegistry, SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
+    MOST_WINDOW, Replica, Replicas, SchemaRegistry, SchemaRegistryCredential, TokenAlgorithm, TokenIssuer,
 };
 pub use secret::SecretRef;
 pub use sinks::{Sink, SinkFormat, SinkTarget};
@@ -61,6 +62,7 @@ pub use streams::{
     Compress, INTERNAL_TOPICS, Kem, OnUnreadable, RecordSuite, SealRule, StreamRule, Streams, TopicSelector,
 };
 pub use values::HostPort;
+pub use witnesses::{WitnessAddress, Witnessing};
 
 use self::mistake::{Mistakes, Refusal};
 use self::node::Node;
@@ -185,6 +187,10 @@ fn parse_all(text: &str, places: &Places<'_>, mistakes: &Mistakes) -> Option<Con
     if has_audit && !has_keystore {
         let remedy = "write `keystore` (`barnabas init` makes one); it holds the key that the log is signed with";
         top.refuse("audit", Refusal::new("there is an audit log but no keystore", remedy));
+    }
+    if audit.as_ref().is_some_and(|audit| !audit.witnessing.logs.is_empty()) && !has_admin {
+        let remedy = "write `admin`: witnesses are asked there";
+        top.refuse("audit", Refusal::new("`witness_for` names logs, and there is no admin listener", remedy));
     }
     top.finish();
 

@@ -62,6 +62,10 @@ rest:
         ca: file
         plaintext: loopback
     cors: { origins: ["https://App.example.com", "*"] }
+    replicas:
+      id: a
+      tls: { ca: file, certificate: file, private_key: file, server_name: replicas.internal }
+      members: [{ id: a, url: "https://a.internal:8443", principal: "User:gateway" }]
     schema_registry:
       url: https://registry.example.com
       tls: { ca: file, certificate: file, private_key: file, server_name: registry.internal }
@@ -120,6 +124,10 @@ audit:
     - { name: lines, type: stdout, format: ocsf }
     - { name: topic, type: kafka, cluster: second, topic: _audit }
     - { name: siem, type: syslog, address: "siem:6514", tls: { ca: file, certificate: file, private_key: file, server_name: siem } }
+  witnesses:
+    - { url: "https://two:9645/witness", key: "audit.example/2/witness+1bdd26f5+BAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH", tls: { ca: file, certificate: file, private_key: file, server_name: two } }
+  witness_interval: 30s
+  witness_for: ["audit.example/2+87c1cee8+AQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH"]
 limits:
   max_frame_bytes: 50 MiB
   max_first_frame_bytes: 64 KiB
@@ -465,6 +473,7 @@ fn every_example_loads() {
             "keystore.key",
             "delegate.certificate",
             "keystore",
+            "tls/siem-ca.pem",
             "tls/kms-ca.pem",
             "tls/kms-client.pem",
             "tls/kms-client.key",

@@ -16,8 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Error;
+use super::witnesses::{Rounds, open_witness};
 use crate::admin::Condition;
 use crate::audit::event::{Audit, ClockReference, Event, Keeping, LogStatements, OnFailure, Run};
+use crate::audit::log::witness::Witness;
 use crate::audit::log::{self, AUDIT_SECRET, Log, Signer, State};
 use crate::audit::sink::{Followed, Follower, KafkaSink, Sink, StdoutSink, SyslogSink};
 use crate::config::{self, Config, SinkTarget};
@@ -38,6 +40,7 @@ struct Kept {
     metrics: AuditMetrics,
     sinks: JoinSet<()>,
     closed: watch::Sender<bool>,
+    witness: Option<Arc<Witness>>,
 }
 
 impl OpenAudit {
@@ -49,7 +52,8 @@ impl OpenAudit {
     /// Opens the log that the configuration names, if it does. Blocks.
     pub fn open(config: &Config, keystore: &LocalKeystore, metrics: AuditMetrics) -> Result<Self, Error> {
         let Some(settings) = &config.audit else { return Ok(Self::off()) };
-        let signer = Signer::from_seed(&seed(keystore)?)?;
+        let seed = seed(keystore)?;
+        let signer = Signer::from_seed(&seed)?;
         let origin: Arc<str> = Arc::from(settings.origin.as_str());
         let log = Log::open(of(settings), signer, Arc::new(LogStatements::new(origin.clone())))?;
         let mut memo = MemoFile::read(&settings.directory);
@@ -59,8 +63,9 @@ impl OpenAudit {
         let keeping = Keeping { origin, on_failure: settings.on_failure, window: settings.window };
         let size_at_start = log.state().size;
         let audit = Audit::new(log.clone(), keeping, metrics.clone());
+        let witness = open_witness(settings, &Signer::from_seed(&seed)?, audit.clone(), metrics.clone())?;
         let (sinks, closed) = (JoinSet::new(), watch::Sender::new(false));
-        Ok(Self { audit, kept: Some(Kept { log, memo, run, size_at_start, metrics, sinks, closed }) })
+        Ok(Self { audit, kept: Some(Kept { log, memo, run, size_at_start, metrics, sinks, closed, witness }) })
     }
 
     /// By which all parts write.
@@ -112,6 +117,17 @@ impl OpenAudit {
         Ok(())
     }
 
+    /// The witness that this gateway is for other logs, if it is one.
+    pub fn witness(&self) -> Option<Arc<Witness>> {
+        self.kept.as_ref()?.witness.clone()
+    }
+
+    /// Shows the log to its witnesses; `None` when it has none.
+    pub fn rounds(&self, config: &Config) -> Result<Option<Rounds>, Error> {
+        let (Some(kept), Some(settings)) = (&self.kept, &config.audit) else { return Ok(None) };
+        Rounds::new(settings, kept.log.clone(), self.audit.clone(), kept.metrics.clone())
+    }
+
     /// What is due while the gateway runs; ends never. `None` when there is no log.
     pub fn upkeep(&self, live: Arc<LiveKeyring>, topic: Option<String>, standing: Condition) -> Option<Upkeep> {
         let kept = self.kept.as_ref()?;
@@ -130,11 +146,16 @@ impl OpenAudit {
     }
 
     /// Tells that the gateway ends, and waits until all is written.
-    pub async fn close(self, drained: bool) {
+    pub async fn close(self, drained: bool, config: &Config) {
+        // Files that are broken by now: then the last round does not take place.
+        let last = self.rounds(config).ok().flatten();
         let Some(mut kept) = self.kept else { return };
         self.audit.tick(true);
         self.audit.record(Event::stopped(drained));
         kept.log.close().await;
+        if let Some(last) = last {
+            tokio::time::timeout(LAST_DELIVERIES, last.last()).await.ok();
+        }
         // What the sinks do not get now they get after the next start.
         kept.closed.send_replace(true);
         let all = async { while kept.sinks.join_next().await.is_some() {} };

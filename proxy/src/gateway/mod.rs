@@ -4,6 +4,7 @@
 //! before the configuration has been checked as a whole and every file that it names has been read.
 
 mod audit;
+mod witnesses;
 mod bridges;
 mod keys;
 mod kms;
@@ -26,9 +27,11 @@ pub use audit::OpenAudit;
 pub use keys::{DELEGATE_SECRET, OpenKeyring, open_custody, open_keystore};
 pub use kms::adapter;
 pub use reload::Reloader;
+pub use witnesses::witness_name;
 
 use crate::admin::{self, Condition, Readiness, Secure};
 use crate::audit::event::Audit;
+use crate::audit::log::witness;
 use crate::audit::page::{Door, LISTENER, Page};
 use crate::config::{Config, StewardRun};
 use crate::connection::Shared;
@@ -41,6 +44,8 @@ use crate::rest::inner::InnerBook;
 use crate::router::{Cluster, ListenerBook, discovery};
 use crate::steward::{Asker, PublishError, Reminder, Steward, answer_requests};
 use crate::tls::{ServerTls, TlsError, UpstreamTlsSource};
+
+use self::witnesses::Rounds;
 
 /// Why a gateway does not start or a command cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +111,9 @@ pub enum Error {
     /// The keyring cannot be written.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A witness of the audit log cannot be asked.
+    #[error(transparent)]
+    Witness(#[from] crate::audit::log::witness::WitnessError),
     /// A thread of ours has died.
     #[error("a worker stopped")]
     Stopped,
@@ -133,6 +141,7 @@ pub struct Gateway {
     admin: Option<TcpListener>,
     secure: Option<(Arc<Secure>, TcpListener)>,
     page: Option<Arc<Page>>,
+    rounds: Option<Rounds>,
     draining: watch::Sender<bool>,
     /// The bridges' own way in stays until their last request is answered.
     inner_draining: watch::Sender<bool>,
@@ -224,6 +233,7 @@ impl Gateway {
         let secure = match config.admin.as_ref().and_then(|admin| admin.secure.as_ref()) {
             Some(settings) => {
                 let secure = Secure::new(settings, page.clone(), Door::new(parts.audit.audit().clone()))?;
+                let secure = secure.with_witness(parts.audit.witness().map(witness::router));
                 Some((Arc::new(secure), bind_admin(LISTENER, settings.bind).await?))
             }
             None => None,
@@ -231,6 +241,7 @@ impl Gateway {
         let KeyParts { live, keys, keyring, delegate, custody, mut audit } = parts;
         audit.started(&config);
         audit.follow(&config)?;
+        let rounds = audit.rounds(&config)?;
         Ok(Self {
             config,
             metrics,
@@ -246,6 +257,7 @@ impl Gateway {
             admin,
             secure,
             page,
+            rounds,
             draining,
             inner_draining,
         })
@@ -297,6 +309,13 @@ impl Gateway {
         let operations = admin::operations(self.metrics.clone(), self.readiness.clone());
         if let Some((secure, socket)) = self.secure {
             background.spawn(secure.serve(socket, operations.clone(), admin_end.clone()));
+        }
+        let operations = match self.audit.witness() {
+            Some(witness) => operations.nest(admin::WITNESS, witness::router(witness)),
+            None => operations,
+        };
+        if let Some(rounds) = self.rounds {
+            background.spawn(rounds.run());
         }
         if let Some(socket) = self.admin {
             background.spawn(async move {
@@ -376,7 +395,7 @@ impl Gateway {
         if let Some(page) = &self.page {
             page.finish();
         }
-        self.audit.close(drained).await;
+        self.audit.close(drained, &self.config).await;
     }
 }
 

@@ -44,11 +44,8 @@ impl Reloader {
             }
         }
         for server in &self.bridges {
-            let new = config.rest.iter().find(|bridge| bridge.name == server.name());
-            if let (Some(tls), Some(new)) = (server.tls(), new)
-                && let Some(settings) = new.tls.clone()
-            {
-                tls.reload(settings, new.principal.clone()).ok();
+            if let Some(new) = config.rest.iter().find(|bridge| bridge.name == server.name()) {
+                server.reload(new);
             }
         }
         let settings = config.admin.as_ref().and_then(|admin| admin.secure.as_ref());

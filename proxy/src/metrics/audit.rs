@@ -21,6 +21,9 @@ pub struct AuditMetrics {
     queued_bytes: Gauge,
     failing: Gauge,
     sink_lag: Family<SinkLabel, Gauge>,
+    witnessed: Family<WitnessLabel, Gauge>,
+    witness_alarm: Family<WitnessLabel, Gauge>,
+    other_log_alarms: Family<LogLabel, Counter>,
 }
 
 impl AuditMetrics {
@@ -41,6 +44,21 @@ impl AuditMetrics {
         self.sink_lag.get_or_create(&SinkLabel { sink: sink.to_owned() }).clone()
     }
 
+    /// How many entries a witness has cosigned. `witness` is a name of the configuration: a closed set.
+    pub fn witnessed(&self, witness: &str) -> Gauge {
+        self.witnessed.get_or_create(&WitnessLabel { witness: witness.to_owned() }).clone()
+    }
+
+    /// Whether a witness says that the log was rolled back or has two histories.
+    pub fn witness_alarm(&self, witness: &str) -> Gauge {
+        self.witness_alarm.get_or_create(&WitnessLabel { witness: witness.to_owned() }).clone()
+    }
+
+    /// How often a log that is witnessed here was shown as one that is not what it was. `log` is a name of the configuration.
+    pub fn other_log_alarms(&self, log: &str) -> Counter {
+        self.other_log_alarms.get_or_create(&LogLabel { log: log.to_owned() }).clone()
+    }
+
     pub(super) fn register(registry: &mut Registry) -> Self {
         let all = Self::default();
         let registry = registry.sub_registry_with_prefix("audit");
@@ -52,6 +70,12 @@ impl AuditMetrics {
         registry.register("queued_bytes", "Bytes of entries that wait for the disk", all.queued_bytes.clone());
         registry.register("failing", "1 while the audit log cannot be written", all.failing.clone());
         registry.register("sink_lag_entries", "Entries that a sink does not have yet", all.sink_lag.clone());
+        let help = "Entries that a witness has cosigned";
+        registry.register("witnessed_entries", help, all.witnessed.clone());
+        let help = "1 while a witness says that the log was rolled back or has two histories";
+        registry.register("witness_alarm", help, all.witness_alarm.clone());
+        let help = "How often a log that is witnessed here was shown shorter than it was, or forked";
+        registry.register("other_log_alarms", help, all.other_log_alarms.clone());
         all
     }
 }
@@ -59,4 +83,14 @@ impl AuditMetrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SinkLabel {
     sink: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WitnessLabel {
+    witness: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LogLabel {
+    log: String,
 }

@@ -53,7 +53,7 @@ impl Teller {
     /// # Errors
     /// `KafkaRetriable`, while the audit log cannot be written and requests wait for it.
     pub fn check(&self) -> Result<(), Error> {
-        self.audit.check().map_err(|error| Code::KafkaRetriable.with(error.to_string()))
+        check(&self.audit)
     }
 
     /// A connection got no further than its handshake.
@@ -70,7 +70,11 @@ impl Teller {
             return Ok(());
         }
         let event = match (call.caller, call.error) {
-            (Some(caller), _) => event(&self.peer(caller.principal.clone()), caller, call),
+            (Some(caller), _) => {
+                let peer = caller.peer.unwrap_or(self.connection.peer);
+                let peer = Peer::new(caller.principal.clone(), Some(peer), self.listener.clone(), self.number);
+                event(&peer, caller, call)
+            }
             (None, Some(error)) => {
                 let peer = self.peer(Principal::anonymous());
                 Event::not_authenticated(&peer, None, "credential", &error.message)
@@ -82,7 +86,7 @@ impl Teller {
             self.audit.record(event);
             return Ok(());
         }
-        let unwritten = |_| Code::KafkaRetriable.with("the audit log cannot be written; the records may have been");
+        let unwritten = |_| Code::KafkaRetriable.with(UNWRITTEN);
         self.audit.commit(event).await.map_err(unwritten)
     }
 
@@ -91,11 +95,23 @@ impl Teller {
     }
 }
 
-/// Takes note of what became of records within a request that goes on. Waits for nobody: the request itself is told at its end.
-pub fn audited(bridge: &Bridge, call: &Call<'_>) {
-    let Some(caller) = call.caller.filter(|_| bridge.audit.is_on()) else { return };
+/// Takes note of what became of records within a request that goes on: the request itself is told at its end.
+///
+/// # Errors
+/// `KafkaRetriable`, when records were written and the entry could not be.
+pub async fn audited(bridge: &Bridge, call: &Call<'_>) -> Result<(), Error> {
+    let Some(caller) = call.caller.filter(|_| bridge.audit.is_on()) else { return Ok(()) };
     let peer = Peer::new(caller.principal.clone(), None, bridge.name.clone(), 0);
-    bridge.audit.record(event(&peer, caller, call));
+    let unwritten = |_| Code::KafkaRetriable.with(UNWRITTEN);
+    bridge.audit.commit(event(&peer, caller, call)).await.map_err(unwritten)
+}
+
+/// Refuses what could not be told: asked before anything is written.
+///
+/// # Errors
+/// `KafkaRetriable`, while the audit log cannot be written and requests wait for it.
+pub fn check(audit: &Audit) -> Result<(), Error> {
+    audit.check().map_err(|error| Code::KafkaRetriable.with(error.to_string()))
 }
 
 fn event(peer: &Peer, caller: &Caller, call: &Call<'_>) -> Event {
@@ -155,3 +171,5 @@ fn status_of(code: Code) -> Status {
         _ => Status::Failure,
     }
 }
+
+const UNWRITTEN: &str = "the audit log cannot be written; the records may have been";

@@ -107,7 +107,14 @@ impl Room {
             if more > 0 {
                 hold.merge(self.hold(more)?);
             }
-            whole.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
+            let whole = whole.get_or_insert_with(|| {
+                // The announced length is believed as far as its beginning has come.
+                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+                let mut whole = BytesMut::with_capacity(held.saturating_add(announced.min(held.saturating_mul(8))));
+                whole.extend_from_slice(&first);
+                whole
+            });
+            whole.extend_from_slice(&data);
         }
         Ok((whole.map_or(first, BytesMut::freeze), hold))
     }

@@ -14,6 +14,7 @@ use super::formats;
 use super::idempotency::Ledger;
 use super::inner::Inner;
 use super::pool::Pool;
+use super::replicas::Replicas;
 use super::streams::Feeds;
 use super::v2::consumers::Consumers;
 use crate::admin::Readiness;
@@ -37,6 +38,8 @@ pub struct Bridge {
     pub ledger: Arc<Ledger>,
     /// Consumer instances of the v2 API.
     pub consumers: Arc<Consumers>,
+    /// Who else serves this address; `None`: nobody.
+    pub replicas: Option<Replicas>,
     /// Tails of topics that readers share.
     pub feeds: Feeds,
     /// Readers that stay, at once.
@@ -64,7 +67,7 @@ impl Bridge {
     /// Builds a bridge. Must be called within a runtime.
     ///
     /// # Errors
-    /// A sentence about the settings of the schema registry.
+    /// A sentence about the settings of the schema registry, or about the certificates towards replicas.
     pub fn new(
         settings: config::Bridge,
         callers: Callers,
@@ -77,6 +80,8 @@ impl Bridge {
         let ledger = Ledger::new(&inner, settings.idempotency, limit, metrics.clone());
         let pool = Arc::new(Pool::new(inner, settings.producer, settings.limits, metrics.clone()));
         tokio::spawn(pool.clone().close_idle());
+        let replicas = settings.replicas.as_ref().map(|replicas| Replicas::new(replicas, &settings.limits));
+        let replicas = replicas.transpose().map_err(|error| error.to_string())?;
         let formats =
             formats::Limits { max_record_bytes: settings.limits.max_record_bytes, ..formats::Limits::default() };
         #[cfg(feature = "schemas")]
@@ -90,6 +95,7 @@ impl Bridge {
             pool,
             ledger,
             consumers: Consumers::new(settings.limits.max_consumers, settings.consumer.idle),
+            replicas,
             feeds: Feeds::default(),
             readers: Arc::new(Semaphore::new(settings.limits.max_readers)),
             room: Room::new(&settings.limits),

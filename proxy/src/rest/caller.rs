@@ -34,6 +34,10 @@ pub struct Caller {
     pub expires: Option<SystemTime>,
     /// What the proof rests on, for `rest::auth` to ask about again.
     pub ground: Ground,
+    /// The replica that passed the request on, and said all this; `None` when the caller is here itself.
+    pub replica: Option<Principal>,
+    /// Where the caller is, when it is not at the other end of the connection.
+    pub peer: Option<SocketAddr>,
 }
 
 /// How a caller showed who it is.
@@ -50,14 +54,19 @@ pub enum Proof {
 }
 
 impl Caller {
+    /// A caller at the other end of the connection.
+    pub fn new(principal: Principal, proof: Proof, expires: Option<SystemTime>, ground: Ground) -> Self {
+        Self { principal, proof, expires, ground, replica: None, peer: None }
+    }
+
     /// The caller that a client certificate names.
     pub fn certified(principal: Principal) -> Self {
-        Self { principal, proof: Proof::Certificate, expires: None, ground: Ground::Connection }
+        Self::new(principal, Proof::Certificate, None, Ground::Connection)
     }
 
     /// A caller that proved nothing.
     pub fn anonymous() -> Self {
-        Self { principal: Principal::anonymous(), proof: Proof::Nothing, expires: None, ground: Ground::Connection }
+        Self::new(Principal::anonymous(), Proof::Nothing, None, Ground::Connection)
     }
 
     /// Whether the proof has ended by itself.
@@ -67,6 +76,9 @@ impl Caller {
 }
 
 impl Proof {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Nothing, Self::Basic, Self::Bearer, Self::Certificate];
+
     /// The word in logs and metrics.
     pub fn word(self) -> &'static str {
         match self {

@@ -23,6 +23,7 @@ use super::bridge::Bridge;
 use super::caller::{Caller, Connection};
 use super::idempotency::Turn;
 use super::pool::Delivery;
+use super::replicas::{self, PassedOn};
 use super::routes::{self, Template};
 use super::{Code, Error, raw, v2};
 
@@ -126,11 +127,19 @@ impl Front {
     }
 
     async fn caller(&self, parts: &Parts) -> Result<Caller, Error> {
+        match &self.bridge.replicas {
+            Some(replicas) => {
+                if let Some(caller) = replicas.believed(&self.connection, parts)? {
+                    return Ok(caller);
+                }
+            }
+            None => replicas::refuse_claims(&self.connection, parts)?,
+        }
         self.bridge.callers.caller(&self.connection, &parts.uri, &parts.headers).await
     }
 
     async fn route(&self, parts: Parts, body: Incoming) -> Done {
-        let mut caller = None;
+        let mut caller: Option<Caller> = None;
         if !routes::is_public(trimmed(parts.uri.path())) {
             match self.caller(&parts).await {
                 Ok(known) => caller = Some(known),
@@ -147,6 +156,19 @@ impl Front {
         }
         if let Some(caller) = &caller {
             parts.extensions.insert(caller.clone());
+        }
+        if let (Some(replicas), Some(known)) = (&self.bridge.replicas, &caller) {
+            match replicas.elsewhere(known, parts.uri.path()) {
+                Ok(None) => {}
+                Ok(Some(to)) => {
+                    let answer = replicas.pass_on(&self.bridge, &to, (known, &self.connection), (&parts, body)).await;
+                    return match answer {
+                        Ok(response) => Done { response, route: to.route, caller, delivery: None },
+                        Err(error) => Done::refused(error, to.route, caller),
+                    };
+                }
+                Err(error) => return Done::refused(error, UNMATCHED, caller),
+            }
         }
         parts.extensions.insert(self.connection.clone());
         let request = Request::from_parts(parts, body);
@@ -173,7 +195,9 @@ impl Front {
         let status = error.as_ref().map_or(response.status(), |error| error.code.status());
         let records = delivery.as_ref();
         let call = Call { caller: caller.as_ref(), method, route, topic, records, status, error: error.as_ref() };
-        if let Err(unwritten) = self.teller.tell(&call).await {
+        // What another replica has answered is in its log, with the caller's name and address.
+        let is_told = response.extensions_mut().remove::<PassedOn>().is_some();
+        if !is_told && let Err(unwritten) = self.teller.tell(&call).await {
             error = Some(unwritten);
         }
         if let Some(error) = &error {

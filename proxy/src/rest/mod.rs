@@ -7,6 +7,7 @@
 
 pub mod server;
 pub mod front;
+pub mod replicas;
 pub mod caller;
 pub mod auth;
 pub mod cors;
@@ -20,6 +21,7 @@ pub mod body;
 pub mod record;
 pub mod formats;
 pub mod cloud_events;
+pub mod view;
 #[cfg(feature = "schemas")]
 pub mod schema;
 pub mod v2;
@@ -28,6 +30,7 @@ pub mod raw;
 pub mod bridge;
 pub mod send;
 pub mod idempotency;
+pub mod producer;
 pub mod pool;
 pub mod kafka;
 pub mod inner;

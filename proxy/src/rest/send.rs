@@ -36,7 +36,7 @@ pub async fn all(
     if let Some(turn) = turn {
         return turn.send(topic, partition, records, Some(hold)).await;
     }
-    let sent = entry.producer()?.send(topic, partition, records, Some(hold));
+    let sent = entry.producer().send((topic, count), partition, records, Some(hold));
     let full =
         || Code::TooManyRequests.with("too many records wait for their acknowledgement (limits.max_queued_records)");
     let delivery = sent.ok_or_else(full)?;

@@ -28,6 +28,7 @@ use super::bridge::Bridge;
 use super::caller::Connection;
 use super::front::Front;
 use super::inner::drained;
+use crate::config;
 use crate::metrics::{ConnectionRefusal, Metrics};
 use crate::stream::{self, ReadAhead};
 use crate::tls::{Protocols, ServerTls};
@@ -58,9 +59,15 @@ impl Server {
         &self.bridge.settings.name
     }
 
-    /// TLS towards callers.
-    pub fn tls(&self) -> Option<&Arc<ServerTls>> {
-        self.tls.as_ref()
+    /// Takes the settings that can change while it runs.
+    pub fn reload(&self, settings: &config::Bridge) {
+        if let (Some(tls), Some(settings_of_tls)) = (&self.tls, settings.tls.clone()) {
+            // A refusal is logged there, and leaves in use what was.
+            tls.reload(settings_of_tls, settings.principal.clone()).ok();
+        }
+        if let (Some(replicas), Some(settings)) = (&self.bridge.replicas, &settings.replicas) {
+            replicas.reload(settings.tls.clone());
+        }
     }
 
     /// Accepts until the gateway drains, then waits until every request that was taken is answered.

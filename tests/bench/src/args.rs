@@ -37,6 +37,17 @@ pub enum Task {
         #[arg(long, default_value_t = 500.0)]
         rate: f64,
     },
+    /// Post records over HTTP at full speed and measure a process; the target is a bridge
+    Post {
+        #[command(flatten)]
+        single: Single,
+        /// How they are posted
+        #[arg(long, value_enum, default_value_t = Way::Raw)]
+        way: Way,
+        /// Records in each POST (binary), or under way on each connection (stream)
+        #[arg(long, default_value_t = 1)]
+        count: usize,
+    },
     /// Hold idle connections and measure what they take
     Idle {
         #[command(flatten)]
@@ -110,6 +121,17 @@ pub struct Single {
     /// Print the figures as one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// How records are posted over HTTP.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Way {
+    /// The body is the value
+    Raw,
+    /// v2, base64
+    Binary,
+    /// v3, one request that stays open
+    Stream,
 }
 
 /// The shape of a load.
@@ -209,6 +231,8 @@ pub struct Compare {
 /// What `compare` looks at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Aspect {
+    /// The audit log: CPU and latency with it and without, events a second, memory with a dead sink
+    Audit,
     /// The HTTP bridge beside a native client: CPU for each record, latency, waiting readers
     Http,
     /// Memory of idle connections

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::args::{Aspect, Compare, LoadArguments, StageArguments};
+use crate::audit;
 use crate::batch::Codec;
 use crate::bridge;
 use crate::error::Error;
@@ -79,6 +80,12 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
             println!("{}\n{}", report::posts(&columns), report::callers(&columns));
             failures(&columns)
         }
+        Aspect::Audit => {
+            warm_up(&stage, load)?;
+            let audited = audit::measure(&stage, load, compare.rounds, compare.rate)?;
+            println!("{}", report::audited(&audited));
+            audited.failures()
+        }
         Aspect::Idle => {
             let columns = idle(&stage, compare.count);
             println!("{}", report::idle(&columns));
@@ -92,6 +99,7 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
 fn needed(compare: &Compare) -> StageArguments {
     let can: &[Party] = match compare.aspect {
         Aspect::Http | Aspect::Rotate => &[Party::Sealed, Party::SealedMtls],
+        Aspect::Audit => &[Party::Sealed],
         Aspect::Revoke => &[Party::SealedMtls],
         _ => &[],
     };
@@ -221,7 +229,8 @@ fn turns<T>(stage: &Stage, rounds: usize, run: impl Fn(&Member, &str) -> Result<
     columns
 }
 
-fn one_speed(stage: &Stage, member: &Member, load: &LoadArguments, topic: &str) -> Result<Speed, Error> {
+/// Produce, then consume, of one party.
+pub fn one_speed(stage: &Stage, member: &Member, load: &LoadArguments, topic: &str) -> Result<Speed, Error> {
     let shape = load.shape(topic);
     with_topic(stage, load, topic, || {
         let produce = load::produce::run(&member.target, &shape, stage.watch(member))?;
@@ -244,7 +253,8 @@ fn one_latency(stage: &Stage, member: &Member, load: &LoadArguments, rate: f64, 
     })
 }
 
-fn with_topic<T>(
+/// Makes a topic for a run, and deletes it afterwards.
+pub fn with_topic<T>(
     stage: &Stage,
     load: &LoadArguments,
     topic: &str,

@@ -3,6 +3,7 @@
 //! See `tests/bench/README.md` for what each figure means.
 
 mod args;
+mod audit;
 mod batch;
 mod bridge;
 mod comparison;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Task::Produce(single) => single::produce(&single),
         Task::Consume(single) => single::consume(&single),
         Task::Latency { single, rate } => single::latency(&single, rate),
+        Task::Post { single, way, count } => single::post(&single, way, count),
         Task::Idle { single, count } => single::idle(&single, count),
         Task::Parts { value } => parts(value),
         Task::Up(arguments) => up(&arguments),
@@ -71,7 +73,9 @@ fn up(arguments: &StageArguments) -> Result<(), Error> {
     for member in stage.members() {
         if let Some(pid) = member.child.as_ref().map(Child::pid) {
             let stay = if member.target.follow { "" } else { "  (--stay)" };
-            println!("{:<14} {:<22} {pid}{stay}", member.party.name(), member.target.address);
+            let bridge =
+                member.bridge.as_ref().map(|bridge| format!("  bridge {}", bridge.address)).unwrap_or_default();
+            println!("{:<14} {:<22} {pid}{stay}{bridge}", member.party.name(), member.target.address);
         }
     }
     for (party, reason) in &stage.missing {

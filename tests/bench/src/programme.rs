@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::args::{Acks, LoadArguments, StageArguments};
+use crate::audit;
 use crate::batch::Codec;
 use crate::bridge::{self, MODEST};
 use crate::comparison::{RATE, failures, idle, latency, revoke, rotate, speed, stock, warm_up};
@@ -63,6 +64,13 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
     paper.table(report::posts(&posts), failures(&posts));
     paper.add(report::callers(&posts));
 
+    paper.heading(&format!("The audit log: off, `alarm` and `block` in turns, the log alone, a dead sink; {RATE} records a second for latency"));
+    let audited = audit::measure(&stage, &main, rounds, RATE);
+    match &audited {
+        Ok(audited) => paper.table(report::audited(audited), audited.failures()),
+        Err(error) => paper.add(format!("Not measured: {error}\n")),
+    }
+
     let mut crowds = Vec::new();
     for (title, load) in variations(&main) {
         paper.heading(title);
@@ -90,6 +98,7 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
         rotations,
         revocations,
         posts,
+        audited: audited.ok(),
     }));
     match out {
         Some(path) => fs::write(path, paper.text).attempt(|| format!("write {}", path.display())),

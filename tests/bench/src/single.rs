@@ -6,9 +6,10 @@ use std::fs;
 
 use serde_json::{Map, Value};
 
-use crate::args::Single;
+use crate::args::{Single, Way};
 use crate::error::{Attempt, Error};
 use crate::histogram::Histogram;
+use crate::load::http::{self, Bridge, Style};
 use crate::load::{self, Figures};
 
 /// Named figures in a fixed order. Less is better for all but rates.
@@ -41,6 +42,24 @@ pub fn latency(single: &Single, rate: f64) -> Result<(), Error> {
         sheet.push(("cpu_per_record", cpu.as_secs_f64() * 1e6, "us, in and out"));
     }
     finish(single, "latency", &sheet)
+}
+
+/// `post`: the topic must be there.
+pub fn post(single: &Single, way: Way, count: usize) -> Result<(), Error> {
+    let target = single.target()?;
+    let bridge = Bridge { address: target.address, tls: target.tls };
+    let style = match way {
+        Way::Raw => Style::Raw,
+        Way::Binary => Style::Binary(count),
+        Way::Stream => Style::Stream(count),
+    };
+    let cluster = http::cluster_id(&bridge)?;
+    let figures = http::run(&bridge, &cluster, &single.load.shape(&single.topic), style, single.watch())?;
+    let mut sheet = speed(&figures);
+    if let Some(cpu) = crate::bridge::per_record(&figures) {
+        sheet.push(("cpu_per_record", cpu.as_secs_f64() * 1e6, "us"));
+    }
+    finish(single, "post", &sheet)
 }
 
 /// `idle`.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	fnote "github.com/transparency-dev/formats/note"
 	fproof "github.com/transparency-dev/formats/proof"
@@ -25,8 +26,8 @@ import (
 	flog "github.com/transparency-dev/formats/log"
 )
 
-// Whether the tree of a case is whole. What is not listed differs by things that are not of the tree: write-ahead files, checkpoints kept
-// elsewhere, statements, compressed files.
+// Whether the tree of a case is whole, where its verdict does not say so. What is not listed differs by things that are not of the tree:
+// write-ahead files, checkpoints kept elsewhere, statements, compressed files.
 var trees = map[string]bool{
 	"untouched": true, "known": true, "tail": true, "tail-torn": true, "witnessed": true,
 	"changed": false, "emptied": false, "removed": false, "inserted": false, "moved": false, "cut": false, "torn": false,
@@ -37,14 +38,20 @@ var trees = map[string]bool{
 type verdict struct {
 	Key       string   `json:"key"`
 	Witnesses []string `json:"witnesses"`
+	Tree      *bool    `json:"tree"`
 }
 
 func main() {
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
-	failed := false
-	for _, name := range slices.Sorted(maps.Keys(trees)) {
-		folder, whole := filepath.Join(os.Args[1], name), trees[name]
+	failed, good, bad := false, 0, 0
+	for _, name := range slices.Sorted(maps.Keys(expected(os.Args[1]))) {
+		folder, whole := filepath.Join(os.Args[1], name), expected(os.Args[1])[name]
+		if whole {
+			good++
+		} else {
+			bad++
+		}
 		err := check(folder)
 		if (err == nil) != whole {
 			failed = true
@@ -54,15 +61,37 @@ func main() {
 			fmt.Printf("agrees   %s: %.200s\n", name, fmt.Sprint(err))
 		}
 	}
-	if err := checkProof(filepath.Join(os.Args[1], "untouched")); err != nil {
+	proofs, err := filepath.Glob(filepath.Join(os.Args[1], "*", "*.tlog-proof"))
+	for _, path := range proofs {
+		if err = checkProof(path); err != nil {
+			failed = true
+			fmt.Printf("DIFFERS  %s: %v\n", path, err)
+		} else {
+			fmt.Printf("agrees   %s: the proof of an entry\n", path)
+		}
+	}
+	if err != nil || len(proofs) == 0 || good == 0 || bad == 0 {
 		failed = true
-		fmt.Printf("DIFFERS  the proof of an entry: %v\n", err)
-	} else {
-		fmt.Println("agrees   the proof of an entry")
+		fmt.Printf("%d proofs, %d good and %d bad logs: %v\n", len(proofs), good, bad, err)
 	}
 	if failed {
 		os.Exit(1)
 	}
+}
+
+// The cases below a folder, and whether the tree of each is whole.
+func expected(folder string) map[string]bool {
+	found := make(map[string]bool)
+	cases, _ := filepath.Glob(filepath.Join(folder, "*", "verdict.json"))
+	for _, path := range cases {
+		name := filepath.Base(filepath.Dir(path))
+		if asked, _, err := read(filepath.Dir(path)); err == nil && asked.Tree != nil {
+			found[name] = *asked.Tree
+		} else if whole, known := trees[name]; known {
+			found[name] = whole
+		}
+	}
+	return found
 }
 
 func read(folder string) (verdict, note.Verifier, error) {
@@ -125,12 +154,17 @@ func hashes(bundle []byte) ([][]byte, error) {
 	return found, nil
 }
 
-func checkProof(folder string) error {
-	_, key, err := read(folder)
+// The proof of an entry: a file INDEX.tlog-proof beside the log, and the entry as INDEX.entry.
+func checkProof(path string) error {
+	_, key, err := read(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(folder, "261.tlog-proof"))
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	entry, err := os.ReadFile(strings.TrimSuffix(path, ".tlog-proof") + ".entry")
 	if err != nil {
 		return err
 	}
@@ -142,13 +176,13 @@ func checkProof(folder string) error {
 	if err != nil {
 		return err
 	}
-	if string(parsed.ExtraData) != "entry 261" {
+	if string(parsed.ExtraData) != string(entry) {
 		return fmt.Errorf("the entry is %q", parsed.ExtraData)
 	}
-	var path [][]byte
+	var hashes [][]byte
 	for _, hash := range parsed.Hashes {
-		path = append(path, hash[:])
+		hashes = append(hashes, hash[:])
 	}
 	leaf := rfc6962.DefaultHasher.HashLeaf(parsed.ExtraData)
-	return proof.VerifyInclusion(rfc6962.DefaultHasher, parsed.Index, checkpoint.Size, leaf, path, checkpoint.Hash)
+	return proof.VerifyInclusion(rfc6962.DefaultHasher, parsed.Index, checkpoint.Size, leaf, hashes, checkpoint.Hash)
 }

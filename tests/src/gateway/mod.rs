@@ -13,7 +13,7 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 pub use log::Event;
-pub use settings::{ClientAuth, Home, Rule, Settings, Tls};
+pub use settings::{ClientAuth, Home, Ports, Rule, Settings, Tls};
 
 use crate::process::{Finished, Process, Signal};
 use crate::wait::{self, PATIENCE};

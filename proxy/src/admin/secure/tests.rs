@@ -25,7 +25,7 @@ struct Scene {
     _end: watch::Sender<bool>,
 }
 
-const ROLES: &str = "auditor: ['User:CN=auditor'], operator: ['User:CN=ops']";
+const ROLES: &str = "auditor: ['User:CN=auditor'], operator: ['User:CN=ops'], witnessed: ['User:CN=gateway']";
 
 /// `more` goes into `tls`.
 fn settings(dir: &Path, roles: &str, more: &str) -> SecureAdmin {
@@ -49,7 +49,8 @@ async fn scene() -> Scene {
     let authority = Authority::new(dir.path(), "ca");
     authority.issue("server", &["localhost"], 1);
     let secure = Secure::new(&settings(dir.path(), ROLES, ""), None, Door::new(Audit::off())).unwrap();
-    let secure = Arc::new(secure);
+    let witness = Router::new().route("/{origin}/checkpoint", axum::routing::get(|| async { "a checkpoint\n" }));
+    let secure = Arc::new(secure.with_witness(Some(witness)));
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (end, ended) = watch::channel(false);
@@ -93,7 +94,8 @@ async fn send(stream: &mut client::TlsStream<TcpStream>, path: &str, more: &str)
 #[tokio::test]
 async fn everybody_sees_what_the_role_shows_and_nothing_else() {
     let scene = scene().await;
-    let [auditor, ops, alice] = ["auditor", "ops", "alice"].map(|name| scene.authority.issue(name, &[], 7));
+    let [auditor, ops, alice, gateway] =
+        ["auditor", "ops", "alice", "gateway"].map(|name| scene.authority.issue(name, &[], 7));
     for (who, path, status) in [
         (&auditor, "/audit/", "404"),
         (&auditor, "/livez", "403"),
@@ -105,6 +107,10 @@ async fn everybody_sees_what_the_role_shows_and_nothing_else() {
         (&alice, "/livez", "403"),
         (&alice, "/audit/", "403"),
         (&alice, "/audit/query", "403"),
+        (&gateway, "/witness/hash/checkpoint", "200"),
+        (&gateway, "/livez", "403"),
+        (&auditor, "/witness/hash/checkpoint", "403"),
+        (&ops, "/witness/hash/checkpoint", "403"),
     ] {
         let answer = scene.ask(Some(who), path, "").await.unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");

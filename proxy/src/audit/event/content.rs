@@ -387,6 +387,13 @@ pub struct LogStatement {
     pub root: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<Text>,
+    /// Whole: cut, its signature would say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -113,6 +113,12 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("log.size", "its entries"),
     ("log.root", "its root hash, base64"),
     ("log.signer", "name and key hash of who signed it"),
+    (
+        "log.checkpoint",
+        "the other log's checkpoint as it is signed (C2SP tlog-checkpoint), with the signature of that log alone",
+    ),
+    ("log.witness", "the name of the witness"),
+    ("log.seen", "the size of the other log that the witness has seen"),
     ("log.gap", "`lost`, `unreadable`, `refused`"),
     ("log.entries", "how many"),
     ("log.firstIndex", "first index"),

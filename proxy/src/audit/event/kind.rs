@@ -44,6 +44,7 @@ pub enum Kind {
     LogExpired,
     LogRead,
     CrossCheckpoint,
+    WitnessAlarm,
 }
 
 /// A row of the table.
@@ -409,7 +410,15 @@ pub const TABLE: &[Row] = &[
         "log.cross_checkpoint",
         "barnabas.CrossCheckpoint",
         "The checkpoint of another gateway's log, as this gateway has seen it.",
-        &["log.origin", "log.size", "log.root", "log.signer"],
+        &["log.origin", "log.size", "log.root", "log.signer", "log.checkpoint"],
+    ),
+    row(
+        Kind::WitnessAlarm,
+        "log.witness_alarm",
+        "barnabas.WitnessAlarm",
+        "A witness says that a log, this one or one that this gateway witnesses, is shorter than it was or is not its continuation: \
+         it was rolled back, or there are two of it.",
+        &["log.origin", "log.size", "log.witness", "log.seen"],
     ),
 ];
 
@@ -426,6 +435,6 @@ mod tests {
             assert_eq!(Kind::named(row.name), Some(row.kind));
             assert_eq!(row.kind.row().name, row.name);
         }
-        assert_eq!(Kind::CrossCheckpoint as usize + 1, TABLE.len());
+        assert_eq!(Kind::WitnessAlarm as usize + 1, TABLE.len());
     }
 }

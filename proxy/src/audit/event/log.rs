@@ -1,7 +1,7 @@
 //! Events of the log itself: what is missing, what expired, who read it, what other logs have signed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -57,16 +57,38 @@ impl Event {
         event
     }
 
-    /// The checkpoint of another log: its name, entries, root hash (base64), and the name and key hash of its signer.
-    pub fn cross_checkpoint(origin: &str, size: u64, root: &str, signer: &str) -> Self {
+    /// The checkpoint of another log: its name, entries, root hash (base64), the name and key hash of its signer, and the signed
+    /// note, which the caller has bounded.
+    pub fn cross_checkpoint(origin: &str, size: u64, root: &str, signer: &str, note: String) -> Self {
         let mut event = Self::new(Kind::CrossCheckpoint, format!("log={origin}"));
         event.content.log = Some(LogStatement {
             origin: Some(Text::from(origin)),
             size: Some(size),
             root: Some(Text::from(root)),
             signer: Some(Text::from(signer)),
+            checkpoint: Some(note),
             ..LogStatement::default()
         });
+        event
+    }
+
+    /// A witness says that a log was rolled back or has two histories.
+    pub fn witness_alarm(origin: &str, alarm: WitnessAlarm, witness: &str) -> Self {
+        let mut event = Self::new(Kind::WitnessAlarm, format!("log={origin}"));
+        let (size, seen, reason, message) = match alarm {
+            WitnessAlarm::Shorter { size, seen } => {
+                (size, Some(seen), "log_shorter", "the log was rolled back, or there are two of it")
+            }
+            WitnessAlarm::Forked { size } => (size, None, "log_forked", "the log is not a continuation of what it was"),
+        };
+        event.content.log = Some(LogStatement {
+            origin: Some(Text::from(origin)),
+            size: Some(size),
+            witness: Some(Text::from(witness)),
+            seen,
+            ..LogStatement::default()
+        });
+        event.content.result = failed(Status::Failure, reason, message);
         event
     }
 
@@ -82,11 +104,30 @@ impl Event {
     }
 }
 
+/// What a witness says is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WitnessAlarm {
+    /// It has fewer entries than the witness has seen.
+    Shorter {
+        /// How many it has.
+        size: u64,
+        /// How many the witness has seen.
+        seen: u64,
+    },
+    /// It does not continue what the witness has seen.
+    Forked {
+        /// How many entries it has.
+        size: u64,
+    },
+}
+
 /// Encodes the log's own statements. It has numbers of its own, since it is there before the recorder is.
 pub struct LogStatements {
     origin: Arc<str>,
     run: u64,
     number: AtomicU64,
+    /// Since when the last refused entries were missing, and the number under which that was told.
+    last_refused: Mutex<Option<(Timestamp, u64)>>,
 }
 
 impl LogStatements {
@@ -94,21 +135,37 @@ impl LogStatements {
     pub fn new(origin: Arc<str>) -> Self {
         let mut run = [0; 8];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut run).ok();
-        Self { origin, run: u64::from_be_bytes(run), number: AtomicU64::new(0) }
+        Self { origin, run: u64::from_be_bytes(run), number: AtomicU64::new(0), last_refused: Mutex::default() }
     }
 
-    fn write(&self, event: &Event) -> Vec<u8> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+    fn next(&self) -> u64 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A disk that refuses is asked again and again to take the statement about that: until it has, the number is the same. A number
+    /// that is missing is an event that is missing.
+    fn number_of(&self, gap: &Gap) -> u64 {
+        if gap.reason != GapReason::Refused {
+            return self.next();
+        }
+        let mut last = self.last_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            Some((since, number)) if since == gap.since => number,
+            _ => last.insert((gap.since, self.next())).1,
+        }
+    }
+
+    fn write(&self, event: &Event, number: u64) -> Vec<u8> {
         event.encode(&Stamp { origin: self.origin.clone(), run: self.run, number, time: Timestamp::now() })
     }
 }
 
 impl Statements for LogStatements {
     fn gap(&self, gap: &Gap) -> Vec<u8> {
-        self.write(&Event::gap(gap))
+        self.write(&Event::gap(gap), self.number_of(gap))
     }
 
     fn expired(&self, expired: &Expired) -> Vec<u8> {
-        self.write(&Event::expired(expired))
+        self.write(&Event::expired(expired), self.next())
     }
 }

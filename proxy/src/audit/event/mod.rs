@@ -32,7 +32,7 @@ pub use http::{HttpRequest, Mechanism};
 pub use keyring::Found;
 pub use keys::{KmsOperation, Opened};
 pub use kind::Kind;
-pub use log::LogStatements;
+pub use log::{LogStatements, WitnessAlarm};
 pub use recorder::{Audit, Keeping, OnFailure, Receipt, Unwritten};
 pub use trail::{Peer, Trail};
 pub use window::{Api, Counts, Usage, Use};

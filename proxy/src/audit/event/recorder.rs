@@ -214,6 +214,8 @@ impl Recorder {
             Ok(_) => {
                 self.metrics.entries.inc();
             }
+            // After `gateway.stopped` nothing is told any more; what a sink still hears of others comes again at the next start.
+            Err(AppendError::Closed) => tracing::info!(event = "audit_after_the_end", kind = event.kind().name()),
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(event = "audit_unwritten", kind = event.kind().name(), %error);

@@ -10,7 +10,7 @@ pub mod tile;
 pub mod note;
 pub mod checkpoint;
 mod signer;
-mod statement;
+pub mod statement;
 
 // An entry's way.
 mod ticket;
@@ -33,6 +33,8 @@ pub mod proof;
 pub mod reader;
 pub mod tlog_proof;
 pub mod verify;
+pub mod export;
+pub mod rebuild;
 pub mod witness;
 
 #[cfg(test)]
@@ -302,6 +304,14 @@ pub enum Error {
     /// A key that is not one.
     #[error("audit log: {0}")]
     Key(&'static str),
+    /// A file that is not an export of an audit log, or not whole.
+    #[error("audit bundle: {}: {what}", path.display())]
+    Export {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// The longest entry in bytes: an entry bundle prefixes each by its length in 16 bits (C2SP tlog-tiles).

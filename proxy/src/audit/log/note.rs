@@ -203,7 +203,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 const MAX_NAME: usize = 255;
 
 /// Notes of others may be large: signatures that resist quantum computers have five kilobytes.
-const MAX_NOTE: usize = 1 << 20;
+pub const MAX_NOTE: usize = 1 << 20;
 
 /// The specification asks for 16 at least.
 const MAX_SIGNATURES: usize = 128;

@@ -110,6 +110,9 @@ impl<'a> Prover<'a> {
         if !self.tiles.contains_key(&(level, index)) {
             let tile = Tile::of(Content::Hashes(level), index, self.size).ok_or_else(|| missing(level, index))?;
             let hashes = self.stored.hashes(tile)?.ok_or_else(|| missing(level, index))?;
+            if self.tiles.len() >= MOST_TILES {
+                self.tiles.clear();
+            }
             self.tiles.insert((level, index), hashes);
         }
         Ok(self.tiles.get(&(level, index)).map_or(&[], Vec::as_slice))
@@ -184,6 +187,9 @@ pub fn is_consistent(old: (u64, &Hash), new: (u64, &Hash), proof: &[Hash]) -> bo
 fn largest_power_below(count: u64) -> u64 {
     1 << (63 - count.saturating_sub(1).leading_zeros().min(63))
 }
+
+/// 32 MiB of tiles.
+const MOST_TILES: usize = 4_096;
 
 fn missing(level: u32, index: u64) -> Error {
     let tile = Tile { content: Content::Hashes(level), index, width: TILE_WIDTH };

@@ -32,7 +32,14 @@ impl Reader {
     /// # Errors
     /// `Io`; `Missing` and `Broken` when there is no checkpoint by that key; `Key`.
     pub fn open(directory: &Path, key: Option<&NoteKey>) -> Result<Self, Error> {
-        let stored = Stored::new(directory);
+        Self::over(Stored::new(directory), key)
+    }
+
+    /// The same for a log that need not lie in a folder.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn over(stored: Stored, key: Option<&NoteKey>) -> Result<Self, Error> {
         let key = match key {
             Some(key) => key.clone(),
             None => String::from_utf8_lossy(&stored.file(PUBLIC_KEY)?.unwrap_or_default()).parse()?,
@@ -77,7 +84,7 @@ impl Reader {
         let range = range.start.max(self.first)..range.end.min(self.checkpoint.size);
         let width = TILE_WIDTH as u64;
         let bundles = range.start / width..range.end.div_ceil(width).max(range.start / width);
-        bundles.flat_map(move |bundle| {
+        bundles.filter(|bundle| !self.stored.is_left_out(*bundle)).flat_map(move |bundle| {
             let numbered = self.bundle(bundle).map(|entries| (bundle * width..).zip(entries).collect());
             let numbered: Vec<Result<(u64, Vec<u8>), Error>> = match numbered {
                 Ok(entries) => Vec::into_iter(entries).map(Ok).collect(),

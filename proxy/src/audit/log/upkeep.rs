@@ -46,7 +46,8 @@ impl Upkeep {
     /// Does a bounded part of what is due, if it is time for it. What fails is tried again the next time.
     pub fn run(&mut self, published: &Published) {
         let interval = self.shared.settings.upkeep_interval;
-        if self.last.is_some_and(|last| last.elapsed() < interval) {
+        // What was stated is done as soon as it can be: a log that is closed before would state it once more.
+        if self.stated.is_none() && self.last.is_some_and(|last| last.elapsed() < interval) {
             return;
         }
         self.last = Some(Instant::now());

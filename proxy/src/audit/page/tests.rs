@@ -73,7 +73,7 @@ impl Scene {
         drop(self.audit);
         self.log.close().await;
         let directory = self.folder.path().join("audit");
-        let report = verify(&Verification { directory: directory.clone(), ..Verification::default() }, &|_, _| {});
+        let report = verify(&Verification { log: Stored::new(&directory), ..Verification::default() }, &|_, _| {});
         assert!(report.unwrap().is_whole());
         let reader = Reader::open(&directory, None).unwrap();
         let entries = reader.entries(0..reader.size()).map(Result::unwrap);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, Place};
 
 /// The history of all grants of a log.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ pub struct Right {
     /// Who signed it.
     pub signed_by: String,
     /// The entry that says so.
-    pub entry: u64,
+    pub entry: Place,
 }
 
 /// The rights of one moment, by principal and topic.
@@ -134,13 +134,13 @@ impl Grants {
             since: since.max(valid_from),
             until: data.grant.valid_to,
             signed_by: data.keyring.signed_by.clone().unwrap_or_default(),
-            entry: event.index,
+            entry: event.place,
         };
         let is_revoked = event.kind() == "grant.revoked";
         let ended = data.grant.revoked_at.or(is_revoked.then_some(since));
         let steps = self.by_object.entry(object.clone()).or_default();
-        if steps.last().is_some_and(|last| last.since == since && last.ended == ended) {
-            // Told again, by a gateway that was away.
+        if steps.iter().any(|step| step.since == since && step.ended == ended) {
+            // Told again, by a gateway that was away, or by another one.
             return;
         }
         steps.push(Step { since, right, identity, valid_from, valid_to: data.grant.valid_to, ended });

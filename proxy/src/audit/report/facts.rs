@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::access::Grants;
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, Place};
 use super::revocation::Revocations;
 
 /// From a moment on, up to another.
@@ -65,6 +65,8 @@ pub struct Facts {
     pub events: u64,
     /// Entries that are no events.
     pub unread: u64,
+    /// Changes of the keyring that some log has told: kind, object, when it was signed.
+    told: BTreeSet<(String, String, Timestamp)>,
 }
 
 /// How often, and when.
@@ -77,7 +79,7 @@ pub struct Count {
     /// Last.
     pub last: Timestamp,
     /// The entry of the first.
-    pub entry: u64,
+    pub entry: Place,
 }
 
 /// Use of keys.
@@ -105,7 +107,7 @@ pub struct Epoch {
     /// Who signed it.
     pub signed_by: String,
     /// The entry that says so.
-    pub entry: u64,
+    pub entry: Place,
 }
 
 /// A session key.
@@ -137,7 +139,7 @@ pub struct Change {
     /// What.
     pub what: String,
     /// The entry.
-    pub entry: u64,
+    pub entry: Place,
 }
 
 impl Facts {
@@ -163,13 +165,14 @@ impl Facts {
             principals: BTreeSet::new(),
             events: 0,
             unread: 0,
+            told: BTreeSet::new(),
         }
     }
 
-    /// Takes the next entry of the log.
-    pub fn take_entry(&mut self, index: u64, entry: &[u8]) {
-        match Occurrence::parse(index, entry) {
-            Some(event) => self.take(&event),
+    /// Takes the next entry, as far as it is an event.
+    pub fn take_entry(&mut self, event: Option<&Occurrence>) {
+        match event {
+            Some(event) => self.take(event),
             None => self.unread += 1,
         }
     }
@@ -239,18 +242,29 @@ impl Facts {
                 self.changes.push(change(event, format!("gateway {version} began to serve")));
             }
             "gateway.stopped" => self.changes.push(change(event, "gateway ended".to_owned())),
-            kind if CHANGES.contains(&kind) && data.keyring.found.as_deref() != Some("baseline") => {
+            kind if CHANGES.contains(&kind)
+                && data.keyring.found.as_deref() != Some("baseline")
+                && self.is_new(event) =>
+            {
                 self.changes.push(change(event, changed(event)));
             }
             _ => {}
         }
     }
 
+    /// Each gateway tells what happens to the keyring: of several logs, the first to tell it counts.
+    fn is_new(&mut self, event: &Occurrence) -> bool {
+        let (Some(object), Some(issued)) = (&event.data.keyring.object, event.data.keyring.issued_at) else {
+            return true;
+        };
+        event.place.log == 0 || self.told.insert((event.kind().to_owned(), object.clone(), issued))
+    }
+
     fn used(&mut self, event: &Occurrence) {
         let data = &event.data;
         let way = if data.method_name == "kafka.Produce" { "write" } else { "read" };
         let key = (who(event), event.topic().unwrap_or("(several)").to_owned(), way);
-        let seen = Count { times: 0, first: event.time, last: event.time, entry: event.index };
+        let seen = Count { times: 0, first: event.time, last: event.time, entry: event.place };
         let used = self.uses.entry(key).or_insert(Use { records: 0, bytes: 0, keys: BTreeSet::new(), seen });
         used.records += data.crypto.records.unwrap_or_default();
         used.bytes += data.crypto.bytes.unwrap_or_default();
@@ -267,7 +281,7 @@ impl Facts {
         match event.kind() {
             "epoch.begun" => {
                 let signed_by = event.data.keyring.signed_by.clone().unwrap_or_default();
-                let epoch = Epoch { begun: time, destroyed: None, rewrapped: None, signed_by, entry: event.index };
+                let epoch = Epoch { begun: time, destroyed: None, rewrapped: None, signed_by, entry: event.place };
                 self.epochs.entry(key).or_insert(epoch);
             }
             "epoch.destroyed" => {
@@ -301,7 +315,7 @@ impl Distance for i64 {
 }
 
 fn add<K: Ord>(to: &mut BTreeMap<K, Count>, key: K, event: &Occurrence) {
-    let first = Count { times: 0, first: event.time, last: event.time, entry: event.index };
+    let first = Count { times: 0, first: event.time, last: event.time, entry: event.place };
     to.entry(key).or_insert(first).add(event);
 }
 
@@ -329,7 +343,7 @@ fn change(event: &Occurrence, what: String) -> Change {
     };
     let did = event.data.authentication_info.as_ref().and_then(|who| who.principal.clone());
     let who = did.or_else(signer).unwrap_or_default();
-    Change { time: event.time, kind: event.kind().to_owned(), who, what, entry: event.index }
+    Change { time: event.time, kind: event.kind().to_owned(), who, what, entry: event.place }
 }
 
 fn missing(event: &Occurrence) -> String {

@@ -10,7 +10,7 @@ use super::section::{Section, Source, grouped, moment, refused};
 #[must_use]
 pub fn page(facts: &Facts, source: &Source, sections: &[Section]) -> String {
     let (from, to) = (moment(facts.period.from), moment(facts.period.to));
-    let origin = escaped(&source.origin);
+    let origin = escaped(&source.origins());
     let mut out = String::with_capacity(64 * 1024);
     write!(
         out,
@@ -19,7 +19,7 @@ pub fn page(facts: &Facts, source: &Source, sections: &[Section]) -> String {
          <title>Audit report {origin} {from} to {to}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<p class=\"kicker\">Barnabas audit report</p>\n<h1>{origin}</h1>\n<p class=\"period\">{from} to {to} UTC</p>\n\
          <p class=\"verdict\">Verified: {} entries, signed by the log's key</p>\n</header>\n<main>\n"
-        , grouped(source.size)
+        , grouped(source.logs.iter().map(|log| log.size).sum())
     )
     .ok();
     tiles(&mut out, facts);
@@ -27,7 +27,7 @@ pub fn page(facts: &Facts, source: &Source, sections: &[Section]) -> String {
     sections.iter().for_each(|section| put(&mut out, section));
     let made = moment(source.made);
     write!(out, "</main>\n<footer><p>Made {made} UTC by barnabas {} from the log alone. Times are UTC. <em>entry</em> is the index in the log: \
-        <code>barnabas audit prove FOLDER INDEX</code> proves one to somebody who has no log.</p></footer>\n</body>\n</html>\n", source.version).ok();
+        <code>barnabas audit prove LOG INDEX</code> proves one to somebody who has no log.</p></footer>\n</body>\n</html>\n", source.version).ok();
     out
 }
 

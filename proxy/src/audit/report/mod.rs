@@ -17,8 +17,8 @@ pub use access::{Grants, Matrix, Right};
 pub use csv::files as csv_files;
 pub use facts::{Facts, Period};
 pub use html::page as html_page;
-pub use occurrence::{Data, Occurrence};
-pub use section::{Source, sections};
+pub use occurrence::{Data, Occurrence, Place};
+pub use section::{LogSource, Source, sections};
 
 #[cfg(test)]
 pub(crate) mod tests;

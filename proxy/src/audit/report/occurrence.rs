@@ -2,15 +2,41 @@
 //! Entries were written by gateways of other versions, too, and a verified log can still hold anything: every field may be
 //! missing, unknown ones are passed over, and what is no event at all is none. It is counted, never left out in silence.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Where an entry stands: its index, and in a report of several logs the number of its log, from 1 on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the log; 0 where there is one.
+    pub log: usize,
+    /// The index.
+    pub index: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log {
+            0 => write!(f, "{}", self.index),
+            log => write!(f, "{log}:{}", self.index),
+        }
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.log == 0 { serializer.serialize_u64(self.index) } else { serializer.collect_str(self) }
+    }
+}
 
 /// One event. Field names and meanings are those of the table of events.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Occurrence {
-    /// Its place in the log.
+    /// Where it stands.
     #[serde(skip)]
-    pub index: u64,
+    pub place: Place,
     #[serde(rename = "type")]
     type_name: String,
     /// When, as the gateway says.
@@ -28,7 +54,13 @@ impl Occurrence {
     #[must_use]
     pub fn parse(index: u64, entry: &[u8]) -> Option<Self> {
         let read: Self = serde_json::from_slice(entry).ok()?;
-        Some(Self { index, ..read })
+        Some(Self { place: Place { log: 0, index }, ..read })
+    }
+
+    /// As one of the log with this number.
+    #[must_use]
+    pub fn of_log(self, log: usize) -> Self {
+        Self { place: Place { log, ..self.place }, ..self }
     }
 
     /// The kind, `grant.given`.
@@ -166,7 +198,7 @@ mod tests {
             "data":{"resourceName":"topic=orders","result":{"status":"DENIED","reason":"no_grant"},"news":7,
             "authenticationInfo":{"principal":"User:bob"},"authorizationInfo":{"granted":false,"operation":"Read","resourceName":"orders"}}}"#;
         let read = Occurrence::parse(7, text).unwrap();
-        assert_eq!((read.index, read.kind(), read.outcome()), (7, "authorization", "DENIED"));
+        assert_eq!((read.place.index, read.kind(), read.outcome()), (7, "authorization", "DENIED"));
         assert_eq!((read.principal(), read.topic()), (Some("User:bob"), Some("orders")));
         assert!(!read.went_well() && read.times() == 1 && read.data.crypto == Crypto::default());
     }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::occurrence::Occurrence;
+use super::occurrence::{Occurrence, Place};
 
 /// One revocation, and what the log says of the time after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Revocation {
     /// Records that were used after the gateway had heard of it. None is right.
     pub used_after: u64,
     /// The entry that says so.
-    pub entry: u64,
+    pub entry: Place,
     is_over: bool,
 }
 
@@ -87,7 +87,7 @@ impl Revocations {
             rotated: None,
             refused: None,
             used_after: 0,
-            entry: event.index,
+            entry: event.place,
             is_over: false,
         });
     }

@@ -7,9 +7,22 @@ use super::facts::Facts;
 
 pub use super::sections::sections;
 
-/// Which log the facts are of, and how it was verified.
+/// Which logs the facts are of.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// The logs, in the order of their numbers.
+    pub logs: Vec<LogSource>,
+    /// Logs that these speak of, and that whoever made the report knew to be missing.
+    pub without: Vec<String>,
+    /// When the report was made.
+    pub made: Timestamp,
+    /// By which version.
+    pub version: &'static str,
+}
+
+/// A log, and how it was verified.
+#[derive(Clone, Debug)]
+pub struct LogSource {
     /// The log's name.
     pub origin: String,
     /// Its key.
@@ -22,12 +35,17 @@ pub struct Source {
     pub expired: u64,
     /// Entries whose bytes were lost, as signed statements say.
     pub unreadable: u64,
-    /// Whether the key was given by whoever made the report; otherwise it is the folder's own.
+    /// Entries that were left out of a bundle.
+    pub left_out: u64,
+    /// Whether the key was given by whoever made the report; otherwise it is the log's own.
     pub is_key_given: bool,
-    /// When the report was made.
-    pub made: Timestamp,
-    /// By which version.
-    pub version: &'static str,
+}
+
+impl Source {
+    /// The names of the logs.
+    pub(super) fn origins(&self) -> String {
+        self.logs.iter().map(|log| log.origin.as_str()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A part of a report.

@@ -9,7 +9,7 @@ use super::chart::{Bar, Chart};
 use super::controls;
 use super::facts::{Change, Count, Facts};
 use super::revocation::Revocation;
-use super::section::{Section, Source, counted, grouped, maybe, moment, refused, section, span};
+use super::section::{LogSource, Section, Source, counted, grouped, maybe, moment, refused, section, span};
 
 /// All sections.
 #[must_use]
@@ -73,30 +73,56 @@ fn columns(facts: &Facts) -> Vec<(String, u64, u64)> {
 }
 
 fn integrity(facts: &Facts, source: &Source) -> Section {
-    let whole = "the signature of the checkpoint, the tree, and every entry that is there: nothing was changed, removed, inserted or moved";
-    let key = if source.is_key_given {
-        "given by whoever made this report"
-    } else {
-        "taken from the log's own folder: compare it"
-    };
     let clock =
         facts.clock_offset.map_or("not compared in this period".to_owned(), |millis| format!("at most {millis} ms"));
-    let rows = [
-        ("log", source.origin.clone()),
-        ("verified", whole.to_owned()),
-        ("entries", grouped(source.size)),
-        ("expired by signed statement", grouped(source.expired)),
-        ("lost by a disk, by signed statement", grouped(source.unreadable)),
-        ("entries that are no events", grouped(facts.unread)),
-        ("key", source.key.clone()),
-        ("whose key it is", key.to_owned()),
-        ("checkpoint", source.checkpoint.trim().replace('\n', " / ")),
-        ("clock, distance from its reference", clock),
-    ];
-    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    let lead = "The log was verified before this report was made. A log alone cannot show that it is the latest: compare the checkpoint with one that was kept elsewhere.";
+    let mut rows = Vec::new();
+    let several = source.logs.len() > 1;
+    for (number, log) in (1..).zip(&source.logs) {
+        rows.extend(log_rows(log).into_iter().map(|(name, value)| {
+            let name = if several { format!("log {number}: {name}") } else { name.to_owned() };
+            vec![name, value]
+        }));
+    }
+    if several {
+        let missing = if source.without.is_empty() {
+            "none: the logs name each other, and all that they name are here".to_owned()
+        } else {
+            format!("known to whoever made this report: {}", source.without.join(", "))
+        };
+        rows.push(vec!["missing logs".to_owned(), missing]);
+    }
+    rows.push(vec!["entries that are no events".to_owned(), grouped(facts.unread)]);
+    rows.push(vec!["clock, distance from its reference".to_owned(), clock]);
+    let lead = if several {
+        "Each log was verified before this report was made, and held against what the others say of it. An entry is written as LOG:INDEX."
+    } else {
+        "The log was verified before this report was made. A log alone cannot show that it is the latest: compare the checkpoint with one that was kept elsewhere."
+    };
+    let lost = source.logs.iter().any(|log| log.unreadable > 0 || log.left_out > 0);
     section(("integrity", "Integrity of the log"), lead, &["what", "value"], rows)
-        .looked_at_if(source.unreadable > 0 || facts.unread > 0)
+        .looked_at_if(lost || facts.unread > 0 || !source.without.is_empty())
+}
+
+fn log_rows(log: &LogSource) -> Vec<(&'static str, String)> {
+    let whole = "the signature of the checkpoint, the tree, and every entry that is there: nothing was changed, removed, inserted or moved";
+    let key =
+        if log.is_key_given { "given by whoever made this report" } else { "taken from the log itself: compare it" };
+    let mut rows = vec![
+        ("log", log.origin.clone()),
+        ("verified", whole.to_owned()),
+        ("entries", grouped(log.size)),
+        ("expired by signed statement", grouped(log.expired)),
+        ("lost by a disk, by signed statement", grouped(log.unreadable)),
+    ];
+    if log.left_out > 0 {
+        rows.push(("left out of the bundle", grouped(log.left_out)));
+    }
+    rows.extend([
+        ("key", log.key.clone()),
+        ("whose key it is", key.to_owned()),
+        ("checkpoint", log.checkpoint.trim().replace('\n', " / ")),
+    ]);
+    rows
 }
 
 fn gaps(facts: &Facts) -> Section {

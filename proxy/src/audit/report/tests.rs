@@ -47,17 +47,17 @@ pub fn removed(object: &str, at: &str) -> Occurrence {
 }
 
 fn source() -> Source {
-    Source {
+    let log = LogSource {
         origin: "log.example/1".to_owned(),
         key: "log.example/1+abcd+KEY".to_owned(),
         size: 100,
         checkpoint: "log.example/1\n100\nROOT\n".to_owned(),
         expired: 0,
         unreadable: 0,
+        left_out: 0,
         is_key_given: true,
-        made: "2026-04-01T00:00:00Z".parse().unwrap(),
-        version: "0.0.0",
-    }
+    };
+    Source { logs: vec![log], without: Vec::new(), made: "2026-04-01T00:00:00Z".parse().unwrap(), version: "0.0.0" }
 }
 
 fn period() -> Period {
@@ -133,7 +133,7 @@ fn story() -> Facts {
     ] {
         facts.take(&event);
     }
-    facts.take_entry(13, b"no event");
+    facts.take_entry(None);
     facts
 }
 

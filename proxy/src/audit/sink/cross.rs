@@ -2,7 +2,7 @@
 //!
 //! Arrives: records under the key `ORIGIN/checkpoint`. Leaves: an event with the other log's name, size and root hash, so that
 //! this log binds the other one: whoever rolls one of them back contradicts all the others. The signature is not judged here, as
-//! the other key is not known here; its name and hash are told, and an auditor who has the key checks. What must never happen
+//! the other key is not known here; the whole note is told, and an auditor who has the key checks. What must never happen
 //! here: entries that grow with what somebody writes into the topic.
 
 use std::collections::HashMap;
@@ -36,6 +36,8 @@ struct Seen {
     size: u64,
     root: String,
     signer: String,
+    /// The note with the log's own signature alone.
+    note: String,
 }
 
 impl CrossCheckpoints {
@@ -64,10 +66,18 @@ async fn take(consumer: StreamConsumer<QuietContext>, own: Arc<str>, audit: Audi
         let key = message.key().and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
         let Some((origin, CHECKPOINT)) = key.rsplit_once('/') else { continue };
         let Some(seen) = message.payload().and_then(parse) else { continue };
-        if seen.origin != origin || seen.origin == *own || !is_due(&mut told, &seen) {
+        if seen.origin != origin || seen.origin == *own {
             continue;
         }
-        audit.record(Event::cross_checkpoint(&seen.origin, seen.size, &seen.root, &seen.signer));
+        let before = told.get(&seen.origin).map(|(size, _)| *size);
+        if !is_due(&mut told, &seen) {
+            continue;
+        }
+        if let Some(before) = before.filter(|before| *before > seen.size) {
+            let (origin, size) = (&seen.origin, seen.size);
+            tracing::error!(event = "audit_other_log_shorter", origin, size, before, "was it rolled back?");
+        }
+        audit.record(Event::cross_checkpoint(&seen.origin, seen.size, &seen.root, &seen.signer, seen.note));
     }
 }
 
@@ -91,10 +101,13 @@ fn parse(note: &[u8]) -> Option<Seen> {
     let mut lines = text.lines();
     let (origin, size, root) = (lines.next()?, lines.next()?.parse().ok()?, lines.next()?);
     let root_bytes = STANDARD.decode(root).ok().filter(|root| root.len() == 32)?;
-    let (name, signature) = signatures.lines().next()?.strip_prefix("\u{2014} ")?.split_once(' ')?;
-    let signature = STANDARD.decode(signature).ok()?;
-    let signer = format!("{name}+{}", hex::encode(signature.first_chunk::<4>()?));
-    Some(Seen { origin: origin.to_owned(), size, root: STANDARD.encode(root_bytes), signer })
+    let own = |line: &&str| line.strip_prefix("\u{2014} ").is_some_and(|line| line.split(' ').next() == Some(origin));
+    let line = signatures.lines().find(own)?;
+    let signature = STANDARD.decode(line.rsplit(' ').next()?).ok()?;
+    let signer = format!("{origin}+{}", hex::encode(signature.first_chunk::<4>()?));
+    let note = format!("{text}\n\n{line}\n");
+    let fits = note.len() <= MOST_TOLD;
+    fits.then(|| Seen { origin: origin.to_owned(), size, root: STANDARD.encode(root_bytes), signer, note })
 }
 
 /// How often one log is told.
@@ -105,6 +118,9 @@ const MOST_LOGS: usize = 256;
 
 /// A checkpoint with the cosignatures of a hundred witnesses.
 const MOST_NOTE: usize = 16 * 1024;
+
+/// Of such a note what is told: a text of three lines and one signature, with the longest name twice.
+const MOST_TOLD: usize = 1_024;
 
 /// The client library reconnects by itself.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -127,6 +143,9 @@ mod tests {
             ("audit.test/a", 9, "audit.test/a+01010101")
         );
         let whole = note("audit.test/a", 9);
+        assert_eq!(seen.note, whole);
+        let cosigned = format!("{whole}\u{2014} witness.test AAAA\n");
+        assert_eq!(parse(cosigned.as_bytes()).unwrap().note, whole);
         for cut in 0..whole.len() - 90 {
             assert_eq!(parse(whole.as_bytes().get(..cut).unwrap()), None, "{cut}");
         }

@@ -1,11 +1,13 @@
 //! Follows the log's folder for one sink.
 //!
 //! Arrives: the folder, and how far the sink has come. Leaves: pieces of at most one bundle, one after another; a sink that fails
-//! is tried again, with pauses. Entries that were dropped because of their age before the sink got them are told as lost.
+//! is tried again, with pauses. Entries that were dropped because of their age before the sink got them are told as lost. What must
+//! never happen here: a place beyond what the other side can have, for a sink that knows no acknowledgements.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Entry, Piece, Sink};
 use crate::audit::event::{Audit, Event};
+use crate::audit::log::checkpoint::Checkpoint;
 use crate::audit::log::reader::Reader;
 
 /// What is followed for whom.
@@ -40,9 +43,21 @@ pub struct Follower {
     followed: Followed,
     sink: Box<dyn Sink>,
     next: u64,
-    /// Where the piece before began.
-    before: u64,
+    /// What the other side may not have taken yet.
+    sent: Sent,
     failures: u32,
+}
+
+/// Pieces that were written to a side that acknowledges nothing. Some MB may wait in the buffers of both systems when a connection
+/// breaks, and are gone then.
+#[derive(Debug, Default)]
+struct Sent(VecDeque<SentPiece>);
+
+#[derive(Debug)]
+struct SentPiece {
+    first: u64,
+    bytes: usize,
+    at: Instant,
 }
 
 impl Follower {
@@ -51,7 +66,7 @@ impl Follower {
         let kept = std::fs::read_to_string(place(&followed)).ok().and_then(|text| text.trim().parse().ok());
         let start = if sink.wants_history() { 0 } else { followed.size_at_start };
         let next = kept.unwrap_or(start);
-        Self { followed, sink, next, before: next, failures: 0 }
+        Self { followed, sink, next, sent: Sent::default(), failures: 0 }
     }
 
     /// Runs until the log is closed and all of it is delivered, or cannot be.
@@ -67,13 +82,28 @@ impl Follower {
             if is_last {
                 return;
             }
-            let pause = LOOK.saturating_mul(1 << self.failures.min(MOST_DOUBLINGS));
-            tokio::select! {
-                () = sleep(pause) => {}
-                // A sender that is gone counts as the end.
-                _ = ending.wait_for(|ending| *ending) => {}
+            for _ in 0..1_u32 << self.failures.min(MOST_DOUBLINGS) {
+                tokio::select! {
+                    () = sleep(LOOK) => {}
+                    // A sender that is gone counts as the end.
+                    _ = ending.wait_for(|ending| *ending) => break,
+                }
+                self.observe();
             }
         }
+    }
+
+    /// How much the sink lacks grows while nothing is tried, too.
+    fn observe(&self) {
+        let path = self.followed.directory.join("checkpoint");
+        let note = std::fs::read(path).unwrap_or_default();
+        if let Some((checkpoint, _)) = Checkpoint::parse_note(&note) {
+            self.lacks(checkpoint.size.saturating_sub(self.next));
+        }
+    }
+
+    fn lacks(&self, entries: u64) {
+        self.followed.lag.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// Delivers one piece; false when there is none.
@@ -86,21 +116,30 @@ impl Follower {
             self.next = first;
             return Ok(true);
         }
-        self.followed.lag.set(i64::try_from(size.saturating_sub(self.next)).unwrap_or(i64::MAX));
+        if self.next > size {
+            // The sink has more than there is: an old log is in the place of this one, or a new one.
+            let (next, place) = (self.next, place(&self.followed).display().to_string());
+            return Err(format!(
+                "the log has {size} entries, and this sink has got {next}: it was rolled back; if it is a new log, remove `{place}`"
+            ));
+        }
+        self.lacks(size - self.next);
         let Some(last) = piece.entries.last().map(|entry| entry.index) else { return Ok(false) };
         let delivered = timeout(DELIVERY_LIMIT, self.sink.deliver(&piece)).await;
         if let Err(error) = delivered.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-            if !self.sink.is_acknowledged() {
-                self.next = self.before;
-            }
+            self.next = self.sent.take_back(Instant::now()).unwrap_or(self.next);
             return Err(error);
         }
         if self.failures > 0 {
             tracing::info!(event = "audit_sink_works_again", sink = self.followed.name);
         }
         self.failures = 0;
-        (self.before, self.next) = (self.next, last + 1);
-        self.followed.lag.set(i64::try_from(size.saturating_sub(self.next)).unwrap_or(i64::MAX));
+        if !self.sink.is_acknowledged() {
+            let bytes = piece.entries.iter().map(|entry| entry.bytes.len()).sum();
+            self.sent.add(SentPiece { first: self.next, bytes, at: Instant::now() });
+        }
+        self.next = last + 1;
+        self.lacks(size.saturating_sub(self.next));
         keep(&place(&self.followed), self.next)?;
         Ok(true)
     }
@@ -112,6 +151,35 @@ impl Follower {
             tracing::warn!(event = "audit_sink_failing", sink, error, "entries wait in the log's folder");
         }
         self.failures = self.failures.saturating_add(1);
+    }
+}
+
+impl Sent {
+    fn add(&mut self, piece: SentPiece) {
+        self.forget_old(piece.at);
+        self.0.push_back(piece);
+        let mut bytes: usize = self.0.iter().map(|piece| piece.bytes).sum();
+        while bytes > MOST_IN_BUFFERS
+            && let Some(old) = self.0.pop_front()
+        {
+            bytes -= old.bytes;
+        }
+    }
+
+    /// Where to begin again after a connection broke; `None` when nothing was under way.
+    fn take_back(&mut self, now: Instant) -> Option<u64> {
+        self.forget_old(now);
+        let first = self.0.front().map(|piece| piece.first);
+        self.0.clear();
+        first
+    }
+
+    /// But for the last one: a side that went away while nothing was sent takes one more piece before that shows.
+    fn forget_old(&mut self, now: Instant) {
+        while self.0.len() > 1 && self.0.front().is_some_and(|piece| now.duration_since(piece.at) > LONGEST_IN_BUFFERS)
+        {
+            self.0.pop_front();
+        }
     }
 }
 
@@ -153,5 +221,38 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A minute between two attempts at the most.
 const MOST_DOUBLINGS: u32 = 6;
 
+/// Above what Linux gives to a connection: 4 MiB on the side that sends, 6 MiB on the other one.
+const MOST_IN_BUFFERS: usize = 12 << 20;
+
+/// What a server that lives has read by then. More would be repeated whenever an idle connection is closed.
+const LONGEST_IN_BUFFERS: Duration = Duration::from_secs(300);
+
 /// Above what a client library waits for.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(first: u64, bytes: usize, at: Instant) -> SentPiece {
+        SentPiece { first, bytes, at }
+    }
+
+    #[test]
+    fn after_a_break_all_that_may_be_in_buffers_comes_again_and_no_more() {
+        let start = Instant::now();
+        let mut sent = Sent::default();
+        assert_eq!(sent.take_back(start), None);
+        for first in 0..4 {
+            sent.add(piece(first, MOST_IN_BUFFERS / 3, start));
+        }
+        assert_eq!(sent.take_back(start), Some(1));
+        assert_eq!(sent.take_back(start), None, "it is under way once more only when it was sent once more");
+        let later = start + LONGEST_IN_BUFFERS + Duration::from_secs(1);
+        (0..3).for_each(|first| sent.add(piece(first, 1, start)));
+        sent.add(piece(3, 1, later));
+        assert_eq!(sent.take_back(later), Some(3));
+        sent.add(piece(7, 1, start));
+        assert_eq!(sent.take_back(later), Some(7), "the last one, however old");
+    }
+}

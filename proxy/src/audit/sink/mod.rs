@@ -47,8 +47,8 @@ pub trait Sink: Send {
     /// Takes a piece; `Ok` when it has it. A piece that failed comes again, whole.
     fn deliver<'a>(&'a mut self, piece: &'a Piece) -> Delivery<'a>;
 
-    /// Whether `deliver` knows that the other side has it. Of one that does not, the piece before the one that failed comes
-    /// again, too.
+    /// Whether `deliver` knows that the other side has it. Of one that does not, pieces before the one that failed come again,
+    /// too.
     fn is_acknowledged(&self) -> bool {
         true
     }

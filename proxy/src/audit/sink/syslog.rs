@@ -1,5 +1,5 @@
-//! A syslog server: RFC 5424 messages over TLS with octet counting (RFC 5425). There are no acknowledgements in syslog: what was
-//! in flight when a connection broke is sent again from the piece before, so a message may come twice.
+//! A syslog server: RFC 5424 messages over TLS with octet counting (RFC 5425). There are no acknowledgements in syslog: what may
+//! have been in flight when a connection broke is sent again, so messages may come twice; their index tells.
 
 use std::sync::Arc;
 

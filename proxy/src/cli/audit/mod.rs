@@ -1,20 +1,27 @@
-//! `barnabas audit`: the audit log for those who check it. A log's folder arrives, a verdict, an entry or a proof leaves.
+//! `barnabas audit`: the audit log for those who check it. A log's folder or a bundle arrives, a verdict, an entry or a proof leaves.
 //! Nothing of the gateway is needed, neither its configuration nor a broker, and nothing is written into a log.
 
+mod logs;
+mod topic;
+mod progress;
 mod verify;
+mod told;
+mod trusted;
+mod against;
+mod crossing;
 mod prove;
 mod query;
 mod tail;
 mod report;
-mod trusted;
-mod against;
+mod export;
+mod keys;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{Exit, Failure};
 use crate::audit::log::note::{KeyKind, NoteKey};
@@ -22,7 +29,7 @@ use crate::audit::log::{AUDIT_SECRET, Error, Signer};
 use crate::config::Config;
 use crate::gateway::open_keystore;
 
-/// Check the audit log, prove that an entry is in it, read it
+/// Check the audit log, prove that an entry is in it, read it, hand it to an auditor
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = HELP, subcommand_required = true)]
 pub enum AuditCommand {
@@ -32,6 +39,8 @@ pub enum AuditCommand {
     Query(query::QueryArgs),
     Tail(tail::TailArgs),
     Report(report::ReportArgs),
+    Export(export::ExportArgs),
+    Keys(keys::KeysArgs),
 }
 
 pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
@@ -42,23 +51,8 @@ pub(super) fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Query(args) => query::run(args),
         AuditCommand::Tail(args) => tail::run(args),
         AuditCommand::Report(args) => report::run(args),
-    }
-}
-
-/// A log's folder and its key.
-#[derive(Clone, Debug, Args)]
-pub struct LogArgs {
-    /// The log's folder
-    pub(super) folder: PathBuf,
-    /// The log's public key, or a file that holds it; without it the folder's own `vkey` is believed
-    #[arg(long, value_name = "VKEY")]
-    pub(super) key: Option<String>,
-}
-
-impl LogArgs {
-    /// The key, if one was given.
-    fn key(&self) -> Result<Option<NoteKey>, Failure> {
-        self.key.as_deref().map(|text| read_key(text, KeyKind::Log)).transpose()
+        AuditCommand::Export(args) => export::run(args),
+        AuditCommand::Keys(args) => keys::run(args),
     }
 }
 
@@ -86,7 +80,7 @@ fn denied(text: &str) -> Failure {
 }
 
 fn failed(error: Error) -> Failure {
-    let exit = if matches!(error, Error::Io { .. }) { Exit::Failed } else { Exit::Data };
+    let exit = if matches!(error, Error::Io { .. } | Error::Export { .. }) { Exit::Failed } else { Exit::Data };
     Failure::new(exit, error.to_string())
 }
 
@@ -97,4 +91,5 @@ Examples:
   barnabas audit verify-proof refusal.tlog-proof --key audit.vkey
   barnabas audit query /var/lib/barnabas/audit --topic orders --outcome DENIED
   barnabas audit tail /var/lib/barnabas/audit
-  barnabas audit report /var/lib/barnabas/audit --html march.html";
+  barnabas audit report /var/lib/barnabas/audit --html march.html
+  barnabas audit export /var/lib/barnabas/audit --bundle march.bundle --config barnabas.yaml";

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArgs, failed, read_key};
+use super::logs::LogArgs;
+use super::{failed, read_key};
 use crate::audit::log::note::KeyKind;
-use crate::audit::log::reader::Reader;
 use crate::audit::log::tlog_proof::TlogProof;
 use crate::cli::{Exit, Failure};
 
@@ -40,14 +40,13 @@ pub struct VerifyProofArgs {
     /// The public key of a witness, or a file that holds it; may be given several times
     #[arg(long, value_name = "VKEY")]
     witness: Vec<String>,
-    /// How many of these witnesses must have cosigned
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    witnesses: usize,
+    /// How many of these witnesses must have cosigned; without it, all of them
+    #[arg(long, value_name = "COUNT")]
+    witnesses: Option<usize>,
 }
 
 pub(super) fn run(args: ProveArgs) -> Result<(), Failure> {
-    let key = args.log.key()?;
-    let reader = Reader::open(&args.log.folder, key.as_ref()).map_err(failed)?;
+    let reader = args.log.open()?.reader()?;
     let proof = reader.prove(args.index).map_err(failed)?;
     // What cannot be verified is not handed out: the tree on the disk may have been changed.
     let entry = proof.entry.clone().unwrap_or_default();
@@ -81,8 +80,9 @@ pub(super) fn run_verify(args: VerifyProofArgs) -> Result<(), Failure> {
             return Err(wrong(format!("the cosignature of `{}` is not valid", witness.name())));
         }
     }
-    if witnesses.len() < args.witnesses {
-        return Err(wrong(format!("{} of {} witnesses have cosigned", witnesses.len(), args.witnesses)));
+    let quorum = args.witnesses.unwrap_or(args.witness.len());
+    if witnesses.len() < quorum {
+        return Err(wrong(format!("{} of {quorum} witnesses have cosigned", witnesses.len())));
     }
     eprintln!("entry {} of the {} entries of `{}`, proved", proof.index, proof.checkpoint.size, key.name());
     if !witnesses.is_empty() {

@@ -1,5 +1,5 @@
-//! `barnabas audit query`: who did what, out of a log's folder. A filter arrives, the entries that fit leave, as a table, as
-//! JSON or as CSV, one after another as they are found.
+//! `barnabas audit query`: who did what, out of one log or several. A filter arrives, the entries that fit leave, as a table, as
+//! JSON or as CSV, one after another as they are found; those of several logs in the order of time.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,9 +7,11 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{LogArgs, failed};
+use super::failed;
+use super::logs::LogsArgs;
 use crate::audit::finding::{Facts, Filter, Index};
 use crate::audit::log::reader::Reader;
+use crate::audit::timeline::Timeline;
 use crate::cli::Failure;
 use crate::cli::output::printable;
 
@@ -18,7 +20,7 @@ use crate::cli::output::printable;
 #[command(after_help = HELP)]
 pub struct QueryArgs {
     #[command(flatten)]
-    log: LogArgs,
+    logs: LogsArgs,
     /// Who did it, or whom it concerns: User:alice
     #[arg(long, value_name = "PRINCIPAL")]
     principal: Option<String>,
@@ -60,7 +62,7 @@ enum Form {
 }
 
 pub(super) fn run(args: QueryArgs) -> Result<(), Failure> {
-    let reader = Reader::open(&args.log.folder, args.log.key()?.as_ref()).map_err(failed)?;
+    let logs = args.logs.open()?;
     let filter = Filter {
         principal: args.principal,
         topic: args.topic,
@@ -70,58 +72,80 @@ pub(super) fn run(args: QueryArgs) -> Result<(), Failure> {
         outcome: args.outcome,
         kind: args.kind,
     };
-    let origin = reader.key().name().to_owned();
-    let mut index = Index::beside(&args.log.folder, &origin);
-    let mut answer = Answer { out: BufWriter::new(io::stdout().lock()), form: args.output, told: 0, failed: None };
+    let readers: Vec<Reader> = logs.sources.iter().map(|source| source.reader()).collect::<Result<_, _>>()?;
+    let names: Vec<&str> = readers.iter().map(|reader| reader.key().name()).collect();
+    let places = logs.sources.iter().map(|source| &source.place);
+    let mut indices: Vec<Index> = places.zip(&names).map(|(place, name)| Index::beside(place, name)).collect();
+    let names = names.as_slice();
+    let out = BufWriter::new(io::stdout().lock());
+    let mut answer = Answer { out, form: args.output, told: 0, names: if names.len() > 1 { names } else { &[] } };
     answer.begin()?;
-    if args.limit > 0 {
-        let searched = index.search(&reader, &filter, |at, event, facts| {
-            let told = answer.tell(at, event, &facts);
-            answer.failed = told.err();
-            answer.failed.is_none() && answer.told < args.limit
-        });
-        searched.map_err(failed)?;
+    let searches = indices.iter_mut().zip(&readers).map(|(index, reader)| index.search(reader, &filter));
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    for found in Timeline::new(searches, |(_, _, facts)| facts.time).take(limit) {
+        let (log, (index, event, facts)) = found.map_err(failed)?;
+        answer.tell((log, index), event, &facts)?;
     }
     answer.end()?;
     // A folder that only its owner may write to is searched as well.
-    index.keep(&origin).ok();
+    indices.into_iter().zip(names).for_each(|(index, name)| drop(index.keep(name)));
     Ok(())
 }
 
-struct Answer<W> {
+struct Answer<'a, W> {
     out: W,
     form: Form,
     told: u64,
-    failed: Option<io::Error>,
+    /// Of several logs.
+    names: &'a [&'a str],
 }
 
-impl<W: Write> Answer<W> {
+impl<W: Write> Answer<'_, W> {
     fn begin(&mut self) -> io::Result<()> {
         match self.form {
-            Form::Table => writeln!(self.out, "{}", line(&COLUMNS.map(|(title, ..)| title.to_uppercase()))),
+            Form::Table => {
+                let log = self.widest().map_or_else(String::new, |width| format!("{:width$}  ", "LOG"));
+                writeln!(self.out, "{log}{}", line(&COLUMNS.map(|(title, ..)| title.to_uppercase())))
+            }
             Form::Json => write!(self.out, "["),
-            Form::Csv => write!(self.out, "{}\r\n", COLUMNS.map(|(title, ..)| title).join(",")),
+            Form::Csv => {
+                let log = if self.names.is_empty() { "" } else { "log," };
+                write!(self.out, "{log}{}\r\n", COLUMNS.map(|(title, ..)| title).join(","))
+            }
         }
     }
 
-    fn tell(&mut self, index: u64, event: Value, facts: &Facts) -> io::Result<()> {
+    fn tell(&mut self, (log, index): (usize, u64), event: Value, facts: &Facts) -> io::Result<()> {
         let separator = if self.told == 0 { "\n" } else { ",\n" };
         self.told += 1;
+        let log = self.names.get(log).copied();
         match self.form {
-            Form::Table => writeln!(self.out, "{}", line(&cells(index, &event, facts).map(|cell| printable(&cell)))),
+            Form::Table => {
+                let log = self.widest().zip(log).map_or_else(String::new, |(width, log)| format!("{log:width$}  "));
+                let cells = cells(index, &event, facts).map(|cell| printable(&cell));
+                writeln!(self.out, "{}{}", printable(&log), line(&cells))
+            }
             Form::Json => {
                 let mut numbered = Map::from_iter([("index".to_owned(), Value::from(index))]);
+                if let Some(log) = log {
+                    numbered.insert("log".to_owned(), Value::from(log));
+                }
                 numbered.insert("event".to_owned(), event);
                 write!(self.out, "{separator}{}", Value::Object(numbered))
             }
-            Form::Csv => write!(self.out, "{}\r\n", cells(index, &event, facts).map(|cell| quoted(&cell)).join(",")),
+            Form::Csv => {
+                let log = log.map_or_else(String::new, |log| format!("{},", quoted(log)));
+                write!(self.out, "{log}{}\r\n", cells(index, &event, facts).map(|cell| quoted(&cell)).join(","))
+            }
         }
     }
 
+    /// The width of the column of logs, where there is one.
+    fn widest(&self) -> Option<usize> {
+        self.names.iter().map(|name| name.len()).max()
+    }
+
     fn end(&mut self) -> io::Result<()> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         if self.form == Form::Json {
             write!(self.out, "\n]\n")?;
         }
@@ -179,6 +203,7 @@ Examples:
   barnabas audit query /var/lib/barnabas/audit --topic orders --kind records
   barnabas audit query audit --principal User:bob --since 2026-03-01T00:00:00Z --until 2026-04-01T00:00:00Z
   barnabas audit query audit --outcome no_grant --output csv
+  barnabas audit query gateway-1/audit gateway-2/audit march.bundle --principal User:bob      (one timeline)
 
 The first question about a log reads all of it and writes an index beside its folder; later ones read what may fit.
 It checks the signature of the checkpoint, not every entry: `barnabas audit verify` does.";

@@ -1,16 +1,23 @@
-//! `barnabas audit report`: who could, who did, keys, revocations, gaps of a period. A log's folder arrives and is verified first;
-//! one HTML file and CSV leave. A log that is not whole has no report.
+//! `barnabas audit report`: who could, who did, keys, revocations, gaps of a period. One log or several arrive and are verified
+//! first; one HTML file and CSV leave. Logs that are not whole, or not all, have no report.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{LogArgs, failed};
-use crate::audit::log::reader::Reader;
+use super::crossing::hold_against_each_other;
+use super::failed;
+use super::logs::{Logs, LogsArgs, Source as Read};
+use super::progress::progress;
+use super::told::Findings;
+use super::verify::check_bundles;
+use crate::audit::log::Error;
 use crate::audit::log::verify::{Report, Verification, verify};
-use crate::audit::report::{Facts, Period, Source, csv_files, html_page, sections};
+use crate::audit::report::{Facts, LogSource, Occurrence, Period, Source, csv_files, html_page, sections};
+use crate::audit::timeline::Timeline;
 use crate::cli::{Exit, Failure};
 
 /// Write a report of a period: who could, who did, what was refused, keys, revocations, gaps; the log is verified first
@@ -18,13 +25,19 @@ use crate::cli::{Exit, Failure};
 #[command(after_help = HELP)]
 pub struct ReportArgs {
     #[command(flatten)]
-    log: LogArgs,
+    logs: LogsArgs,
     /// The first moment (RFC 3339); without it, 30 days before the end
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
     /// The moment after the last (RFC 3339); without it, now
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
+    /// Of several logs: one that the others speak of and that is not there any more; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    without: Vec<String>,
+    /// Take a bundle whose manifest nobody has signed
+    #[arg(long)]
+    allow_unsigned: bool,
     /// The report, one HTML file with everything in it; must not be there
     #[arg(long, value_name = "FILE", default_value = "audit-report.html")]
     html: PathBuf,
@@ -35,20 +48,30 @@ pub struct ReportArgs {
 
 pub(super) fn run(args: ReportArgs) -> Result<(), Failure> {
     let period = period(args.from, args.to)?;
-    let key = args.log.key()?;
-    let is_key_given = key.is_some();
-    let asked = Verification { directory: args.log.folder.clone(), key: key.clone(), ..Verification::default() };
-    let verified = verify(&asked, &|_, _| {}).map_err(failed)?;
-    if !verified.is_whole() {
-        return Err(not_whole(&verified));
-    }
-    let reader = Reader::open(&args.log.folder, key.as_ref()).map_err(failed)?;
+    let logs = args.logs.open()?;
+    let verified = verified(&logs, &args.without, args.allow_unsigned)?;
     let mut facts = Facts::new(period);
-    for entry in reader.entries(0..verified.size) {
-        let (index, entry) = entry.map_err(failed)?;
-        facts.take_entry(index, &entry);
+    let readers = verified.iter().map(|(source, _)| source.reader()).collect::<Result<Vec<_>, _>>()?;
+    let entries = readers.iter().zip(&verified).map(|(reader, (_, report))| {
+        let parsed =
+            |entry: Result<(u64, Vec<u8>), Error>| entry.map(|(index, entry)| Occurrence::parse(index, &entry));
+        reader.entries(0..report.size).map(parsed)
+    });
+    let several = readers.len() > 1;
+    let (progress, mut done) = (progress("entries read"), 0);
+    let total = verified.iter().map(|(_, report)| report.size).sum();
+    for entry in Timeline::new(entries, |event: &Option<Occurrence>| event.as_ref().map(|event| event.time)) {
+        let (log, event) = entry.map_err(failed)?;
+        let number = if several { log + 1 } else { 0 };
+        facts.take_entry(event.map(|event| event.of_log(number)).as_ref());
+        done += 1;
+        if done % STEP == 0 {
+            progress(done, total);
+        }
     }
-    let source = source(&verified, is_key_given);
+    progress(total, total);
+    let logs = verified.iter().map(|(source, report)| log_source(report, source.key.is_some())).collect();
+    let source = Source { logs, without: args.without, made: Timestamp::now(), version: env!("CARGO_PKG_VERSION") };
     let sections = sections(&facts, &source);
     write_new(&args.html, html_page(&facts, &source, &sections).as_bytes())?;
     println!("{}", args.html.display());
@@ -63,6 +86,35 @@ pub(super) fn run(args: ReportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Logs that are whole, and none of which is missing; a failure names what is wrong.
+pub(super) fn verified<'a>(
+    logs: &'a Logs,
+    without: &[String],
+    allow_unsigned: bool,
+) -> Result<Vec<(&'a Read, Report)>, Failure> {
+    let bundles = check_bundles(logs, allow_unsigned)?;
+    let mut held = Vec::new();
+    for source in &logs.sources {
+        let asked = Verification {
+            log: source.stored.clone(),
+            key: source.key.clone(),
+            known: source.known.clone(),
+            ..Verification::default()
+        };
+        held.push((source, verify(&asked, &progress("entries")).map_err(failed)?));
+    }
+    let missing = if held.len() > 1 { hold_against_each_other(&mut held, without)? } else { BTreeMap::new() };
+    let topics = logs.topic_faults();
+    let logs = held.iter().map(|(source, report)| (report.clone(), source.key.is_some())).collect();
+    let findings = Findings { bundles, topics, logs, missing };
+    if findings.are_good() {
+        return Ok(held);
+    }
+    let mut lines = findings.wrong();
+    lines.push("nothing was made; `barnabas audit verify` names all that is wrong".to_owned());
+    Err(Failure { exit: Exit::Failed, lines })
+}
+
 fn period(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Period, Failure> {
     let to = to.unwrap_or_else(Timestamp::now);
     let from = from.or_else(|| to.checked_sub(SignedDuration::from_hours(30 * 24)).ok()).unwrap_or(Timestamp::MIN);
@@ -72,27 +124,18 @@ fn period(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Period, Fail
     Ok(Period { from, to })
 }
 
-fn source(verified: &Report, is_key_given: bool) -> Source {
-    Source {
+fn log_source(verified: &Report, is_key_given: bool) -> LogSource {
+    let entries = |ranges: &[(u64, u64)]| ranges.iter().map(|(first, end)| end - first).sum();
+    LogSource {
         origin: verified.origin.clone(),
         key: verified.key.clone(),
         size: verified.size,
         checkpoint: verified.checkpoint.clone(),
         expired: verified.expired_end,
-        unreadable: verified.unreadable.iter().map(|(first, end)| end - first).sum(),
+        unreadable: entries(&verified.unreadable),
+        left_out: entries(&verified.left_out),
         is_key_given,
-        made: Timestamp::now(),
-        version: env!("CARGO_PKG_VERSION"),
     }
-}
-
-fn not_whole(verified: &Report) -> Failure {
-    let first = verified.faults.first().map(|fault| match fault.entry {
-        Some(entry) => format!("entry {entry}: {}: {}", fault.kind.name(), fault.what),
-        None => format!("{}: {}", fault.kind.name(), fault.what),
-    });
-    let verdict = "the log is not whole, so there is no report; `barnabas audit verify` names all that is wrong";
-    Failure { exit: Exit::Failed, lines: first.into_iter().chain([verdict.to_owned()]).collect() }
 }
 
 /// A report is evidence: an older one is never written over.
@@ -105,8 +148,12 @@ fn cannot_create(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Exit::CannotCreate, format!("{}: {error}; name a new file", path.display()))
 }
 
+/// After so many entries, how far it is.
+const STEP: u64 = 4_096;
+
 const HELP: &str = "\
 Examples:
   barnabas audit report /var/lib/barnabas/audit --from 2026-01-01T00:00:00Z --to 2026-04-01T00:00:00Z --key audit.vkey
   barnabas audit report audit --html march.html --csv march      (also CSV, for spreadsheets)
-  barnabas audit report audit                                    (the last 30 days)";
+  barnabas audit report gateway-1/audit gateway-2/audit          (one report of several gateways)
+  barnabas audit report march.bundle                             (the last 30 days)";

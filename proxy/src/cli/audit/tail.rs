@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{LogArgs, failed};
+use super::failed;
+use super::logs::LogArgs;
 use crate::audit::log::reader::Reader;
 use crate::cli::{Failure, Format, Printer};
 
@@ -24,8 +25,7 @@ pub struct TailArgs {
 }
 
 pub(super) fn run(args: TailArgs) -> Result<(), Failure> {
-    let key = args.log.key()?;
-    let mut reader = Reader::open(&args.log.folder, key.as_ref()).map_err(failed)?;
+    let mut reader = args.log.open()?.reader()?;
     let mut next = print(&reader, reader.size().saturating_sub(args.lines))?;
     if !args.follow {
         return Ok(());

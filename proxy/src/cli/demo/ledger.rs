@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::audit::log::stored::Stored;
 use crate::audit::log::verify::{Report, Verification, verify};
 
 /// Waits until a checkpoint covers an entry that names `who`, and says how many entries there are.
@@ -49,7 +50,7 @@ pub(super) fn tampered(folder: &Path, copy: &Path, (from, to): (&str, &str)) -> 
 }
 
 fn look(folder: &Path) -> Result<Report, String> {
-    let asked = Verification { directory: folder.to_owned(), ..Verification::default() };
+    let asked = Verification { log: Stored::new(folder), ..Verification::default() };
     verify(&asked, &|_, _| {}).map_err(text)
 }
 

@@ -77,6 +77,10 @@ admin:
 audit:
   directory: audit
   origin: audit.localhost/gateway-1
+  # Gateways witness each other, so that nobody sets a log back unnoticed; `barnabas audit keys` prints the keys.
+  # witnesses: [{ url: "http://gateway-2:9644/witness", key: "NAME+ID+KEY" }]
+  # witness_for: ["NAME+ID+KEY"]       # the logs that this gateway witnesses
+  # sinks: [{ name: topic, type: kafka }]   # the topic by which the logs of several gateways name each other
 
 log: { format: text, level: info }
 "#;

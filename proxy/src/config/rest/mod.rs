@@ -5,6 +5,7 @@
 pub(super) mod auth;
 pub(super) mod idempotency;
 pub(super) mod registry;
+pub(super) mod replicas;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::identity::PrincipalRule;
 pub use auth::{BasicAuth, BridgeAuth, TokenAlgorithm, TokenIssuer};
 pub use idempotency::{IDEMPOTENCY_TOPIC, Idempotency, MOST_WINDOW};
 pub use registry::{SchemaRegistry, SchemaRegistryCredential};
+pub use replicas::{Replica, Replicas};
 
 /// One address on which the REST APIs are served.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +45,8 @@ pub struct Bridge {
     pub cors_origins: Vec<String>,
     /// Where schemas are; `None`: formats with schemas are not taken.
     pub schema_registry: Option<SchemaRegistry>,
+    /// The gateways that serve this address together; `None`: this one alone.
+    pub replicas: Option<Replicas>,
     /// How records are sent.
     pub producer: BridgeProducer,
     /// How consumer instances live.
@@ -56,7 +60,7 @@ pub struct Bridge {
 /// How records are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BridgeProducer {
-    /// How long a record waits for others of its principal.
+    /// How long a record waits for others, while a request of its principal is under way.
     pub linger: Duration,
     /// A producer that nobody has used for this long is closed.
     pub idle: Duration,
@@ -110,6 +114,7 @@ impl Bridge {
             origins
         });
         let schema_registry = SchemaRegistry::parse(&reader, places);
+        let replicas = Replicas::parse(&reader, tls.as_ref(), places);
         let producer = reader.section_or_empty("producer", &nothing).and_then(BridgeProducer::parse);
         let consumer = reader.section_or_empty("consumer", &nothing).and_then(BridgeConsumer::parse);
         let idempotency = reader.section_or_empty("idempotency", &nothing).and_then(Idempotency::parse);
@@ -131,6 +136,7 @@ impl Bridge {
             auth: auth?,
             cors_origins: cors?,
             schema_registry: schema_registry?,
+            replicas: replicas?,
             producer: producer?,
             consumer: consumer?,
             idempotency: idempotency?,
@@ -328,7 +334,12 @@ pub(super) const KEYS: &[Key] = &[
     key("rest[].cors", Kind::Section, "none", "Which web pages may call."),
     key("rest[].cors.origins", Kind::List, "none", "Origins such as `https://app.example.com`, or `*`."),
     key("rest[].producer", Kind::Section, "its defaults", "How records are sent."),
-    key("rest[].producer.linger", Kind::Duration, "`2ms`", "How long a record waits for others of its principal."),
+    key(
+        "rest[].producer.linger",
+        Kind::Duration,
+        "`2ms`",
+        "How long a record waits for others, while a request of its principal is under way.",
+    ),
     key(
         "rest[].producer.idle",
         Kind::Duration,

@@ -200,7 +200,7 @@ impl Inner {
         self.attempts.give_back(name_mark, peer);
         let principal = settings.mapping_rules.principal(&basic.name).map_err(Refusal::Name)?;
         let ground = Ground::Credential { name: basic.name.into(), mark: self.credential_mark(&stored) };
-        let caller = Caller { principal, proof: Proof::Basic, expires: None, ground };
+        let caller = Caller::new(principal, Proof::Basic, None, ground);
         Ok(self.keep(mark, Proven { caller, bound_to: None }, generation))
     }
 
@@ -218,7 +218,7 @@ impl Inner {
         let (claims, key) = issuer.verify(&token, now).await?;
         let principal = issuer.settings().mapping_rules.principal(&claims.name).map_err(Refusal::Name)?;
         let ground = Ground::Token { issuer: place, key };
-        let caller = Caller { principal, proof: Proof::Bearer, expires: Some(claims.expires), ground };
+        let caller = Caller::new(principal, Proof::Bearer, Some(claims.expires), ground);
         Ok(self.keep(mark, Proven { caller, bound_to: claims.bound_to }, generation))
     }
 

@@ -114,6 +114,12 @@ impl EventBatch {
         pushed
     }
 
+    /// Bytes so far.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.out.len()
+    }
+
     /// Ends the array.
     #[must_use]
     pub fn finish(mut self) -> BytesMut {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::produce_v2::{Seen, owned_text, unknown};
 use super::record_v3::parse_object;
-use super::{FormatError, Limits, Scanner, V3Record};
+use super::{FormatError, Limits, Scanner, Scratch, V3Record};
 use crate::rest::Code;
 
 /// One entry of a batch.
@@ -49,14 +49,14 @@ pub fn parse_v3_batch(body: &Bytes, limits: &Limits) -> Result<Vec<BatchEntry>, 
     if entries.is_empty() {
         return Err(batch("entries may not be absent or empty"));
     }
-    let mut ids = HashSet::new();
+    let (mut ids, mut scratch) = (HashSet::new(), Scratch::new(body.len()));
     let read = |(index, (at, range))| {
         let text = body.slice(range);
         let id = id_of(&text, at, limits).map_err(|error: FormatError| error.in_record(index))?;
         if !ids.insert(id.clone()) {
             return Err(batch("the id is there twice").at(at).in_record(index));
         }
-        let record = parse_object(&text, at, limits, true).map(|(record, _)| record);
+        let record = parse_object(&mut scratch, &text, at, limits, true).map(|(record, _)| record);
         Ok(BatchEntry { id, record: record.map_err(|error| error.in_record(index)) })
     };
     entries.into_iter().enumerate().map(read).collect()

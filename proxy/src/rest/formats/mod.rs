@@ -20,6 +20,7 @@ pub use batch_v3::{BatchEntry, parse_v3_batch};
 pub use error::FormatError;
 pub use escape::push_string;
 pub use produce_v2::{ProduceBody, parse_v2};
+pub(crate) use record_v3::parse_v3_into;
 pub use record_v3::{Part, SchemaChoice, SubjectNameStrategy, V3Record, parse_v3};
 pub(crate) use reply_v2::push_base64;
 pub use reply_v2::{DeliveredFields, Layout, Placed, Refused, V2Records, push_delivered, push_error, push_v2_produced};

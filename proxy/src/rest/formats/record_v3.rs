@@ -62,19 +62,34 @@ pub enum SubjectNameStrategy {
 /// # Errors
 /// As [`super::parse_v2`], without the record's index.
 pub fn parse_v3(text: &Bytes, position: usize, limits: &Limits) -> Result<V3Record, FormatError> {
-    let (record, _) = parse_object(text, position, limits, false)?;
+    parse_v3_into(&mut Scratch::new(text.len()), text, position, limits)
+}
+
+/// The same for one of many records, which share a buffer.
+///
+/// # Errors
+/// As [`parse_v3`].
+pub(crate) fn parse_v3_into(
+    scratch: &mut Scratch,
+    text: &Bytes,
+    position: usize,
+    limits: &Limits,
+) -> Result<V3Record, FormatError> {
+    let (record, _) = parse_object(scratch, text, position, limits, false)?;
     Ok(record)
 }
 
 /// Reads one record; where `has_id`, its `id` too.
 pub(super) fn parse_object(
+    scratch: &mut Scratch,
     text: &Bytes,
     position: usize,
     limits: &Limits,
     has_id: bool,
 ) -> Result<(V3Record, Option<String>), FormatError> {
     let mut scanner = Scanner::new(text, position, limits.max_depth)?;
-    let mut reader = Reader { source: text, format: Format::Json, limits, scratch: Scratch::new(text.len()) };
+    // Back at the end; after a mistake the next record gets a new one.
+    let mut reader = Reader { source: text, format: Format::Json, limits, scratch: scratch.take() };
     let mut record = V3Record::default();
     let mut id = None;
     let mut seen = Seen::default();
@@ -105,6 +120,7 @@ pub(super) fn parse_object(
     })?;
     scanner.end()?;
     reader.check_size(&record.record).map_err(|error| error.at(position))?;
+    *scratch = reader.scratch;
     Ok((record, id))
 }
 
@@ -115,8 +131,8 @@ impl<'a> Reader<'a> {
             return Ok((None, None));
         }
         let mut part = Part::default();
-        // The type may stand behind the data: the data's place is kept until both are known.
-        let mut data = None;
+        // The type may stand behind the data: then the data's place is kept until both are known.
+        let (mut data, mut read) = (None, None);
         let mut seen = Seen::default();
         let start = scanner.position();
         scanner.members(|scanner, name| {
@@ -126,7 +142,12 @@ impl<'a> Reader<'a> {
                 part.format = optional_type(scanner)?;
             } else if name.is("data") {
                 seen.mark(1, at)?;
-                data = if scanner.null()? { None } else { Some(scanner.value()?) };
+                match part.format {
+                    _ if scanner.null()? => {}
+                    Some(Format::Binary) => read = Some(self.base64(scanner)?),
+                    Some(Format::Text) => read = Some(self.text(scanner)?),
+                    _ => data = Some(scanner.value()?),
+                }
             } else if name.is("subject") {
                 seen.mark(2, at)?;
                 part.choice().subject = optional_text(scanner, "the name of a subject")?;
@@ -151,7 +172,7 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         part.check().map_err(|error| error.at(start))?;
-        let Some(range) = data else { return Ok((Some(part), None)) };
+        let Some(range) = data else { return Ok((Some(part), read)) };
         let bytes = match part.format {
             Some(Format::Binary) => self.base64(&mut scanner.within(&range))?,
             Some(Format::Text) => self.text(&mut scanner.within(&range))?,

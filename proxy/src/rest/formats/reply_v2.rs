@@ -4,9 +4,11 @@
 //! whose bytes are not of the format that was asked for, half written; it is left away as a whole and named.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::Simd;
+use base64::engine::general_purpose::PAD;
 use bytes::{BufMut, BytesMut};
 
 use super::{Format, FormatError, is_json, push_string};
@@ -214,6 +216,9 @@ pub(super) fn push_embedded(out: &mut BytesMut, format: Format, layout: Layout, 
     true
 }
 
+/// By the widest instructions that the machine has.
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::standard(PAD));
+
 /// Appends bytes as base64 in a string.
 pub(crate) fn push_base64(out: &mut BytesMut, bytes: &[u8]) {
     out.put_u8(b'"');
@@ -221,7 +226,7 @@ pub(crate) fn push_base64(out: &mut BytesMut, bytes: &[u8]) {
     // Four characters for three bytes: what a buffer in memory has cannot overflow.
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let room = out.get_mut(start..).unwrap_or_default();
-    let written = STANDARD.encode_slice(bytes, room).unwrap_or_default();
+    let written = BASE64.encode_slice(bytes, room).unwrap_or_default();
     out.truncate(start + written);
     out.put_u8(b'"');
 }
@@ -243,8 +248,7 @@ fn push_headers(out: &mut BytesMut, headers: &[(&str, Option<&[u8]>)]) {
 
 /// Appends a number.
 pub(super) fn push_number(out: &mut BytesMut, number: i64) {
-    // A buffer in memory takes everything.
-    let _ = write!(out, "{number}");
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 pub(super) fn push_optional_number(out: &mut BytesMut, number: Option<i64>) {

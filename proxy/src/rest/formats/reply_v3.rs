@@ -3,6 +3,7 @@
 //! Outcomes arrive, JSON leaves, straight into the answer's buffer. Sizes are those of the bytes that the client
 //! wrote, before they were sealed.
 
+use std::cell::RefCell;
 use std::fmt::Write;
 
 use bytes::{BufMut, BytesMut};
@@ -97,19 +98,37 @@ fn push_place(out: &mut BytesMut, record: &V3Placed<'_>) {
     push_number(out, record.placed.partition.into());
     out.put_slice(b",\"offset\":");
     push_number(out, record.placed.offset);
-    let timestamp = record.placed.timestamp.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-    if let Some(timestamp) = timestamp {
-        let _ = write!(out, ",\"timestamp\":\"{timestamp}\"");
+    if let Some(at) = record.placed.timestamp {
+        push_moment(out, at);
     }
     push_part(out, b",\"key\":{\"type\":\"", record.key.as_ref());
     push_part(out, b",\"value\":{\"type\":\"", record.value.as_ref());
+}
+
+/// Most records of an answer have the moment of the one before.
+fn push_moment(out: &mut BytesMut, at: i64) {
+    thread_local! {
+        static BEFORE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    }
+    BEFORE.with_borrow_mut(|(before, member)| {
+        if *before != at {
+            *before = at;
+            member.clear();
+            // One that has no date is left out.
+            if let Ok(timestamp) = jiff::Timestamp::from_millisecond(at) {
+                let _ = write!(member, ",\"timestamp\":\"{timestamp}\"");
+            }
+        }
+        out.put_slice(member.as_bytes());
+    });
 }
 
 fn push_part(out: &mut BytesMut, begin: &[u8], part: Option<&PlacedPart<'_>>) {
     let Some(part) = part else { return };
     out.put_slice(begin);
     out.put_slice(part.format.v3_type().as_bytes());
-    let _ = write!(out, "\",\"size\":{}", part.size);
+    out.put_slice(b"\",\"size\":");
+    push_number(out, i64::try_from(part.size).unwrap_or(i64::MAX));
     if let Some(subject) = part.subject {
         out.put_slice(b",\"subject\":");
         push_string(out, subject);

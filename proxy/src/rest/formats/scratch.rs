@@ -3,9 +3,10 @@
 //! Base64 and escaped strings arrive, shared slices of the buffer leave. It is allocated when the first byte needs it,
 //! as large as everything that may follow, so that a body costs one allocation, whatever the number of its records.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, Simd};
 use bytes::{Bytes, BytesMut};
 
 use super::escape;
@@ -21,6 +22,11 @@ impl Scratch {
     /// For a body of `length` bytes; allocates nothing yet.
     pub(crate) fn new(length: usize) -> Self {
         Self { buffer: BytesMut::new(), capacity: length }
+    }
+
+    /// The buffer itself, for a reader of one record of many; what stays here allocates when it is used.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { buffer: std::mem::take(&mut self.buffer), capacity: self.capacity }
     }
 
     /// The bytes that base64 stands for: the standard alphabet, with its padding or without. `escaped` says that the
@@ -65,10 +71,10 @@ impl Scratch {
     }
 }
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// By the widest instructions that the machine has.
+static BASE64: LazyLock<Simd> = LazyLock::new(|| {
+    Simd::standard(GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent))
+});
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{FormatError, Limits, escape};
+use super::{FormatError, Limits};
 use crate::rest::Code;
 
 /// The state between two chunks: a bracket count, and whether a string is open.
@@ -98,6 +98,12 @@ impl Splitter {
         Err(malformed("the stream ends inside a record").in_record(self.count).at(end))
     }
 
+    /// Bytes that were pushed and not yet given out.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.chunk.len() + self.begun.len()
+    }
+
     /// Whether an object has begun and not ended.
     #[must_use]
     pub const fn is_inside(&self) -> bool {
@@ -150,7 +156,8 @@ impl Splitter {
             if self.is_escaped {
                 self.is_escaped = false;
             } else if self.is_in_string {
-                let plain = escape::plain_length(rest);
+                // A control character is for the record's reader to refuse.
+                let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
                 if plain > 0 {
                     rest = rest.get(plain..).unwrap_or_default();
                     continue;
@@ -158,7 +165,6 @@ impl Splitter {
                 match byte {
                     b'"' => self.is_in_string = false,
                     b'\\' => self.is_escaped = true,
-                    // A control character: the record's reader refuses it.
                     _ => {}
                 }
             } else {

@@ -26,7 +26,7 @@ use crate::rest::inner::Inner;
 use crate::rest::kafka::Kafka;
 use crate::rest::kafka::fetch::Fetch;
 use crate::rest::kafka::groups::{Coordinated, FindCoordinator};
-use crate::rest::kafka::init_producer_id::{InitProducerId, ProducerId};
+use crate::rest::kafka::init_transactions::{InitTransactions, ProducerId};
 use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
 use crate::rest::pool::Entry;
 use crate::rest::streams::batches;
@@ -248,7 +248,7 @@ impl Ledger {
                     verdict.error_code
                 }
                 Some(coordinator) => {
-                    let question = InitProducerId { transactional_id: &transactional_id, timeout_ms };
+                    let question = InitTransactions { transactional_id: &transactional_id, timeout_ms };
                     let (error_code, producer) = kafka.ask_node(coordinator, &question).await?;
                     if error_code != NOT_COORDINATOR && error_code != COORDINATOR_NOT_AVAILABLE {
                         slot.coordinator = Some(coordinator);

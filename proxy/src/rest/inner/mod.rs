@@ -6,6 +6,7 @@
 //! of a broker, or of another listener, told to the bridge's own clients.
 
 mod book;
+mod lane;
 mod sasl;
 mod tokens;
 
@@ -19,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 pub use book::InnerBook;
+pub use lane::{Lane, Requests};
 pub use tokens::Admission;
 
 use self::tokens::Tokens;
@@ -77,7 +79,7 @@ impl Inner {
         self.shared.keys.own_topics().iter().any(|topic| name.contains(topic.as_str()))
     }
 
-    /// A connection of a principal to a broker, without a socket: for questions that the bridge asks itself. It ends when either side
+    /// A connection of a principal to a broker, without a socket: for the bridge's own questions. It ends when either side
     /// is dropped, or the broker closes it.
     /// `own`: what is asked is the bridge's own, of which clients are kept away.
     pub fn pipe(self: &Arc<Self>, principal: Principal, target: Target, own: bool) -> DuplexStream {

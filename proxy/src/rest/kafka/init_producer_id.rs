@@ -1,50 +1,43 @@
-//! InitProducerId: becomes the one producer of a transactional id. Whatever another one of the same id had begun is ended before.
+//! InitProducerId: a producer's identity, by which brokers know a batch that comes twice.
 //!
-//! Source: message schemas of Kafka 4.2, InitProducerId version 0 to 4; KIP-98, KIP-360.
+//! Source: message schemas of Kafka 4.2, InitProducerId versions 0 to 2; KIP-98. Without a transactional id.
 
 use bytes::{BufMut, BytesMut};
 
 use super::Question;
 use crate::frame::{ApiKey, Cursor, Encoding, WireError};
 
-/// Asks to be the one producer. Asked of the id's coordinator.
-pub struct InitProducerId<'a> {
-    /// The transactional id.
-    pub transactional_id: &'a str,
-    /// After this time the brokers end a transaction that nobody has ended, in milliseconds.
-    pub timeout_ms: i32,
-}
+/// Asks for an identity that nobody has.
+pub struct InitProducerId;
 
-/// Whom the brokers take us for in a transaction.
+/// The broker's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerId {
+pub struct ProducerIdentity {
+    /// Kafka's error code; 0 for none.
+    pub error_code: i16,
     /// The producer's id.
-    pub id: i64,
-    /// Rises with each producer of the same transactional id; who comes with an older one is fenced.
-    pub epoch: i16,
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
 }
 
-impl Question for InitProducerId<'_> {
-    /// Kafka's error code, and who we are.
-    type Answer = (i16, ProducerId);
+impl Question for InitProducerId {
+    type Answer = ProducerIdentity;
     const API: ApiKey = ApiKey(22);
-    const VERSIONS: std::ops::RangeInclusive<i16> = 0..=4;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 0..=2;
 
-    fn put(&self, out: &mut BytesMut, version: i16, encoding: Encoding) -> Result<(), WireError> {
-        encoding.put_nullable_string(out, Some(self.transactional_id))?;
-        out.put_i32(self.timeout_ms);
-        if version >= 3 {
-            out.put_i64(-1);
-            out.put_i16(-1);
-        }
+    fn put(&self, out: &mut BytesMut, _: i16, encoding: Encoding) -> Result<(), WireError> {
+        encoding.put_nullable_string(out, None)?;
+        // The time that a transaction may take: there is none.
+        out.put_i32(i32::MAX);
         encoding.put_no_tags(out);
         Ok(())
     }
 
-    fn read(cursor: &mut Cursor<'_>, _: i16) -> Result<(i16, ProducerId), WireError> {
+    fn read(cursor: &mut Cursor<'_>, _: i16) -> Result<ProducerIdentity, WireError> {
         cursor.i32("throttle time")?;
         let error_code = cursor.i16("error code")?;
-        let (id, epoch) = (cursor.i64("producer id")?, cursor.i16("producer epoch")?);
-        Ok((error_code, ProducerId { id, epoch }))
+        let producer_id = cursor.i64("producer id")?;
+        Ok(ProducerIdentity { error_code, producer_id, producer_epoch: cursor.i16("producer epoch")? })
     }
 }

@@ -1,6 +1,6 @@
 //! Metadata: which topics there are, and who leads their partitions. Never makes a topic.
 //!
-//! Source: message schemas of Kafka 4.2, Metadata version 4 (no automatic creation) to 9.
+//! Source: message schemas of Kafka 4.2, Metadata version 4 (no automatic creation) to 9; version 8 tells what may be done (KIP-430).
 
 use bytes::BytesMut;
 
@@ -12,6 +12,9 @@ pub struct Metadata<'a> {
     /// Names.
     pub topics: Option<&'a [&'a str]>,
 }
+
+/// The same, with what may be done with each topic.
+pub struct WithOperations<'a>(pub Metadata<'a>);
 
 /// What the broker knows.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Topic {
     pub is_internal: bool,
     /// In no particular order.
     pub partitions: Vec<Partition>,
+    /// What may be done with it, a bit for each of Kafka's operations; `None` when that was not asked for.
+    pub operations: Option<u32>,
 }
 
 /// One partition.
@@ -60,23 +65,7 @@ impl Question for Metadata<'_> {
     const VERSIONS: std::ops::RangeInclusive<i16> = 4..=9;
 
     fn put(&self, out: &mut BytesMut, version: i16, encoding: Encoding) -> Result<(), WireError> {
-        match self.topics {
-            None => encoding.put_null(out),
-            Some(topics) => {
-                encoding.put_length(out, topics.len())?;
-                for topic in topics {
-                    encoding.put_string(out, topic)?;
-                    encoding.put_no_tags(out);
-                }
-            }
-        }
-        put_bool(out, false);
-        if version >= 8 {
-            put_bool(out, false);
-            put_bool(out, false);
-        }
-        encoding.put_no_tags(out);
-        Ok(())
+        self.put_asking(out, (version, false), encoding)
     }
 
     fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Cluster, WireError> {
@@ -96,16 +85,56 @@ impl Question for Metadata<'_> {
     }
 }
 
+impl Metadata<'_> {
+    fn put_asking(
+        &self,
+        out: &mut BytesMut,
+        (version, operations): (i16, bool),
+        encoding: Encoding,
+    ) -> Result<(), WireError> {
+        match self.topics {
+            None => encoding.put_null(out),
+            Some(topics) => {
+                encoding.put_length(out, topics.len())?;
+                for topic in topics {
+                    encoding.put_string(out, topic)?;
+                    encoding.put_no_tags(out);
+                }
+            }
+        }
+        put_bool(out, false);
+        if version >= 8 {
+            put_bool(out, false);
+            put_bool(out, operations);
+        }
+        encoding.put_no_tags(out);
+        Ok(())
+    }
+}
+
+impl Question for WithOperations<'_> {
+    type Answer = Cluster;
+    const API: ApiKey = api::METADATA;
+    const VERSIONS: std::ops::RangeInclusive<i16> = 8..=9;
+
+    fn put(&self, out: &mut BytesMut, version: i16, encoding: Encoding) -> Result<(), WireError> {
+        self.0.put_asking(out, (version, true), encoding)
+    }
+
+    fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Cluster, WireError> {
+        Metadata::read(cursor, version)
+    }
+}
+
 fn read_topic(cursor: &mut Cursor<'_>, version: i16) -> Result<Topic, WireError> {
     let error_code = cursor.i16("error code")?;
     let name = cursor.string("name")?.to_owned();
     let is_internal = cursor.bool("is internal")?;
     let partitions = read_array(cursor, ("partitions", 12), |cursor| read_partition(cursor, version))?;
-    if version >= 8 {
-        cursor.i32("authorized operations")?;
-    }
+    let operations = if version >= 8 { cursor.i32("authorized operations")? } else { UNASKED };
     cursor.skip_tags()?;
-    Ok(Topic { error_code, name, is_internal, partitions })
+    let operations = u32::try_from(operations).ok();
+    Ok(Topic { error_code, name, is_internal, partitions, operations })
 }
 
 fn read_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<Partition, WireError> {
@@ -123,3 +152,6 @@ fn read_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<Partition, Wi
     cursor.skip_tags()?;
     Ok(Partition { error_code, index, leader, replicas, in_sync })
 }
+
+/// What stands in the place of operations that nobody asked for.
+const UNASKED: i32 = i32::MIN;

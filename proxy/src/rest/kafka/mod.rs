@@ -19,6 +19,7 @@ pub mod acls;
 pub mod verdict;
 pub mod fetch;
 pub mod init_producer_id;
+pub mod init_transactions;
 pub mod add_partitions_to_txn;
 pub mod produce;
 pub mod end_txn;
@@ -198,15 +199,31 @@ impl Kafka {
 }
 
 /// One connection, one question at a time.
-struct Link {
+pub(super) struct Link {
     frames: FrameReader<ReadHalf<DuplexStream>>,
     write: WriteHalf<DuplexStream>,
     offered: Vec<OfferedApi>,
     correlation: i32,
 }
 
+/// The newest version of an API that a broker offers and that is known here.
+///
+/// # Errors
+/// `Unsupported`, where there is none.
+pub(super) fn version_of(
+    offered: &[OfferedApi],
+    api: ApiKey,
+    versions: std::ops::RangeInclusive<i16>,
+) -> Result<i16, AskError> {
+    let unsupported = || AskError::Unsupported(api::find(api).map_or("an unknown API", |api| api.name));
+    let offered = offered.iter().find(|offered| offered.key == api).ok_or_else(unsupported)?;
+    let version = offered.newest.min(*versions.end());
+    Some(version).filter(|version| *version >= offered.oldest.max(*versions.start())).ok_or_else(unsupported)
+}
+
 impl Link {
-    async fn open(pipe: DuplexStream) -> Result<Self, AskError> {
+    /// Asks what the broker at the other end offers.
+    pub(super) async fn open(pipe: DuplexStream) -> Result<Self, AskError> {
         let (read, write) = tokio::io::split(pipe);
         let mut link =
             Self { frames: FrameReader::new(read, MOST_ANSWER_BYTES), write, offered: Vec::new(), correlation: 0 };
@@ -219,14 +236,9 @@ impl Link {
         Ok(link)
     }
 
-    async fn ask<Q: Question>(&mut self, question: &Q) -> Result<Q::Answer, AskError> {
-        let name = api::find(Q::API).map_or("an unknown API", |api| api.name);
-        let offered = self.offered.iter().find(|offered| offered.key == Q::API);
-        let offered = offered.ok_or(AskError::Unsupported(name))?;
-        let version = offered.newest.min(*Q::VERSIONS.end());
-        if version < offered.oldest.max(*Q::VERSIONS.start()) {
-            return Err(AskError::Unsupported(name));
-        }
+    /// Asks one question.
+    pub(super) async fn ask<Q: Question>(&mut self, question: &Q) -> Result<Q::Answer, AskError> {
+        let version = version_of(&self.offered, Q::API, Q::VERSIONS)?;
         let call = self.call(Q::API, version);
         let mut request = BytesMut::new();
         call.put_request_header(&mut request, CLIENT_ID)?;
@@ -252,7 +264,7 @@ impl Link {
     }
 }
 
-fn malformed(error: crate::chain::rewrite::RewriteError) -> AskError {
+pub(super) fn malformed(error: crate::chain::rewrite::RewriteError) -> AskError {
     match error {
         crate::chain::rewrite::RewriteError::Wire(error) => AskError::Wire(error),
         _ => AskError::Closed,

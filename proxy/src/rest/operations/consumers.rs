@@ -8,6 +8,7 @@ use crate::rest::accept::V2;
 use crate::rest::formats::Format;
 use crate::rest::operation::{Content, Operation, number};
 use crate::rest::v2::consumers::{create, offsets, positions, records, subscription};
+use crate::rest::view::EVENTS;
 
 /// All operations of v2 consumers.
 pub fn operations() -> Vec<Operation> {
@@ -111,7 +112,8 @@ fn read_forms() -> Vec<Content> {
     let records = json!({ "type": "array", "items": record });
     let formats = [Format::Binary, Format::Json, Format::Text, Format::Avro, Format::JsonSchema, Format::Protobuf];
     let own = formats.into_iter().map(|format| Content::by_hand(format.media_type(), records.clone()));
-    own.chain(forms(&records)).collect()
+    let events = Content::by_hand(EVENTS, json!({ "type": "array", "items": { "type": "object" } }));
+    own.chain(forms(&records)).chain([events]).collect()
 }
 
 fn partition() -> Value {

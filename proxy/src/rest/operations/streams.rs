@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use crate::rest::formats::Format;
 use crate::rest::operation::{Content, Operation, number, text};
 use crate::rest::streams::{events, partition, socket};
+use crate::rest::view::EVENTS;
 
 /// All operations that give records without a consumer instance.
 pub fn operations() -> Vec<Operation> {
     let forms = || json!({ "type": "string", "enum": ["binary", "json", "text"], "default": "binary" });
+    let views = json!({ "type": "string", "enum": ["binary", "json", "text", "cloudevents"], "default": "binary" });
     let record = record(json!({}));
     let told = json!({ "anyOf": [record.clone(), { "type": "object" }] });
     vec![
@@ -23,7 +25,7 @@ pub fn operations() -> Vec<Operation> {
             .about(READ, "Records as they come; Last-Event-ID goes on where an earlier stream ended")
             .word("from", text(), "beginning, end, milliseconds since 1970, or positions such as 0:15,1:3")
             .word("partitions", text(), "Numbers, with commas between them; all of them when left away")
-            .word("format", forms(), "The form of keys and values")
+            .word("format", views, "The form of keys and values, or the event that each record is")
             .gives_forms(
                 200,
                 "Records, one in each event or line; gap, unreadable and error say what is not there",
@@ -57,6 +59,7 @@ fn reads() -> Vec<Content> {
         of(Format::Text, json!({ "type": ["string", "null"] })),
         Content::by_hand("application/vnd.kafka.v2+json", json!({ "type": "array", "items": record(base64.clone()) })),
         Content::by_hand("application/json", json!({ "type": "array", "items": record(base64) })),
+        Content::by_hand(EVENTS, json!({ "type": "array", "items": { "type": "object" } })),
     ]
 }
 

@@ -3,25 +3,27 @@
 //! Arrives: a principal. Leaves: its [`Entry`], made when first asked for and closed when unused for a while. What must never happen
 //! here: an entry for two principals; more entries than the bound.
 
-mod producer;
 mod topics;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
+use tokio::io::DuplexStream;
 
-pub use producer::{Delivery, Hold, Producer, Refusal};
+pub use super::producer::{Delivery, Hold, Producer, Refusal};
 
 use self::topics::Topics;
-use super::inner::{Admission, Inner};
+use super::inner::{Admission, Inner, Lane};
 use super::kafka::Kafka;
+use super::producer::{Brokers, Terms};
 use super::{Code, Error};
 use crate::config::{BridgeLimits, BridgeProducer};
 use crate::identity::Principal;
 use crate::metrics::RestMetrics;
+use crate::router::Target;
 
 /// The entries of one bridge.
 pub struct Pool {
@@ -42,13 +44,11 @@ pub struct Entry {
     /// Transactions of requests with an `Idempotency-Key`.
     pub own: Kafka,
     topics: Topics,
-    config: ClientConfig,
-    most_records: usize,
-    making: Mutex<()>,
-    producer: OnceLock<Producer>,
+    bootstrap: String,
+    producer: Producer,
     used: AtomicU64,
     // Last: the password outlives the clients that use it.
-    _admission: Admission,
+    admission: Admission,
 }
 
 impl Pool {
@@ -98,45 +98,18 @@ impl Pool {
             kafka,
             own,
             topics: Topics::default(),
-            config: self.config(&admission),
-            most_records: self.limits.max_queued_records,
-            making: Mutex::default(),
-            producer: OnceLock::new(),
+            bootstrap: self.inner.bootstrap().to_string(),
+            producer: Producer::new(Pipes { inner: self.inner.clone(), principal: principal.clone() }, self.terms()),
             used: AtomicU64::new(now),
-            _admission: admission,
+            admission,
         })
     }
 
-    fn config(&self, admission: &Admission) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        // What the library gives up must be told before the caller is: it looks once a second.
+    fn terms(&self) -> Terms {
+        // What is given up must be told before the caller is.
         let timeout = self.limits.request_timeout;
-        let timeout = timeout.saturating_sub(Duration::from_secs(2)).max(timeout / 2).as_millis();
-        let bytes = self.limits.max_record_bytes.saturating_add(FRAMING_BYTES).max(LEAST_REQUEST_BYTES);
-        for (name, value) in [
-            ("bootstrap.servers", self.inner.bootstrap().to_string()),
-            ("client.id", CLIENT_ID.to_owned()),
-            ("security.protocol", "sasl_plaintext".to_owned()),
-            ("sasl.mechanism", "PLAIN".to_owned()),
-            ("sasl.username", admission.user().to_owned()),
-            ("sasl.password", admission.password().to_owned()),
-            ("log.connection.close", "false".to_owned()),
-            ("enable.idempotence", "true".to_owned()),
-            ("acks", "all".to_owned()),
-            ("linger.ms", self.producer.linger.as_millis().to_string()),
-            ("message.timeout.ms", timeout.to_string()),
-            ("message.max.bytes", bytes.to_string()),
-            // Bounded by what the pool takes; the library's own bounds must not come first.
-            ("queue.buffering.max.messages", "0".to_owned()),
-            ("queue.buffering.max.kbytes", MOST_QUEUE_KIB.to_string()),
-            // As Kafka's Java client and the other REST bridges choose a partition by key.
-            ("partitioner", "murmur2_random".to_owned()),
-            ("reconnect.backoff.ms", "50".to_owned()),
-            ("reconnect.backoff.max.ms", "1000".to_owned()),
-        ] {
-            config.set(name, value);
-        }
-        config
+        let delivery = timeout.saturating_sub(Duration::from_secs(2)).max(timeout / 2);
+        Terms { linger: self.producer.linger, delivery, most_records: self.limits.max_queued_records }
     }
 
     fn now(&self) -> u64 {
@@ -150,20 +123,8 @@ impl Pool {
 
 impl Entry {
     /// The principal's producer.
-    ///
-    /// # Errors
-    /// `Internal` when the client library refuses.
-    pub fn producer(&self) -> Result<&Producer, Error> {
-        if let Some(producer) = self.producer.get() {
-            return Ok(producer);
-        }
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.producer.get().is_none() {
-            let made = Producer::new(&self.config, self.most_records);
-            let made = made.map_err(|error| Code::Internal.with(format!("no producer: {error}")))?;
-            self.producer.set(made).ok();
-        }
-        self.producer.get().ok_or_else(|| Code::Internal.with("no producer"))
+    pub fn producer(&self) -> &Producer {
+        &self.producer
     }
 
     /// How many partitions a topic has, as far as the principal may see it.
@@ -177,21 +138,40 @@ impl Entry {
     /// The properties of a client of this principal, for consumers.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        for name in
-            ["bootstrap.servers", "client.id", "security.protocol", "sasl.mechanism", "sasl.username", "sasl.password"]
-        {
-            if let Some(value) = self.config.get(name) {
-                config.set(name, value);
-            }
+        for (name, value) in [
+            ("bootstrap.servers", self.bootstrap.as_str()),
+            ("client.id", CLIENT_ID),
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", self.admission.user()),
+            ("sasl.password", self.admission.password()),
+        ] {
+            config.set(name, value);
         }
         config.set("log.connection.close", "false");
         config
     }
 }
 
+/// A principal's ways into the gateway.
+struct Pipes {
+    inner: Arc<Inner>,
+    principal: Principal,
+}
+
+impl Brokers for Pipes {
+    fn ask_any(&self) -> DuplexStream {
+        self.inner.pipe(self.principal.clone(), Target::Bootstrap, false)
+    }
+
+    fn connect(&self, node_id: i32) -> Lane {
+        self.inner.lane(self.principal.clone(), Target::Node(node_id))
+    }
+}
+
 /// Nobody holds it, and nothing is under way.
 fn is_free(entry: &Arc<Entry>) -> bool {
-    Arc::strong_count(entry) == 1 && !entry.producer.get().is_some_and(Producer::is_busy)
+    Arc::strong_count(entry) == 1 && !entry.producer.is_busy()
 }
 
 /// Makes room by closing what has been unused the longest; false when all are in use.
@@ -207,15 +187,6 @@ fn count(entries: usize) -> i64 {
 
 /// What brokers see in their request logs.
 const CLIENT_ID: &str = "barnabas-rest";
-
-/// A batch's header and a record's lengths.
-const FRAMING_BYTES: usize = 64 * 1024;
-
-/// The library's default: smaller requests would carry fewer records of others.
-const LEAST_REQUEST_BYTES: usize = 1_000_000;
-
-/// The library's own maximum; the bodies that wait are bounded by `limits.max_memory_bytes`.
-const MOST_QUEUE_KIB: u32 = 2_097_151;
 
 /// How often is looked for what is unused.
 const LEAST_LOOK: Duration = Duration::from_secs(1);

@@ -23,8 +23,9 @@ use super::query::Wanted;
 use super::reader::{Reader, Step};
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{DeliveredFields, Format, Layout, push_delivered, push_string};
+use crate::rest::formats::push_string;
 use crate::rest::inner::drained;
+use crate::rest::view::View;
 use crate::rest::{Caller, Code, Error, refusal};
 
 /// Begins a stream.
@@ -51,7 +52,7 @@ pub async fn open(
     }
     let form = if content_type == EVENTS { Form::Events } else { Form::Lines };
     let (pieces, body) = mpsc::channel(1);
-    let stream = Stream { bridge: bridge.clone(), caller, reader, form, format: wanted.format, pieces };
+    let stream = Stream { bridge: bridge.clone(), caller, reader, form, view: wanted.view, pieces };
     tokio::spawn(stream.run(permit));
     let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, [("x-accel-buffering", "no")], Body::new(Pieces(body))).into_response())
@@ -63,7 +64,7 @@ struct Stream {
     caller: Caller,
     reader: Reader,
     form: Form,
-    format: Format,
+    view: View,
     pieces: mpsc::Sender<Bytes>,
 }
 
@@ -118,12 +119,11 @@ impl Stream {
         let from = self.reader.positions().of(partition).unwrap_or(0);
         let mut out = BytesMut::new();
         let mut positions = self.reader.positions().clone();
-        let (form, format) = (self.form, self.format);
+        let (form, view) = (self.form, self.view);
         let next = batches::each(records, (self.reader.topic(), partition), from, |record| {
             positions.set(partition, record.offset.saturating_add(1));
             form.begin(&mut out);
-            let fields = DeliveredFields { timestamp: true, headers: true };
-            match push_delivered(&mut out, format, fields, Layout::OneLine, record) {
+            match view.push_line(&mut out, record) {
                 Ok(()) => form.end(&mut out, &positions),
                 Err(error) => {
                     form.unreadable(&mut out, &positions, record.partition, record.offset, &error.to_string())

@@ -16,9 +16,10 @@ use super::ask::{self, Trouble};
 use super::batches;
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{DeliveredFields, Format, V2Records};
+use crate::rest::formats::Format;
 use crate::rest::front::words;
 use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
+use crate::rest::view::{self, View};
 use crate::rest::{Caller, Code, Error, refusal};
 
 /// Reads once.
@@ -34,6 +35,7 @@ pub async fn read(
 ) -> Result<Response, Error> {
     let content_type = Wishes::of(&headers).content_type(OFFERED)?;
     let format = Format::of_media_type(content_type).unwrap_or(Format::Binary);
+    let view = View::of_content_type(content_type, format);
     let wanted = Wanted::of(query.as_deref(), bridge.settings.limits.request_timeout)?;
     let index: i32 = partition.parse().map_err(|_| Code::NotFound.with("HTTP 404 Not Found"))?;
     let entry = bridge.pool.entry(&caller.principal)?;
@@ -60,7 +62,7 @@ pub async fn read(
         }
         Some(_) => return Err(refusal::of_answer(fetched.error_code, &subject())),
     }
-    let (body, next) = body(&fetched.records, (&topic, index), from, (format, wanted.max_bytes))?;
+    let (body, next) = body(&fetched.records, (&topic, index), from, (view, wanted.max_bytes))?;
     let tag = format!("\"{index}-{from}-{next}\"");
     let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
     if known.is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag)) {
@@ -75,10 +77,9 @@ fn body(
     records: &[u8],
     place: (&str, i32),
     from: i64,
-    (format, max_bytes): (Format, usize),
+    (view, max_bytes): (View, usize),
 ) -> Result<(BytesMut, i64), Error> {
-    let fields = DeliveredFields { timestamp: true, headers: true };
-    let mut out = V2Records::new(BytesMut::new(), format, fields);
+    let mut out = view.listing();
     let (mut next, mut failed, mut count) = (from, None, 0_usize);
     let walked = batches::each(records, place, from, |record| {
         let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
@@ -164,6 +165,7 @@ const OFFERED: &[&str] = &[
     "application/vnd.kafka.text.v2+json",
     "application/vnd.kafka.v2+json",
     "application/json",
+    view::EVENTS,
 ];
 
 /// As Redpanda's and Confluent's proxies wait.

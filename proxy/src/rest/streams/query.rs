@@ -12,6 +12,7 @@ use super::positions::Positions;
 use crate::rest::formats::Format;
 use crate::rest::front::{decoded, words};
 use crate::rest::kafka::list_offsets::EARLIEST;
+use crate::rest::view::View;
 use crate::rest::{Code, Error, refusal};
 
 /// What is asked for.
@@ -21,8 +22,8 @@ pub struct Wanted {
     pub from: From,
     /// These partitions only.
     pub partitions: Option<BTreeSet<i32>>,
-    /// The form of keys and values.
-    pub format: Format,
+    /// What is shown of a record.
+    pub view: View,
 }
 
 /// Where to begin.
@@ -44,7 +45,7 @@ impl Wanted {
     /// # Errors
     /// `BadRequest`, naming the word.
     pub fn of(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Error> {
-        let mut wanted = Self { from: From::End, partitions: None, format: Format::Binary };
+        let mut wanted = Self { from: From::End, partitions: None, view: View::Parts(Format::Binary) };
         for (name, value) in words(query.unwrap_or_default()) {
             let value = decoded(value).unwrap_or_default();
             match name {
@@ -57,8 +58,8 @@ impl Wanted {
                     }
                 }
                 "format" => {
-                    let known = Format::of_name(&value).filter(|format| !format.has_schema());
-                    wanted.format = known.ok_or_else(|| bad("format", "known are binary, json, text"))?;
+                    let known = "known are binary, json, text, cloudevents";
+                    wanted.view = View::of_name(&value).ok_or_else(|| bad("format", known))?;
                 }
                 _ => return Err(bad(name, "known are from, partitions, format")),
             }
@@ -138,7 +139,8 @@ mod tests {
     #[test]
     fn words_are_read() {
         let all = wanted("from=beginning&partitions=3,0&format=json", None).unwrap();
-        assert_eq!((all.from, all.format), (From::Beginning, Format::Json));
+        assert_eq!((all.from, all.view), (From::Beginning, View::Parts(Format::Json)));
+        assert_eq!(wanted("format=cloudevents", None).unwrap().view, View::Event);
         assert_eq!(all.partitions.unwrap().into_iter().collect::<Vec<_>>(), [0, 3]);
         assert_eq!(wanted("", None).unwrap().from, From::End);
         assert_eq!(wanted("from=1700000000000", None).unwrap().from, From::Time(1_700_000_000_000));

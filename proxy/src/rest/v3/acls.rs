@@ -215,6 +215,12 @@ impl Acl {
     }
 }
 
+/// The words of operations that Kafka gives as bits (KIP-430).
+pub(super) fn operations_of(bits: u32) -> Vec<&'static str> {
+    let has = |code: i8| u32::try_from(code).is_ok_and(|code| code > 2 && bits >> code & 1 == 1);
+    OPERATIONS.iter().filter(|(code, _)| has(*code)).map(|(_, word)| *word).collect()
+}
+
 type Words = [(i8, &'static str)];
 
 const ANY: i8 = 1;

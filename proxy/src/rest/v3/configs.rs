@@ -7,17 +7,18 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Ask, Cluster};
 use super::envelope::{List, Metadata, Place};
 use super::{brokers, refusal, topics};
-use crate::rest::Error;
 use crate::rest::kafka::alter_configs::AlterConfigs;
 use crate::rest::kafka::describe_configs::{DescribeConfigs, Resource, Setting, Settings};
 use crate::rest::kafka::metadata;
 use crate::rest::kafka::verdict::Verdict;
+use crate::rest::{Code, Error};
 
 /// Whose settings.
 enum Subject<'a> {
@@ -161,6 +162,27 @@ pub async fn of_each_topic(ask: Ask, Path(cluster_id): Path<String>) -> Result<J
         }
     }
     Ok(Json(List::new("KafkaTopicConfigList", cluster.place.address(&["topics", "-", "configs"]), all)))
+}
+
+/// Changes settings of several topics: of each all or none. What did not work is told by topic.
+pub async fn alter_topics(ask: Ask, Path(cluster_id): Path<String>, body: Body) -> Result<Response, Error> {
+    let cluster = ask.cluster(&cluster_id).await?;
+    let wanted: ChangesOfTopics = cluster.ask.body(body).await?;
+    if wanted.data.len() > MOST_TOPICS {
+        return Err(Code::TooLarge.with(format!("`data` has more than {MOST_TOPICS} topics")));
+    }
+    let mut failures = Vec::new();
+    for ChangesOfTopic { topic_name, configs } in wanted.data {
+        let pairs: Vec<_> = configs.into_iter().map(Change::pair).collect();
+        let changed = Subject::Topic(&topic_name).change(&cluster, &pairs, wanted.validate_only).await;
+        if let Err(Error { code, message, .. }) = changed {
+            failures.push(Failure { topic_name, error_code: code.number(), message: message.into_owned() });
+        }
+    }
+    if failures.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok((StatusCode::MULTI_STATUS, Json(Failures { failures })).into_response())
 }
 
 /// The settings of each broker.
@@ -335,6 +357,41 @@ pub struct Changes {
     validate_only: bool,
 }
 
+/// Changes of settings of several topics.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesOfTopics {
+    /// The topics.
+    data: Vec<ChangesOfTopic>,
+    /// Only look whether they could be done.
+    #[serde(default)]
+    validate_only: bool,
+}
+
+/// Changes of settings of one topic, all or none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesOfTopic {
+    /// The topic.
+    topic_name: String,
+    /// The changes.
+    configs: Vec<Change>,
+}
+
+/// What did not work.
+#[derive(Serialize, JsonSchema)]
+pub struct Failures {
+    failures: Vec<Failure>,
+}
+
+/// Why the settings of a topic are as they were.
+#[derive(Serialize, JsonSchema)]
+pub struct Failure {
+    topic_name: String,
+    error_code: u32,
+    message: String,
+}
+
 /// One change of a setting.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -401,3 +458,6 @@ pub struct Synonym {
 }
 
 const DEFAULT_CONFIG: i8 = 5;
+
+/// Each is a question to Kafka.
+const MOST_TOPICS: usize = 1_000;

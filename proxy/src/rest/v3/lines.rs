@@ -34,6 +34,8 @@ pub struct Writer {
 pub struct Draft {
     records: Vec<Record>,
     lines: Vec<Line>,
+    /// Of the topic.
+    partitions: i32,
 }
 
 /// Records under way.
@@ -77,6 +79,7 @@ impl Draft {
         };
         match made {
             Ok((record, told)) => {
+                self.partitions = partitions;
                 self.records.push(record);
                 self.lines.push(Line::Sent(told));
             }
@@ -130,7 +133,7 @@ impl Batch {
 
     /// Whether every record has its outcome.
     pub fn is_whole(&self) -> bool {
-        self.delivery.as_ref().is_none_or(|delivery| delivery.outcomes().all(|outcome| outcome.is_some()))
+        self.delivery.as_ref().is_none_or(Delivery::is_whole)
     }
 
     /// How many lines it has.
@@ -141,6 +144,13 @@ impl Batch {
     /// What became of the records that were sent.
     pub fn delivery(&self) -> Option<&Delivery> {
         self.delivery.as_ref()
+    }
+
+    /// The same, with this said of every record that was written.
+    fn untold(self, error: &Error) -> Self {
+        let outcomes: Vec<_> = self.outcomes().map(|outcome| outcome.map(drop).map_err(Cow::into_owned)).collect();
+        let told = outcomes.into_iter().map(|outcome| Line::Refused(outcome.err().unwrap_or_else(|| refused(error))));
+        Self { lines: told.collect(), delivery: None }
     }
 
     /// Each line as an outcome.
@@ -166,11 +176,10 @@ impl Writer {
         if draft.records.is_empty() {
             return Ok(Batch { lines: draft.lines, delivery: None });
         }
-        let producer = match entry.producer() {
-            Ok(producer) => producer,
-            Err(error) => return Err(Box::new((draft, error))),
-        };
-        match producer.send(&self.topic, None, &draft.records, hold) {
+        if let Err(error) = audit::check(&self.cluster.ask.bridge.audit) {
+            return Err(Box::new((draft, error)));
+        }
+        match entry.producer().send((&self.topic, draft.partitions), None, &draft.records, hold) {
             Some(delivery) => Ok(Batch { lines: draft.lines, delivery: Some(delivery) }),
             None => {
                 let text = "too many records wait for their acknowledgement (limits.max_queued_records)";
@@ -196,7 +205,7 @@ impl Writer {
         Ok(Batch { lines: draft.lines, delivery: Some(delivery) })
     }
 
-    /// Appends the lines of a batch that is whole; counts and audits it. Gives the first code that tells of a failure.
+    /// Appends the lines of a batch that is whole. Gives the first code that tells of a failure.
     pub fn tell(&self, batch: &Batch, out: &mut BytesMut) -> Option<i32> {
         let mut first = None;
         out.reserve(batch.len() * BYTES_OF_LINE);
@@ -210,7 +219,6 @@ impl Writer {
             }
             out.put_slice(LINE_END);
         }
-        self.note(batch);
         first
     }
 
@@ -224,7 +232,6 @@ impl Writer {
             }
         }
         answer.finish(out);
-        self.note(batch);
     }
 
     fn placed<'a>(&'a self, placed: Placed, told: &'a Told) -> V3Placed<'a> {
@@ -237,11 +244,8 @@ impl Writer {
         }
     }
 
-    fn note(&self, batch: &Batch) {
-        if self.cluster.ask.turn.is_some() {
-            // What became of it is known when the turn is over, and told with the answer.
-            return;
-        }
+    /// Counts and audits a batch that is whole. Its records count as written when the audit log has them, where requests wait for that.
+    pub async fn note(&self, batch: Batch) -> Batch {
         let written = batch.outcomes().filter(Result::is_ok).count();
         let count = |records: usize| u64::try_from(records).unwrap_or(u64::MAX);
         let bridge = &self.cluster.ask.bridge;
@@ -256,7 +260,10 @@ impl Writer {
             status: axum::http::StatusCode::OK,
             error: None,
         };
-        audit::audited(bridge, &call);
+        match audit::audited(bridge, &call).await {
+            Ok(()) => batch,
+            Err(error) => batch.untold(&error),
+        }
     }
 
     /// A record as it is sent, and what its line tells.

@@ -61,6 +61,7 @@ fn topic_operations() -> Vec<Operation> {
     vec![
         Op::get("/v3/clusters/{cluster_id}/topics", topics::list)
             .about(TOPICS, "All topics that the caller may see")
+            .word(OPERATIONS, json!({ "type": "boolean" }), "Tell what may be done with each, by the brokers' rules")
             .gives::<envelope::List<topics::Topic>>(200, "The topics"),
         Op::post("/v3/clusters/{cluster_id}/topics", topics::create)
             .about(TOPICS, "Make a topic, or only look whether it could be made")
@@ -69,6 +70,7 @@ fn topic_operations() -> Vec<Operation> {
             .gives::<topics::Topic>(200, "It could be made (validate_only)"),
         Op::get("/v3/clusters/{cluster_id}/topics/{topic_name}", topics::show)
             .about(TOPICS, "One topic")
+            .word(OPERATIONS, json!({ "type": "boolean" }), "Tell what may be done with it, by the brokers' rules")
             .gives::<topics::Topic>(200, "The topic"),
         Op::patch("/v3/clusters/{cluster_id}/topics/{topic_name}", topics::grow)
             .about(TOPICS, "Give a topic more partitions")
@@ -83,6 +85,10 @@ fn topic_operations() -> Vec<Operation> {
         Op::get("/v3/clusters/{cluster_id}/topics/{topic_name}/partitions/{partition_id}", partitions::show)
             .about(TOPICS, "One partition")
             .gives::<partitions::Partition>(200, "The partition"),
+        Op::get("/v3/clusters/{cluster_id}/topics/{topic_name}/partitions/{partition_id}/offset", partitions::offsets)
+            .about(TOPICS, "Where a partition begins and ends")
+            .word("offset_type", one_of(&["earliest_and_latest"]), "Which offsets")
+            .gives::<partitions::Offsets>(200, "The partition with its offsets"),
         Op::get(
             "/v3/clusters/{cluster_id}/topics/{topic_name}/partitions/{partition_id}/replicas",
             partitions::replicas,
@@ -142,6 +148,11 @@ fn config_operations() -> Vec<Operation> {
         reset(Op::delete(TOPIC_ONE, configs::reset_of_topic)),
         alter(Op::post("/v3/clusters/{cluster_id}/topics/{topic_name}/configs:alter", configs::alter_topic)),
         list(Op::get(EACH_TOPIC, configs::of_each_topic)),
+        Op::post("/v3/clusters/{cluster_id}/topics/-/configs:alter", configs::alter_topics)
+            .about(CONFIGS, "Change settings of several topics, of each all or none")
+            .takes::<configs::ChangesOfTopics>()
+            .gives_nothing(204, "They were changed, or could be (validate_only)")
+            .gives::<configs::Failures>(207, "Some were not changed, and why"),
         list(Op::get(BROKER, configs::of_broker)),
         show(Op::get(BROKER_ONE, configs::one_of_broker)),
         set(Op::put(BROKER_ONE, configs::set_of_broker)),
@@ -247,6 +258,8 @@ fn acl_operations() -> Vec<Operation> {
 fn one_of(words: &[&str]) -> Value {
     json!({ "type": "string", "enum": words })
 }
+
+const OPERATIONS: &str = "include_authorized_operations";
 
 const CLUSTERS: &str = "v3: clusters";
 const TOPICS: &str = "v3: topics";

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::ask::{Ask, Cluster};
 use super::envelope::{List, Metadata, Place, Related};
 use super::{refusal, topics};
-use crate::rest::Error;
+use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
 use crate::rest::kafka::metadata;
 use crate::rest::kafka::reassignments::{self, ListReassignments};
+use crate::rest::{Code, Error};
 
 /// All partitions of a topic.
 pub async fn list(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>) -> Result<Json<List<Partition>>, Error> {
@@ -29,6 +30,30 @@ pub async fn show(
     let cluster = ask.cluster(&cluster_id).await?;
     let partition = find(&cluster, &topic, &partition).await?;
     Ok(Json(Partition::of(&cluster.place, &topic, &partition)))
+}
+
+/// Where a partition begins and ends.
+pub async fn offsets(
+    ask: Ask,
+    Path((cluster_id, topic, partition)): Path<(String, String, String)>,
+) -> Result<Json<Offsets>, Error> {
+    let cluster = ask.cluster(&cluster_id).await?;
+    if let Some((_, kind)) = cluster.ask.query()?.iter().find(|(name, kind)| name == "offset_type" && kind != BOTH) {
+        return Err(Code::BadRequest.with(format!("offset_type:{kind} is invalid")));
+    }
+    let found = find(&cluster, &topic, &partition).await?;
+    if found.leader < 0 {
+        return Err(Code::LeaderNotAvailable.with(format!("partition {partition} has no leader now")));
+    }
+    let asked = |moment| cluster.ask.kafka().offset(&topic, (found.leader, found.index), moment);
+    let (earliest_offset, latest_offset) = (asked(EARLIEST).await?, asked(LATEST).await?);
+    let mut partition = Partition::of(&cluster.place, &topic, &found);
+    let index = found.index.to_string();
+    partition.metadata = cluster.place.metadata(
+        &["topics", &topic, "partitions", &index, "offset"],
+        &[("topic", &topic), ("partition", &index), ("offset_type", BOTH)],
+    );
+    Ok(Json(Offsets { partition, earliest_offset, latest_offset }))
 }
 
 /// The replicas of a partition.
@@ -118,6 +143,15 @@ pub struct Partition {
     reassignment: Related,
 }
 
+/// A partition with its first offset and its end.
+#[derive(Serialize, JsonSchema)]
+pub struct Offsets {
+    #[serde(flatten)]
+    partition: Partition,
+    earliest_offset: i64,
+    latest_offset: i64,
+}
+
 /// A replica as the API shows it.
 #[derive(Serialize, JsonSchema)]
 pub struct Replica {
@@ -205,3 +239,6 @@ impl Reassignment {
         }
     }
 }
+
+/// The only kind of offsets that the API has.
+const BOTH: &str = "earliest_and_latest";

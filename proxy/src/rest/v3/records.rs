@@ -1,7 +1,8 @@
 //! `POST …/topics/{topic_name}/records`, one record or a stream of them, and `records:batch`.
 //!
 //! The status of a stream is told before its first record: it is 200 as soon as records can be sent at all, and each line has its own
-//! code. A body with a length and one record gets that record's status, for a caller that prefers `strict-status`.
+//! code. For a caller that prefers `strict-status` it is that of the first record that failed: of all in a body with a length, of the first
+//! lines in a stream.
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -49,15 +50,22 @@ pub async fn post(ask: Ask, Path((cluster_id, topic)): Path<(String, String)>, b
             return Err(Code::BadRequest.with("the body has no record"));
         }
         if exchange.is_over() {
-            let status = if strict { strict_status(exchange.told()) } else { StatusCode::OK };
+            let status = if strict { strict_status(exchange.failed()) } else { StatusCode::OK };
             return Ok((status, [(header::CONTENT_TYPE, JSON)], told.freeze()).into_response());
         }
         first = Some(told.freeze());
+    } else if strict {
+        // The status waits for the first lines: such a caller wants to know.
+        first = exchange.next().await;
+        if first.is_none() {
+            return Err(Code::BadRequest.with("the body has no record"));
+        }
     } else if awaits_leave {
         exchange.begin().await;
     }
+    let status = if strict { strict_status(exchange.failed()) } else { StatusCode::OK };
     let lines = Body::new(Lines::of(exchange, first));
-    Ok(([(header::CONTENT_TYPE, JSON)], lines).into_response())
+    Ok((status, [(header::CONTENT_TYPE, JSON)], lines).into_response())
 }
 
 /// Writes the records of a whole body, all or none.
@@ -86,11 +94,10 @@ async fn post_once(writer: &Writer, turn: &Turn, body: Body, strict: bool) -> Re
     if draft.is_empty() {
         return Err(Code::BadRequest.with("the body has no record"));
     }
-    let count = draft.len();
     let batch = writer.send_once(draft, turn, Some(hold)).await?;
     let mut told = BytesMut::new();
     let failed = writer.tell(&batch, &mut told);
-    let status = if strict { strict_status((count, failed)) } else { StatusCode::OK };
+    let status = if strict { strict_status(failed) } else { StatusCode::OK };
     Ok(with_delivery((status, [(header::CONTENT_TYPE, JSON)], told.freeze()).into_response(), &batch))
 }
 
@@ -127,6 +134,7 @@ pub async fn post_batch(
     }
     let batch = writer.send(draft, &ask.entry, Some(hold)).map_err(|refused| refused.1)?;
     tokio::time::timeout(ask.bridge.settings.limits.request_timeout, batch.whole()).await.ok();
+    let batch = writer.note(batch).await;
     let mut out = BytesMut::new();
     writer.tell_entries(&ids, &batch, &mut out);
     Ok((StatusCode::MULTI_STATUS, [(header::CONTENT_TYPE, JSON)], out.freeze()).into_response())
@@ -184,9 +192,9 @@ fn refuse_encoding(ask: &Ask) -> Result<(), Error> {
     Ok(())
 }
 
-/// The status of a request with one record is that record's.
-fn strict_status((lines, failed): (usize, Option<i32>)) -> StatusCode {
-    let Some(code) = failed.filter(|_| lines == 1) else { return StatusCode::OK };
+/// The status that the first failure has.
+fn strict_status(failed: Option<i32>) -> StatusCode {
+    let Some(code) = failed else { return StatusCode::OK };
     // 40401 is a 404.
     let class = if code >= 1000 { code / 100 } else { code };
     u16::try_from(class).ok().and_then(|class| StatusCode::from_u16(class).ok()).unwrap_or(StatusCode::OK)

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::lines::{Batch, Draft, LINE_END, Writer, refused, refused_format};
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{Splitter, parse_v3, push_error};
+use crate::rest::formats::{Scratch, Splitter, parse_v3_into, push_error};
 use crate::rest::inner::drained;
 use crate::rest::{Caller, Code, Error};
 
@@ -48,8 +48,8 @@ pub struct Exchange {
     is_read: bool,
     /// The last line, which is no record's.
     last: Option<Error>,
-    /// Lines that have left, and the first code among them that tells of a failure.
-    told: (usize, Option<i32>),
+    /// The first code among the lines that have left that tells of a failure.
+    failed: Option<i32>,
 }
 
 impl Exchange {
@@ -74,7 +74,7 @@ impl Exchange {
             is_at_end: false,
             is_read: false,
             last: None,
-            told: (0, None),
+            failed: None,
         }
     }
 
@@ -83,9 +83,9 @@ impl Exchange {
         self.is_read && self.under_way.is_empty() && self.draft.is_none() && self.last.is_none()
     }
 
-    /// Lines that have left, and the first code among them that tells of a failure.
-    pub fn told(&self) -> (usize, Option<i32>) {
-        self.told
+    /// The first code among the lines that have left that tells of a failure.
+    pub fn failed(&self) -> Option<i32> {
+        self.failed
     }
 
     /// Waits for the first piece of the body, or its end.
@@ -96,7 +96,7 @@ impl Exchange {
     /// The next lines; nothing when all are told.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(lines) = self.settled() {
+            if let Some(lines) = self.settled().await {
                 return Some(lines);
             }
             if self.under_way.is_empty() {
@@ -106,8 +106,9 @@ impl Exchange {
                     continue;
                 }
                 if self.is_read {
-                    let error = self.last.take()?;
-                    return Some(line(&refused(&error)));
+                    let last = refused(&self.last.take()?);
+                    self.failed.get_or_insert(last.error_code);
+                    return Some(line(&last));
                 }
             }
             self.go_on().await;
@@ -170,11 +171,12 @@ impl Exchange {
         let bridge = self.writer.cluster.ask.bridge.clone();
         let most = (bridge.settings.limits.max_queued_records / 2).clamp(1, MOST_AT_ONCE);
         let mut draft = Draft::default();
+        let mut scratch = Scratch::new(self.splitter.length());
         let partitions = self.writer.cluster.ask.entry.partitions(&self.writer.topic).await;
         while draft.len() < most && self.has_text {
             match self.splitter.take() {
                 Ok(Some(piece)) => {
-                    let record = parse_v3(&piece.text, piece.position, &bridge.formats);
+                    let record = parse_v3_into(&mut scratch, &piece.text, piece.position, &bridge.formats);
                     // What follows text that is no JSON cannot be told apart.
                     let is_broken = record.as_ref().is_err_and(|error| error.code() == Code::BadRequest);
                     draft.add(&self.writer, record, *partitions.as_ref().unwrap_or(&i32::MAX)).await;
@@ -221,13 +223,13 @@ impl Exchange {
     }
 
     /// The lines of what has its outcome, up to the first that has none.
-    fn settled(&mut self) -> Option<Bytes> {
+    async fn settled(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
         while let Some(batch) = self.under_way.pop_front_if(|batch| batch.is_whole()) {
             self.records -= batch.len();
-            self.told.0 += batch.len();
+            let batch = self.writer.note(batch).await;
             let failed = self.writer.tell(&batch, &mut out);
-            self.told.1 = self.told.1.or(failed);
+            self.failed = self.failed.or(failed);
         }
         Some(out.freeze()).filter(|lines| !lines.is_empty())
     }

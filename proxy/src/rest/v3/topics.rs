@@ -22,7 +22,11 @@ use crate::rest::{Code, Error};
 /// All topics that the caller may see.
 pub async fn list(ask: Ask, Path(cluster_id): Path<String>) -> Result<Json<List<Topic>>, Error> {
     let cluster = ask.cluster(&cluster_id).await?;
-    let mut topics = cluster.any(&metadata::Metadata { topics: None }).await?.topics;
+    let question = metadata::Metadata { topics: None };
+    let mut topics = match wants_operations(&cluster)? {
+        true => cluster.any(&metadata::WithOperations(question)).await?.topics,
+        false => cluster.any(&question).await?.topics,
+    };
     topics.retain(|topic| topic.error_code == 0);
     topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     let views = topics.iter().map(|topic| Topic::of(&cluster.place, topic)).collect();
@@ -32,8 +36,24 @@ pub async fn list(ask: Ask, Path(cluster_id): Path<String>) -> Result<Json<List<
 /// One topic.
 pub async fn show(ask: Ask, Path((cluster_id, name)): Path<(String, String)>) -> Result<Json<Topic>, Error> {
     let cluster = ask.cluster(&cluster_id).await?;
-    let topic = find(&cluster, &name).await?;
-    Ok(Json(Topic::of(&cluster.place, &topic)))
+    let names = [name.as_str()];
+    let question = metadata::Metadata { topics: Some(&names) };
+    let topics = match wants_operations(&cluster)? {
+        true => cluster.any(&metadata::WithOperations(question)).await?.topics,
+        false => cluster.any(&question).await?.topics,
+    };
+    Ok(Json(Topic::of(&cluster.place, &only(topics, &name)?)))
+}
+
+/// Whether the caller asks what may be done with topics.
+fn wants_operations(cluster: &Cluster) -> Result<bool, Error> {
+    let query = cluster.ask.query()?;
+    let word = query.iter().find(|(name, _)| name == "include_authorized_operations");
+    match word.map(|(_, value)| value.as_str()) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Code::BadRequest.with("include_authorized_operations is true or false")),
+    }
 }
 
 /// Makes a topic, or only looks whether it could be made.
@@ -98,6 +118,10 @@ pub async fn delete(ask: Ask, Path((cluster_id, name)): Path<(String, String)>) 
 /// That there is none, or that Kafka does not tell.
 pub async fn find(cluster: &Cluster, name: &str) -> Result<metadata::Topic, Error> {
     let topics = cluster.any(&metadata::Metadata { topics: Some(&[name]) }).await?.topics;
+    only(topics, name)
+}
+
+fn only(topics: Vec<metadata::Topic>, name: &str) -> Result<metadata::Topic, Error> {
     let topic = topics.into_iter().find(|topic| topic.name == name).ok_or_else(refusal::unknown_topic_or_partition)?;
     match topic.error_code {
         // No topic has such a name.
@@ -171,6 +195,9 @@ pub struct Topic {
     partitions: Related,
     configs: Related,
     partition_reassignments: Related,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default)]
+    authorized_operations: Option<Vec<&'static str>>,
 }
 
 impl Topic {
@@ -187,13 +214,15 @@ impl Topic {
             partitions: place.related(&["topics", name, "partitions"]),
             configs: place.related(&["topics", name, "configs"]),
             partition_reassignments: place.related(&["topics", name, "partitions", "-", "reassignment"]),
+            authorized_operations: topic.operations.map(super::acls::operations_of),
         }
     }
 
     /// A topic that has just been made, or could be.
     fn made(place: &Place, wanted: &CreateTopic<'_>, created: &Created) -> Self {
+        let name = wanted.name.to_owned();
         let nothing =
-            metadata::Topic { error_code: 0, name: wanted.name.to_owned(), is_internal: false, partitions: Vec::new() };
+            metadata::Topic { error_code: 0, name, is_internal: false, partitions: Vec::new(), operations: None };
         let first = wanted.assignments.first();
         let partitions = first.map_or(wanted.partitions, |_| count(wanted.assignments.len()));
         let replicas = first.map_or(wanted.replication_factor.into(), |(_, brokers)| count(brokers.len()));

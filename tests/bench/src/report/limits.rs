@@ -1,8 +1,10 @@
 //! How far from the limit, and how far from what was promised.
 
+use super::audit::audit_rows;
 use super::bridge::{added_p99_millis, worst, worst_style};
 use super::life::{lost_or_doubled, revoked_row, worst_rotation};
 use super::{Table, acknowledged, added, column_of, cpu_per_mb, cpu_per_request, median, number, peak};
+use crate::audit::Audited;
 use crate::bridge::Posts;
 use crate::comparison::{Column, Speed};
 use crate::load::http::Style;
@@ -75,11 +77,13 @@ pub struct Measured {
     pub revocations: Vec<Column<Revocation>>,
     /// Posts over HTTP.
     pub posts: Vec<Column<Posts>>,
+    /// The audit log.
+    pub audited: Option<Audited>,
 }
 
 /// Every promised figure with its bar and what this run showed.
 pub fn verdicts(measured: &Measured) -> String {
-    let Measured { speeds, singles, latencies, stocks, idle, rotations, revocations, posts } = measured;
+    let Measured { speeds, singles, latencies, stocks, idle, rotations, revocations, posts, audited } = measured;
     let produce =
         |party| column_of(speeds, party).and_then(|column| median(column, |round| cpu_per_mb(&round.produce)));
     let consume =
@@ -146,6 +150,10 @@ pub fn verdicts(measured: &Measured) -> String {
     bridged("posted at a modest rate: p99 added over a native client, ms", 2.0, worst(posts, added_p99_millis), 2);
     let reader = |posts: &Posts| posts.readers.as_ref().ok().map(|readers| readers.rss / 1024.0);
     bridged("waiting SSE reader, KiB", 64.0, worst(posts, reader), 1);
+    for (name, bar, figure, digits, least) in audit_rows(audited.as_ref()) {
+        let reached = verdict(bar.zip(figure), |bar, figure| if least { figure >= bar } else { figure <= bar });
+        table.row(vec![name.to_owned(), number(bar, digits), number(figure, digits), reached]);
+    }
     table.row(revoked_row(revocations));
     table.text
 }

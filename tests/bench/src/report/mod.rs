@@ -1,6 +1,7 @@
 //! Markdown tables. Every figure is the median of its rounds, with the lowest and the highest in brackets when there were more
 //! than one; every ratio is one of medians of the same run. What was not measured is a dash, never a zero.
 
+mod audit;
 mod bridge;
 mod life;
 mod limits;
@@ -13,6 +14,7 @@ use crate::load::stock::Stock;
 use crate::load::{Figures, MEBIBYTE};
 use crate::stage::Party;
 
+pub use audit::audited;
 pub use bridge::{callers, posts};
 pub use life::{revocations, rotations};
 pub use limits::{Measured, limits, parts, verdicts};

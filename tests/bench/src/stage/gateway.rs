@@ -76,10 +76,15 @@ impl Console {
 
     /// Starts another gateway with the same keystore and the same keyring, at addresses of its own.
     pub fn start_another(&self) -> Result<Gateway, Error> {
+        self.start_another_with("another", "")
+    }
+
+    /// The same under a name, with more of a configuration behind what the template says.
+    pub fn start_another_with(&self, name: &str, more: &str) -> Result<Gateway, Error> {
         // The commands of the template made what both share; a second time they would refuse.
         let lines = self.template.lines().filter(|line| !COMMANDS.iter().any(|marker| line.starts_with(marker)));
-        let template = lines.collect::<Vec<_>>().join("\n");
-        Self { template, config: self.home.join("another.yaml"), ..self.clone() }.serve()
+        let template = format!("{}\n{more}", lines.collect::<Vec<_>>().join("\n"));
+        Self { template, config: self.home.join(format!("{name}.yaml")), ..self.clone() }.serve()
     }
 
     /// Chooses addresses, runs the template's commands, and starts the process.

@@ -130,7 +130,18 @@ fn of_logs() -> Vec<Event> {
         Event::gap(&Gap { reason: GapReason::Refused, first: 10, entries: 3, since: time }),
         Event::expired(&Expired { first: 0, end: 256, written_before: time }),
         Event::log_read(&peer(), (0, 99), "topic=orders"),
-        Event::cross_checkpoint("audit.example/gateway-2", 1000, "qqqq", "audit.example/gateway-2+0a0b0c0d"),
+        Event::cross_checkpoint(
+            "audit.example/gateway-2",
+            1000,
+            "qqqq",
+            "audit.example/gateway-2+0a0b0c0d",
+            "note\n".to_owned(),
+        ),
+        Event::witness_alarm(
+            "audit.example/gateway-2",
+            WitnessAlarm::Shorter { size: 3, seen: 9 },
+            "audit.example/gateway-3",
+        ),
         Event::sink_lost("kafka", 17, time),
     ]
 }

@@ -117,7 +117,7 @@ impl Cases {
         known.iter().for_each(|(name, bytes)| fs::write(case.join(name), bytes).unwrap());
         let key: NoteKey = signer().log_pen(ORIGIN).unwrap().key().clone();
         let asked = Verification {
-            directory: case.join("log"),
+            log: Stored::new(&case.join("log")),
             key: Some(key.clone()),
             known: known.iter().map(|(_, bytes)| bytes.clone()).collect(),
             ratchet_root: Some(signer().ratchet_root().unwrap()),
@@ -169,6 +169,7 @@ async fn cases_for_the_second_verifier() {
     }
     let proof = Reader::open(&good, None).unwrap().prove(261).unwrap();
     fs::write(cases.folder.join("untouched/261.tlog-proof"), proof.to_string()).unwrap();
+    fs::write(cases.folder.join("untouched/261.entry"), "entry 261").unwrap();
 
     let witness = signer().witness_pen("audit.example/gateway-2/witness").unwrap();
     let other = signer().witness_pen("audit.example/gateway-3/witness").unwrap();

@@ -29,7 +29,7 @@ async fn entries_are_numbered_durable_and_under_a_checkpoint_of_the_tree_that_th
     assert!(folder.path().join("tile/entries/003.p/232").is_file());
     assert!(folder.path().join("tile/1/000.p/1").is_file() && folder.path().join("tile/1/000.p/3").is_file());
     let key = Some(signer().log_pen(ORIGIN).unwrap().key().clone());
-    let asked = Verification { directory: folder.path().to_owned(), key, known: checkpoints, ..Default::default() };
+    let asked = Verification { log: Stored::new(folder.path()), key, known: checkpoints, ..Default::default() };
     let report = verify(&asked, &|_, _| {}).unwrap();
     assert!(report.is_whole() && report.known == 5, "{:?}", report.faults);
 }

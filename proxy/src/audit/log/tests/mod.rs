@@ -9,6 +9,7 @@ mod parsing;
 mod tampering;
 mod upkeep;
 mod witness;
+mod export;
 mod agreement;
 
 use std::fs;
@@ -89,7 +90,7 @@ fn expected(numbers: std::ops::Range<u64>) -> Vec<String> {
 
 fn check(directory: &Path) -> Report {
     let asked = Verification {
-        directory: directory.to_owned(),
+        log: Stored::new(directory),
         key: Some(signer().log_pen(ORIGIN).unwrap().key().clone()),
         ratchet_root: Some(signer().ratchet_root().unwrap()),
         threads: 2,

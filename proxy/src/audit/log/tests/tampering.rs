@@ -191,7 +191,7 @@ async fn a_fork_and_a_swap_of_two_logs_are_noticed() {
 
 fn against(directory: &Path, known: Vec<Vec<u8>>, origin: Option<&str>) -> Report {
     let key: NoteKey = signer().log_pen(origin.unwrap_or(ORIGIN)).unwrap().key().clone();
-    let asked = Verification { directory: directory.to_owned(), key: Some(key), known, ..Verification::default() };
+    let asked = Verification { log: Stored::new(directory), key: Some(key), known, ..Verification::default() };
     verify(&asked, &|_, _| {}).unwrap()
 }
 

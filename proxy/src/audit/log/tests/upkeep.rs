@@ -78,7 +78,7 @@ async fn old_entries_are_dropped_with_a_statement_and_their_hashes_stay() {
     let (proof, root) = (prover.inclusion(7).unwrap(), prover.root_at(1_110).unwrap());
     assert!(is_included(&leaf_hash(b"entry 7"), 7, 1_110, &proof, &root));
     let key = Some(signer().log_pen(ORIGIN).unwrap().key().clone());
-    let asked = Verification { directory: folder.path().to_owned(), key, known: vec![before], ..Default::default() };
+    let asked = Verification { log: Stored::new(folder.path()), key, known: vec![before], ..Default::default() };
     assert!(verify(&asked, &|_, _| {}).unwrap().is_whole());
     // What is not stated may not be missing.
     fs::remove_file(folder.path().join("tile/entries/003")).unwrap();

@@ -13,7 +13,7 @@ fn key() -> NoteKey {
 fn witness(folder: &Path) -> Witness {
     let seed = Secret::from_slice(&[77; 32]).unwrap();
     let pen = Signer::from_seed(&seed).unwrap().witness_pen("audit.example/gateway-2/witness").unwrap();
-    Witness::open(folder.join("witness"), pen, vec![key()]).unwrap()
+    Witness::open(folder.join("witness"), pen, vec![key()], Box::new(|_, _| {})).unwrap()
 }
 
 /// Serves a witness, and gives its address.
@@ -27,7 +27,7 @@ async fn serve(witness: Arc<Witness>) -> String {
 
 fn is_witnessed(directory: &Path, witness: &NoteKey) -> Report {
     let asked = Verification {
-        directory: directory.to_owned(),
+        log: Stored::new(directory),
         key: Some(key()),
         witnesses: vec![witness.clone()],
         quorum: 1,

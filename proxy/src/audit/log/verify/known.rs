@@ -26,6 +26,31 @@ pub(super) fn check_known(
     Ok(())
 }
 
+/// Holds a checkpoint of a verified log that was found somewhere against it, and tells what is wrong in its report. One that
+/// the log's key has not signed says nothing.
+///
+/// # Errors
+/// `Io`, `Key`.
+pub fn hold(stored: &Stored, report: &mut Report, bytes: &[u8]) -> Result<(), Error> {
+    let key: NoteKey = report.key.parse()?;
+    let Some((latest, _)) = Checkpoint::parse_note(report.checkpoint.as_bytes()) else { return Ok(()) };
+    let Some((_, note)) = Checkpoint::parse_note(bytes) else { return Ok(()) };
+    if !note.is_signed_by(&key) {
+        return Ok(());
+    }
+    match check_one(bytes, &key, &latest, &mut Prover::new(stored, latest.size))? {
+        None => report.known += 1,
+        Some(fault) => {
+            // One is enough for each thing that is wrong: a log that was rolled back is so for all that came later.
+            if !report.faults.iter().any(|known| known.kind == fault.kind) {
+                report.add(fault);
+                report.settle();
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_one(
     bytes: &[u8],
     key: &NoteKey,
@@ -76,7 +101,13 @@ pub(super) fn check_witnesses(
         if notes.iter().flatten().any(|note| note.names(witness) && !note.is_signed_by(witness)) {
             let what = format!("the cosignature of `{}` is not valid", witness.name());
             report.add(Fault::of_log(FaultKind::Witness, what));
-        } else if notes.iter().flatten().any(|note| note.is_signed_by(witness)) {
+            continue;
+        }
+        let cosigned = notes.iter().flatten().filter(|note| note.is_signed_by(witness));
+        let sizes = cosigned.filter_map(|note| Checkpoint::parse(&note.text)).map(|checkpoint| checkpoint.size);
+        if let Some(size) = sizes.max() {
+            let least = if report.witnesses.is_empty() { size } else { report.witnessed.min(size) };
+            report.witnessed = least;
             report.witnesses.push(witness.name().to_owned());
         }
     }

@@ -8,12 +8,10 @@ mod known;
 mod scan;
 mod tail;
 
-use std::path::PathBuf;
-
 use barnabas_crypto::Secret;
 
 pub use self::bundle::diagnose;
-pub use self::known::WITNESSED;
+pub use self::known::{WITNESSED, hold};
 
 use self::known::{check_known, check_witnesses};
 use self::scan::scan;
@@ -29,8 +27,8 @@ use super::tree::Hash;
 /// What is verified, and what is known about it from elsewhere.
 #[derive(Default)]
 pub struct Verification {
-    /// The log's folder.
-    pub directory: PathBuf,
+    /// The log's files.
+    pub log: Stored,
     /// The log's key as the verifier knows it. Without it the folder's own is taken, which proves less.
     pub key: Option<NoteKey>,
     /// Checkpoints of this log that were kept elsewhere: signed notes.
@@ -62,12 +60,16 @@ pub struct Report {
     pub expired_end: u64,
     /// Ranges whose bytes were lost, as a signed statement says.
     pub unreadable: Vec<(u64, u64)>,
+    /// Ranges that were left out of an export, as it says. Their hashes were verified.
+    pub left_out: Vec<(u64, u64)>,
     /// Entries after the checkpoint.
     pub tail: u64,
     /// Whether the MACs of those were checked.
     pub is_tail_checked: bool,
     /// The witnesses whose cosignatures are valid.
     pub witnesses: Vec<String>,
+    /// How many entries each of them has cosigned at least.
+    pub witnessed: u64,
     /// Checkpoints from elsewhere that agree.
     pub known: usize,
     /// What is wrong, by index; at most [`MAX_FAULTS`].
@@ -177,7 +179,7 @@ impl FaultKind {
 /// # Errors
 /// Those of reading. What is wrong with the log is no error but in the report.
 pub fn verify(asked: &Verification, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report, Error> {
-    let stored = Stored::new(&asked.directory);
+    let stored = asked.log.clone();
     let mut report = Report::default();
     let key = match key_of(asked, &stored)? {
         Ok(key) => key,
@@ -196,6 +198,7 @@ pub fn verify(asked: &Verification, progress: &(dyn Fn(u64, u64) + Sync)) -> Res
     };
     (report.size, report.root, report.checkpoint) = (checkpoint.size, checkpoint.root, note.to_string());
     let list = read_statements(&stored, &key, &mut report)?;
+    report.left_out = stored.left_out(report.expired_end, checkpoint.size);
     scan(&stored, &checkpoint, &list, asked.threads, progress, &mut report)?;
     check_tail(asked, &stored, &key, &checkpoint, &mut report)?;
     check_known(asked, &stored, &key, &checkpoint, &mut report)?;

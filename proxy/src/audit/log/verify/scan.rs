@@ -130,16 +130,16 @@ impl Unit<'_> {
             Err(error) => return Err(error),
         };
         let Some(bytes) = bundle else {
-            let is_expired = end <= self.list.expired_end();
+            let is_excused = end <= self.list.expired_end() || self.stored.is_left_out(tile.index);
             let what =
                 format!("the bundle `{}` is missing", Tile { content: Content::Entries, ..tile }.path().display());
-            return Ok((!is_expired).then(|| Fault::of_entry(first, FaultKind::Missing, what)));
+            return Ok((!is_excused).then(|| Fault::of_entry(first, FaultKind::Missing, what)));
         };
         let Some(mut entries) = parse_bundle(&bytes) else {
             return Ok(Some(Fault::of_entry(first, FaultKind::Changed, "its bundle is torn: lengths do not fit")));
         };
         // A full bundle that took the place of the partial one holds later entries too.
-        if !tile.is_full() && entries.len() > hashes.len() && !self.stored.path(tile_path(tile)).exists() {
+        if !tile.is_full() && entries.len() > hashes.len() && !self.stored.has(&tile_path(tile)) {
             entries.truncate(hashes.len());
         }
         let found = (first..).zip(entries).zip(hashes.iter().map(Some).chain(std::iter::repeat(None)));

@@ -84,7 +84,9 @@ fn read_segments(
     report: &mut Report,
 ) -> Result<Vec<Segment>, Error> {
     let mut segments = Vec::new();
-    for path in list_segments(&stored.path(SEGMENTS))? {
+    // An export ends with its checkpoint.
+    let Some(folder) = stored.folder() else { return Ok(segments) };
+    for path in list_segments(&folder.join(SEGMENTS))? {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             // A running log drops files that its checkpoints made needless.

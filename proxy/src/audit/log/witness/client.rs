@@ -1,7 +1,6 @@
 //! A witness somewhere else: a checkpoint with a proof is sent, its cosignature comes back, verified.
 //! One connection for each request, HTTP/1.1, plain or TLS; nothing waits without a bound and no answer is read without one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,6 @@ use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -20,12 +18,13 @@ use tokio_rustls::TlsConnector;
 use super::AddCheckpoint;
 use crate::audit::log::checkpoint::parse_number;
 use crate::audit::log::note::{KeyKind, Note, NoteKey, NoteSignature};
+use crate::upstream::UpstreamTls;
 
 /// A witness that is asked over HTTP.
 pub struct WitnessClient {
     prefix: Uri,
     key: NoteKey,
-    tls: Option<TlsConnector>,
+    tls: Option<UpstreamTls>,
     /// The size that it cosigned last, as far as is known.
     pub(super) last: u64,
 }
@@ -69,7 +68,7 @@ impl WitnessClient {
     ///
     /// # Errors
     /// `Setting`.
-    pub fn new(prefix: &str, key: NoteKey, tls: Option<Arc<ClientConfig>>) -> Result<Self, WitnessError> {
+    pub fn new(prefix: &str, key: NoteKey, tls: Option<UpstreamTls>) -> Result<Self, WitnessError> {
         let wrong = |what| WitnessError::Setting(prefix.to_owned(), what);
         let uri: Uri = prefix.trim_end_matches('/').parse().map_err(|_| wrong("the address is not a URL"))?;
         if key.kind() != KeyKind::Witness {
@@ -83,7 +82,18 @@ impl WitnessClient {
         if uri.host().is_none() {
             return Err(wrong("the address names no host"));
         }
-        Ok(Self { prefix: uri, key, tls: tls.map(TlsConnector::from), last: 0 })
+        Ok(Self { prefix: uri, key, tls, last: 0 })
+    }
+
+    /// Trusts, and shows, something else from now on: certificates are renewed.
+    pub fn renew(&mut self, tls: UpstreamTls) {
+        self.tls = Some(tls);
+    }
+
+    /// The size that it has cosigned last, as far as is known.
+    #[must_use]
+    pub const fn cosigned(&self) -> u64 {
+        self.last
     }
 
     /// The witness's key.
@@ -126,8 +136,10 @@ impl WitnessClient {
         let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|e| self.unreachable(e))?;
         match self.tls.as_ref().filter(|_| self.tls_is_used()) {
             Some(tls) => {
-                let server = ServerName::try_from(host).map_err(|e| self.unreachable(e))?;
-                let stream = tls.connect(server, socket).await.map_err(|e| self.unreachable(e))?;
+                let server = ServerName::try_from(tls.server_name.clone().unwrap_or(host));
+                let server = server.map_err(|e| self.unreachable(e))?;
+                let connector = TlsConnector::from(tls.config.clone());
+                let stream = connector.connect(server, socket).await.map_err(|e| self.unreachable(e))?;
                 self.post(stream, body).await
             }
             None => self.post(socket, body).await,

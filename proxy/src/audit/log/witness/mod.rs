@@ -8,9 +8,11 @@ mod server;
 mod client;
 mod gather;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -21,7 +23,7 @@ pub use self::server::router;
 
 use super::Error;
 use super::checkpoint::Checkpoint;
-use super::folder::Folder;
+use super::folder::{Folder, PUBLIC_KEY};
 use super::note::{Note, NoteKey};
 use super::proof::is_consistent;
 use super::signer::Pen;
@@ -32,8 +34,30 @@ pub struct Witness {
     pen: Pen,
     logs: Vec<NoteKey>,
     folder: Folder,
-    /// Held from the look at what was cosigned last until the new one is on the disk.
-    turn: Mutex<()>,
+    /// Held from the look at what was cosigned last until the new one is on the disk: when each log was last told to be wrong.
+    turn: Mutex<HashMap<String, Instant>>,
+    notice: Notice,
+}
+
+/// Hears of logs that are not what they were: the log's name and what is wrong. Requests are not authenticated, so that anybody who
+/// has an old checkpoint of a log can cause a notice; there is one a minute of each log at most.
+pub type Notice = Box<dyn Fn(&str, Noticed) + Send + Sync>;
+
+/// What is wrong with a log that was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// It has fewer entries than were cosigned: it was rolled back, or an old checkpoint of it was shown again.
+    Shorter {
+        /// How many it has.
+        size: u64,
+        /// How many were cosigned.
+        seen: u64,
+    },
+    /// It does not continue what was cosigned.
+    Forked {
+        /// How many entries it has.
+        size: u64,
+    },
 }
 
 /// What a witness answers.
@@ -60,9 +84,10 @@ impl Witness {
     ///
     /// # Errors
     /// `Io`, `InUse`.
-    pub fn open(directory: PathBuf, pen: Pen, logs: Vec<NoteKey>) -> Result<Self, Error> {
+    pub fn open(directory: PathBuf, pen: Pen, logs: Vec<NoteKey>, notice: Notice) -> Result<Self, Error> {
         let folder = Folder::open(&directory)?;
-        Ok(Self { pen, logs, folder, turn: Mutex::new(()) })
+        folder.put(&[(PUBLIC_KEY.into(), format!("{}\n", pen.key()).into_bytes())])?;
+        Ok(Self { pen, logs, folder, turn: Mutex::new(HashMap::new()), notice })
     }
 
     /// The witness's key, for those who verify.
@@ -86,7 +111,7 @@ impl Witness {
         if asked.old > asked.checkpoint.size {
             return Answer::Malformed;
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let last = match self.last(&asked.checkpoint.origin) {
             Ok(last) => last,
             Err(error) => {
@@ -95,15 +120,14 @@ impl Witness {
             }
         };
         let (size, root) = last.map_or_else(|| (0, empty_root()), |(last, _)| (last.size, last.root));
+        if asked.checkpoint.size < size {
+            self.notice(&mut turn, &asked.checkpoint, Noticed::Shorter { size: asked.checkpoint.size, seen: size });
+        }
         if asked.old != size {
             return Answer::OtherSize(size);
         }
         if !is_consistent((size, &root), (asked.checkpoint.size, &asked.checkpoint.root), &asked.proof) {
-            tracing::error!(
-                event = "audit_witness_saw_a_fork",
-                origin = asked.checkpoint.origin,
-                size = asked.checkpoint.size
-            );
+            self.notice(&mut turn, &asked.checkpoint, Noticed::Forked { size: asked.checkpoint.size });
             return Answer::Inconsistent;
         }
         self.cosign(asked, &named)
@@ -114,6 +138,22 @@ impl Witness {
     pub fn latest(&self, origin_hash: &str) -> Option<String> {
         let known = self.logs.iter().any(|key| hex::encode(sha256(key.name().as_bytes())) == origin_hash);
         known.then(|| fs::read_to_string(self.folder.path(origin_hash)).ok()).flatten()
+    }
+
+    fn notice(&self, turn: &mut HashMap<String, Instant>, shown: &Checkpoint, noticed: Noticed) {
+        if turn.get(&shown.origin).is_some_and(|last| last.elapsed() < QUIET) {
+            return;
+        }
+        // Only logs that are known come here.
+        turn.insert(shown.origin.clone(), Instant::now());
+        let origin = &shown.origin;
+        match noticed {
+            Noticed::Shorter { size, seen } => {
+                tracing::error!(event = "audit_witness_saw_a_shorter_log", origin, size, seen, "was it rolled back?");
+            }
+            Noticed::Forked { size } => tracing::error!(event = "audit_witness_saw_a_fork", origin, size),
+        }
+        (self.notice)(origin, noticed);
     }
 
     fn cosign(&self, asked: AddCheckpoint, keys: &[&NoteKey]) -> Answer {
@@ -142,3 +182,6 @@ impl Witness {
         found.map(Some).ok_or_else(unbelievable)
     }
 }
+
+/// Between two notices of one log.
+const QUIET: Duration = Duration::from_secs(60);

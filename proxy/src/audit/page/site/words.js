@@ -47,6 +47,7 @@ const SENTENCES = {
   "custody.ended": ({ result }) => `secret is used no more: ${result.message ?? ""}`,
   "sink.lost": ({ log }) => `${count(log.entries ?? 0, "event", "events")} did not reach ${log.sink}`,
   "log.cross_checkpoint": ({ log }) => `checkpoint of ${log.origin}: ${count(log.size ?? 0, "entry", "entries")}`,
+  "log.witness_alarm": ({ log, result }) => `${log.witness} says of ${log.origin}: ${result?.message ?? "it is not what it was"}`,
   "custody.unwrap": ({ kms }) => `secret asked of ${kms.system}`,
   "kms.call": ({ kms }) => `${kms.operation} by ${kms.system}, key ${kms.key}`,
   "log.gap": ({ log }) => `${count(log.entries ?? 0, "entry is", "entries are")} missing (${log.gap})`,

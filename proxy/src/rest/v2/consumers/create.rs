@@ -15,9 +15,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::instance::Instance;
-use super::object;
+use super::{named, object};
 use crate::rest::bridge::Bridge;
 use crate::rest::formats::Format;
+use crate::rest::replicas::{MARK, ORIGIN};
 use crate::rest::v2::answer;
 use crate::rest::{Caller, Code, Connection, Error};
 
@@ -31,9 +32,24 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let settings = Settings::read(&object(&bridge, &headers, body).await?)?;
+    let written = object(&bridge, &headers, body).await?;
+    let settings = Settings::read(&written)?;
     if settings.format.has_schema() && bridge.settings.schema_registry.is_none() {
         return Err(Code::ConsumerConfig.with("Invalid consumer configuration: no schema registry is configured"));
+    }
+    let origin = match headers.get(ORIGIN).filter(|_| caller.replica.is_some()).and_then(|it| it.to_str().ok()) {
+        Some(origin) => origin.to_owned(),
+        None => origin(&bridge, &connection, &uri, &headers),
+    };
+    if let (Some(replicas), Some(name)) = (&bridge.replicas, &settings.name) {
+        if name.contains(MARK) {
+            return Err(invalid("name"));
+        }
+        let body = Value::Object(written).to_string().into();
+        let known = (&caller, &connection.0);
+        if let Some(made) = replicas.made_elsewhere(known, (&group, name), (&uri, &headers, &origin), body).await? {
+            return Ok(made);
+        }
     }
     let name = settings.name.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     bridge.consumers.check(&caller.principal, &group, &name)?;
@@ -43,9 +59,9 @@ pub async fn create(
     let known = (settings.request_timeout, settings.auto_commit);
     let instance = Instance::new((group.clone(), name.clone()), settings.format, known, &config, entry)?;
     bridge.consumers.add(&caller.principal, Arc::new(instance))?;
-    let origin = origin(&bridge, &connection, &uri, &headers);
-    let base_uri = format!("{origin}/consumers/{}/instances/{}", encoded(&group), encoded(&name));
-    answer(&headers, &Created { instance_id: &name, base_uri: &base_uri })
+    let id = bridge.replicas.as_ref().map_or_else(|| name.clone(), |replicas| replicas.id_of(&name));
+    let base_uri = format!("{origin}/consumers/{}/instances/{}", encoded(&group), encoded(&id));
+    answer(&headers, &Created { instance_id: &id, base_uri: &base_uri })
 }
 
 /// Ends an instance: it leaves its group.
@@ -54,7 +70,7 @@ pub async fn delete(
     caller: Caller,
     Path((group, instance)): Path<(String, String)>,
 ) -> Result<Response, Error> {
-    drop(bridge.consumers.remove(&caller.principal, &group, &instance)?);
+    drop(bridge.consumers.remove(&caller.principal, &group, named(&bridge, &instance))?);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -23,11 +23,18 @@ pub use instance::Instance;
 pub use registry::Consumers;
 
 use crate::rest::bridge::Bridge;
+use crate::rest::replicas::MARK;
 use crate::rest::{Caller, Code, Error, refusal};
 
 /// The instance that a path names.
 fn find(bridge: &Bridge, caller: &Caller, (group, instance): &(String, String)) -> Result<Arc<Instance>, Error> {
-    bridge.consumers.find(&caller.principal, group, instance)
+    bridge.consumers.find(&caller.principal, group, named(bridge, instance))
+}
+
+/// An instance's name, out of its id: where there are replicas, its owner stands before it.
+fn named<'i>(bridge: &Bridge, id: &'i str) -> &'i str {
+    let name = bridge.replicas.as_ref().and_then(|_| id.split_once(MARK));
+    name.map_or(id, |(_, name)| name)
 }
 
 /// A small JSON object out of a body; nothing at all counts as an empty one.

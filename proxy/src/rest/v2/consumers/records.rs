@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use tokio::time::{Instant, timeout_at};
@@ -18,8 +18,9 @@ use super::instance::{Instance, Source};
 use super::{find, told};
 use crate::rest::accept::Wishes;
 use crate::rest::bridge::Bridge;
-use crate::rest::formats::{DeliveredFields, Format, V2Records};
+use crate::rest::formats::Format;
 use crate::rest::record::Delivered;
+use crate::rest::view::{self, Listing, View};
 use crate::rest::{Caller, Code, Error};
 
 /// Reads.
@@ -40,7 +41,7 @@ pub async fn read(
     }
     // Whoever reads on has got what was delivered before.
     instance.store(&state);
-    let mut answer = Answer::new(&bridge, instance.format, asked.most_bytes);
+    let mut answer = Answer::new(&bridge, (instance.format, content_type), asked.most_bytes);
     let mut until = asked.until;
     loop {
         let message = match state.pending.take() {
@@ -79,8 +80,8 @@ pub async fn read(
 }
 
 fn content_type(headers: &HeaderMap, format: Format) -> Result<&'static str, Error> {
-    let offered =
-        [format.media_type(), "application/vnd.kafka.v2+json", "application/vnd.kafka+json", "application/json"];
+    let v2 = ["application/vnd.kafka.v2+json", "application/vnd.kafka+json", "application/json"];
+    let offered = [format.media_type(), v2[0], v2[1], v2[2], view::EVENTS];
     let mismatch = |_| Code::FormatMismatch.with("The consumer has another format than the request accepts");
     Wishes::of(headers).content_type(&offered).map_err(mismatch)
 }
@@ -119,7 +120,8 @@ impl Asked {
 struct Answer<'b> {
     #[cfg_attr(not(feature = "schemas"), allow(dead_code))]
     bridge: &'b Bridge,
-    records: V2Records,
+    records: Listing,
+    view: View,
     format: Format,
     count: usize,
     bytes: usize,
@@ -127,10 +129,9 @@ struct Answer<'b> {
 }
 
 impl<'b> Answer<'b> {
-    fn new(bridge: &'b Bridge, format: Format, most_bytes: usize) -> Self {
-        let fields = DeliveredFields { timestamp: true, headers: true };
-        let records = V2Records::new(BytesMut::new(), format, fields);
-        Self { bridge, records, format, count: 0, bytes: 0, most_bytes }
+    fn new(bridge: &'b Bridge, (format, content_type): (Format, &str), most_bytes: usize) -> Self {
+        let view = View::of_content_type(content_type, format);
+        Self { bridge, records: view.listing(), view, format, count: 0, bytes: 0, most_bytes }
     }
 
     /// False when the record does not fit any more. A record that would never fit is an error.
@@ -174,7 +175,9 @@ impl<'b> Answer<'b> {
     #[cfg(feature = "schemas")]
     async fn shown(&self, bytes: Option<&[u8]>) -> Result<Option<Bytes>, Error> {
         match &self.bridge.schemas {
-            Some(schemas) if self.format.has_schema() => Ok(schemas.read(self.format, bytes).await?),
+            Some(schemas) if self.view != View::Event && self.format.has_schema() => {
+                Ok(schemas.read(self.format, bytes).await?)
+            }
             _ => Ok(None),
         }
     }
