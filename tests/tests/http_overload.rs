@@ -40,8 +40,7 @@ struct Heard {
 fn a_minute_of_posts_faster_than_the_brokers_take() {
     let broker = Broker::shared();
     let evil = Evil::start(broker.detour());
-    let limits =
-        "limits: { max_queued_records: 1000, max_memory_bytes: 32MiB, max_body_bytes: 1MiB, request_timeout: 20s }";
+    let limits = "limits: { max_queued_records: 1000, max_memory_bytes: 32MiB, max_body_bytes: 1MiB }";
     let address = evil.address();
     let mut site = Site::with(broker, |settings| Settings { upstream: address, ..settings }.with_rest(&[limits]));
     let (topic, secret) = (site.sealed_topic(2), secret());

@@ -214,6 +214,7 @@ fn an_owner_that_is_gone_is_a_clear_error() {
     assert!(told.contains("`z`"), "{told}");
 
     // Killed between two calls: the connection that was kept is of no use, and a new one cannot be made.
+    both.a.expect_in_log("audit_");
     both.a.kill();
     let told = at_b.get(&format!("{owned}/subscription")).is(503).json()["message"].to_string();
     assert!(told.contains("`a`"), "{told}");

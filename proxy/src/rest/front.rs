@@ -146,7 +146,30 @@ impl Front {
                 Err(error) => return Done::refused(error, REFUSED, None),
             }
         }
+        let body = match &caller {
+            Some(known) => match self.elsewhere(&parts, body, known).await {
+                Ok(done) => return done,
+                Err(body) => body,
+            },
+            None => body,
+        };
         self.forward(parts, Body::new(body), caller).await
+    }
+
+    /// The answer of the replica that has what a request is about; the body again when that is here.
+    async fn elsewhere(&self, parts: &Parts, body: Incoming, caller: &Caller) -> Result<Done, Incoming> {
+        let Some(replicas) = &self.bridge.replicas else { return Err(body) };
+        match replicas.elsewhere(caller, trimmed(parts.uri.path())) {
+            Ok(None) => Err(body),
+            Ok(Some(to)) => {
+                let answer = replicas.pass_on(&self.bridge, &to, (caller, &self.connection), (parts, body)).await;
+                Ok(match answer {
+                    Ok(response) => Done { response, route: to.route, caller: Some(caller.clone()), delivery: None },
+                    Err(error) => Done::refused(error, to.route, Some(caller.clone())),
+                })
+            }
+            Err(error) => Ok(Done::refused(error, UNMATCHED, Some(caller.clone()))),
+        }
     }
 
     /// To the router.
@@ -156,19 +179,6 @@ impl Front {
         }
         if let Some(caller) = &caller {
             parts.extensions.insert(caller.clone());
-        }
-        if let (Some(replicas), Some(known)) = (&self.bridge.replicas, &caller) {
-            match replicas.elsewhere(known, parts.uri.path()) {
-                Ok(None) => {}
-                Ok(Some(to)) => {
-                    let answer = replicas.pass_on(&self.bridge, &to, (known, &self.connection), (&parts, body)).await;
-                    return match answer {
-                        Ok(response) => Done { response, route: to.route, caller, delivery: None },
-                        Err(error) => Done::refused(error, to.route, caller),
-                    };
-                }
-                Err(error) => return Done::refused(error, UNMATCHED, caller),
-            }
         }
         parts.extensions.insert(self.connection.clone());
         let request = Request::from_parts(parts, body);

@@ -33,6 +33,11 @@ impl Front {
             Ok(caller) => caller,
             Err(error) => return (Done::refused(error, route, None), None),
         };
+        // Whoever carries it out keeps the answer.
+        let body = match self.elsewhere(&parts, body, &caller).await {
+            Ok(done) => return (done, None),
+            Err(body) => body,
+        };
         let refused = |error: Error| (Done::refused(error, route, Some(caller.clone())), None);
         if let Err(error) = self.teller.check() {
             return refused(error);

@@ -248,7 +248,7 @@ impl Ledger {
                     verdict.error_code
                 }
                 Some(coordinator) => {
-                    let question = InitTransactions { transactional_id: &transactional_id, timeout_ms };
+                    let question = InitProducerId { transactional_id: Some(&transactional_id), timeout_ms };
                     let (error_code, producer) = kafka.ask_node(coordinator, &question).await?;
                     if error_code != NOT_COORDINATOR && error_code != COORDINATOR_NOT_AVAILABLE {
                         slot.coordinator = Some(coordinator);

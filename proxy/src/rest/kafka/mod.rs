@@ -19,7 +19,6 @@ pub mod acls;
 pub mod verdict;
 pub mod fetch;
 pub mod init_producer_id;
-pub mod init_transactions;
 pub mod add_partitions_to_txn;
 pub mod produce;
 pub mod end_txn;

@@ -303,7 +303,7 @@ fn a_transaction_is_begun_written_and_ended() {
     let producer = ProducerId { id: 5, epoch: 3 };
     for version in InitTransactions::VERSIONS {
         let read: theirs::InitProducerIdRequest =
-            asked(&InitTransactions { transactional_id: "x", timeout_ms: 7 }, version);
+            asked(&InitProducerId { transactional_id: Some("x"), timeout_ms: 7 }, version);
         assert_eq!((read.transactional_id.unwrap().as_str(), read.transaction_timeout_ms), ("x", 7));
         assert_eq!((read.producer_id.0, read.producer_epoch), (-1, -1));
         let answer = theirs::InitProducerIdResponse::default().with_error_code(51);

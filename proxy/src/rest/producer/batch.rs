@@ -198,8 +198,7 @@ const PRODUCER_EPOCH_AT: usize = 51;
 const SEQUENCE_AT: usize = 53;
 const COUNT_AT: usize = 57;
 
-/// A quarter of what a topic takes as one batch by default (`max.message.bytes`): nothing is refused for the company it is in. Larger
-/// batches cost more for each record, since they and what is made of them leave the processor's caches.
+/// A quarter of what a topic takes as one batch by default (`max.message.bytes`): nothing is refused for the company it is in.
 pub(super) const FULL_BYTES: usize = 256 * 1024;
 
 /// More make no request cheaper.

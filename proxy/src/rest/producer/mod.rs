@@ -207,11 +207,11 @@ impl Shared {
             return Ok(());
         }
         let limit = CONNECT_TIME.min(self.patience.delivery);
-        let asked = tokio::time::timeout(limit, self.ask(&InitProducerId)).await;
-        let answer = asked.unwrap_or(Err(AskError::Late(limit))).map_err(IdentifyError::Ask)?;
-        match answer.error_code {
+        let asked = tokio::time::timeout(limit, self.ask(&InitProducerId::PLAIN)).await;
+        let (error_code, producer) = asked.unwrap_or(Err(AskError::Late(limit))).map_err(IdentifyError::Ask)?;
+        match error_code {
             0 => {
-                let identity = Identity { producer_id: answer.producer_id, producer_epoch: answer.producer_epoch };
+                let identity = Identity { producer_id: producer.id, producer_epoch: producer.epoch };
                 self.queue().identity = Some(identity);
                 Ok(())
             }

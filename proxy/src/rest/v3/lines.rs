@@ -141,16 +141,16 @@ impl Batch {
         self.lines.len()
     }
 
-    /// What became of the records that were sent.
-    pub fn delivery(&self) -> Option<&Delivery> {
-        self.delivery.as_ref()
-    }
-
     /// The same, with this said of every record that was written.
     fn untold(self, error: &Error) -> Self {
         let outcomes: Vec<_> = self.outcomes().map(|outcome| outcome.map(drop).map_err(Cow::into_owned)).collect();
         let told = outcomes.into_iter().map(|outcome| Line::Refused(outcome.err().unwrap_or_else(|| refused(error))));
         Self { lines: told.collect(), delivery: None }
+    }
+
+    /// What became of the records that were sent.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.delivery.as_ref()
     }
 
     /// Each line as an outcome.
@@ -246,6 +246,10 @@ impl Writer {
 
     /// Counts and audits a batch that is whole. Its records count as written when the audit log has them, where requests wait for that.
     pub async fn note(&self, batch: Batch) -> Batch {
+        if self.cluster.ask.turn.is_some() {
+            // What became of it is known when the turn is over, and told with the answer.
+            return batch;
+        }
         let written = batch.outcomes().filter(Result::is_ok).count();
         let count = |records: usize| u64::try_from(records).unwrap_or(u64::MAX);
         let bridge = &self.cluster.ask.bridge;
