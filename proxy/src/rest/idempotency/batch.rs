@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes};
 
 use crate::frame::batch::{BATCH_OVERHEAD, BatchError, finish_batch, put_varint};
 use crate::frame::put::put_varlong;
-use crate::rest::kafka::init_transactions::ProducerId;
+use crate::rest::kafka::init_producer_id::ProducerId;
 use crate::rest::record::Record;
 
 /// Who writes a batch, and where its numbers begin.

@@ -26,7 +26,7 @@ use crate::rest::inner::Inner;
 use crate::rest::kafka::Kafka;
 use crate::rest::kafka::fetch::Fetch;
 use crate::rest::kafka::groups::{Coordinated, FindCoordinator};
-use crate::rest::kafka::init_transactions::{InitTransactions, ProducerId};
+use crate::rest::kafka::init_producer_id::{InitProducerId, ProducerId};
 use crate::rest::kafka::list_offsets::{EARLIEST, LATEST};
 use crate::rest::pool::Entry;
 use crate::rest::streams::batches;

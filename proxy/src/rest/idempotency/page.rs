@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::rest::idempotency::batch::{Sequence, encode};
-    use crate::rest::kafka::init_transactions::ProducerId;
+    use crate::rest::kafka::init_producer_id::ProducerId;
     use crate::rest::record::Record;
 
     fn id(n: u8) -> Id {

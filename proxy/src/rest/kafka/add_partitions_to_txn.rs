@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::init_transactions::ProducerId;
+use super::init_producer_id::ProducerId;
 use super::verdict::put_numbers;
 use super::{Question, read_array};
 use crate::frame::{ApiKey, Cursor, Encoding, WireError};

@@ -19,7 +19,7 @@ use super::describe_configs::Resource;
 use super::end_txn::EndTxn;
 use super::group_offsets::{At, CommittedOffsets, EndOffsets};
 use super::groups::{Coordinated, DescribeConsumerGroup, DescribeGroup, FindCoordinator, ListGroups};
-use super::init_transactions::{InitTransactions, ProducerId};
+use super::init_producer_id::{InitProducerId, ProducerId};
 use super::produce::{Produce, Produced};
 use super::reassignments::{ListReassignments, Reassignment};
 use super::verdict::Verdict;
@@ -301,14 +301,14 @@ fn a_transaction_is_begun_written_and_ended() {
     use theirs::add_partitions_to_txn_response as added;
     use theirs::produce_response::{PartitionProduceResponse, TopicProduceResponse};
     let producer = ProducerId { id: 5, epoch: 3 };
-    for version in InitTransactions::VERSIONS {
+    for version in InitProducerId::VERSIONS {
         let read: theirs::InitProducerIdRequest =
             asked(&InitProducerId { transactional_id: Some("x"), timeout_ms: 7 }, version);
         assert_eq!((read.transactional_id.unwrap().as_str(), read.transaction_timeout_ms), ("x", 7));
         assert_eq!((read.producer_id.0, read.producer_epoch), (-1, -1));
         let answer = theirs::InitProducerIdResponse::default().with_error_code(51);
         let answer = answer.with_producer_id(5.into()).with_producer_epoch(3);
-        assert_eq!(told::<InitTransactions<'_>>(&answer, version), (51, producer));
+        assert_eq!(told::<InitProducerId<'_>>(&answer, version), (51, producer));
     }
     for version in AddPartitionsToTxn::VERSIONS {
         let topics = [("t", vec![1, 2]), ("u", vec![0])];

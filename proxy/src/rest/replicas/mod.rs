@@ -14,10 +14,13 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
+use hyper::body::Incoming;
 use ring::digest::{SHA256, digest};
 
 use self::peer::Peer;
 use super::bridge::Bridge;
+use super::idempotency::HEADER;
+use super::idempotency::outcome::REPLAYED;
 use super::{Caller, Code, Connection, Error};
 use crate::config;
 use crate::tls::{TlsError, UpstreamTlsSource};
@@ -146,7 +149,7 @@ impl Replicas {
         bridge: &Bridge,
         to: &Elsewhere<'_>,
         (caller, connection): (&Caller, &Connection),
-        (parts, body): (&Parts, Body),
+        (parts, body): (&Parts, Incoming),
     ) -> Result<Response, Error> {
         let (body, _hold) = bridge.room.read(&parts.headers, body).await?;
         if body.len() > MOST_BYTES {
@@ -197,6 +200,12 @@ impl Replicas {
                 request.headers_mut().append(name.clone(), value.clone());
             }
         }
+        if sent.origin.is_none() {
+            // Whoever carries it out keeps the answer. A call that makes an instance is in its turn here already.
+            for value in sent.headers.get_all(HEADER) {
+                request.headers_mut().append(HEADER, value.clone());
+            }
+        }
         if let Some(origin) = sent.origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
             request.headers_mut().insert(ORIGIN, origin);
         }
@@ -213,6 +222,9 @@ impl Replicas {
             if let Some(value) = parts.headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
+        }
+        if let Some(value) = parts.headers.get(REPLAYED) {
+            response.headers_mut().insert(REPLAYED, value.clone());
         }
         Ok(response)
     }
