@@ -105,7 +105,15 @@ fn an_instance_made_at_one_replica_is_used_through_the_other() {
     let (mut at_a, mut at_b) = both.caller("reader");
     let path = path(&create(&mut at_a, &group, &settings()).is(200).json());
     assert!(path.contains("/instances/a~"), "the owner stands in the id: {path}");
-    at_b.post(&format!("{path}/subscription"), V2, json!({ "topics": [topic] }).to_string()).is(204);
+    // With a key, which goes along: the owner keeps the answer, for whoever asks again through whichever.
+    let (key, topics) = (unique("key"), json!({ "topics": [topic] }).to_string());
+    let named = [("content-type", V2), ("idempotency-key", key.as_str())];
+    for (nth, http) in [(0, &mut at_b), (1, &mut at_a)] {
+        let answer = http.ask("POST", &format!("{path}/subscription"), &named, topics.as_bytes()).is(204);
+        assert_eq!(answer.header("idempotency-replayed"), (nth > 0).then_some("true"));
+    }
+    let again = at_b.ask("POST", &format!("{path}/subscription"), &named, topics.as_bytes()).is(204);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!(at_b.get(&format!("{path}/subscription")).is(200).json(), json!({ "topics": [topic] }));
     assert_eq!(at_a.get(&format!("{path}/subscription")).is(200).json(), json!({ "topics": [topic] }));
     let mut seen = 0;

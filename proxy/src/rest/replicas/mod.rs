@@ -19,6 +19,8 @@ use ring::digest::{SHA256, digest};
 
 use self::peer::Peer;
 use super::bridge::Bridge;
+use super::idempotency::HEADER;
+use super::idempotency::outcome::REPLAYED;
 use super::{Caller, Code, Connection, Error};
 use crate::config;
 use crate::tls::{TlsError, UpstreamTlsSource};
@@ -198,6 +200,12 @@ impl Replicas {
                 request.headers_mut().append(name.clone(), value.clone());
             }
         }
+        if sent.origin.is_none() {
+            // Whoever carries it out keeps the answer. A call that makes an instance is in its turn here already.
+            for value in sent.headers.get_all(HEADER) {
+                request.headers_mut().append(HEADER, value.clone());
+            }
+        }
         if let Some(origin) = sent.origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
             request.headers_mut().insert(ORIGIN, origin);
         }
@@ -214,6 +222,9 @@ impl Replicas {
             if let Some(value) = parts.headers.get(&name) {
                 response.headers_mut().insert(name, value.clone());
             }
+        }
+        if let Some(value) = parts.headers.get(REPLAYED) {
+            response.headers_mut().insert(REPLAYED, value.clone());
         }
         Ok(response)
     }
