@@ -125,7 +125,8 @@ impl Connection {
         self.call(12, &MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false))
     }
 
-    /// Makes a topic. A topic that is there already is an error.
+    /// Makes a topic, and waits until the broker names its leaders: the controller says yes before. A topic that is there already
+    /// is an error.
     pub fn create_topic(
         &mut self,
         topic: &str,
@@ -145,7 +146,18 @@ impl Connection {
         let request = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
         let answer = self.call(7, &request)?;
         let code = answer.topics.first().map_or(-1, |topic| topic.error_code);
-        if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
+        if code != 0 {
+            return Err(io::Error::other(format!("topic {topic}: error code {code}")));
+        }
+        crate::wait::until_true(&format!("{topic} has its leaders"), || {
+            let answer = self.metadata(Some(&[topic]));
+            let of_topic = answer.ok().and_then(|answer| answer.topics.into_iter().next());
+            of_topic.is_some_and(|known| {
+                let all = known.partitions.len() >= usize::try_from(partitions).unwrap_or(1);
+                known.error_code == 0 && all && known.partitions.iter().all(|one| one.error_code == 0)
+            })
+        });
+        Ok(())
     }
 
     /// Deletes a topic, and waits until the broker does not name it any more.
@@ -171,7 +183,18 @@ impl Connection {
         let resource = resource.with_configs(vec![config.with_config_operation(SET)]);
         let answer = self.call(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource]))?;
         let code = answer.responses.first().map_or(-1, |resource| resource.error_code);
-        if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
+        if code != 0 {
+            return Err(io::Error::other(format!("topic {topic}: error code {code}")));
+        }
+        crate::wait::until_true(&format!("{topic} has its leaders"), || {
+            let answer = self.metadata(Some(&[topic]));
+            let of_topic = answer.ok().and_then(|answer| answer.topics.into_iter().next());
+            of_topic.is_some_and(|known| {
+                let all = known.partitions.len() >= usize::try_from(partitions).unwrap_or(1);
+                known.error_code == 0 && all && known.partitions.iter().all(|one| one.error_code == 0)
+            })
+        });
+        Ok(())
     }
 
     /// Makes the broker forget what stands before `offset`, as retention does.

@@ -216,7 +216,7 @@ fn a_broker_that_is_gone_is_told_in_time_and_nothing_is_acknowledged() {
     let address = evil.address();
     let mut site = Site::with(broker, |settings| barnabas_tests::gateway::Settings {
         upstream: address,
-        ..settings.with_rest(&["limits: { request_timeout: 4s }"])
+        ..settings.with_rest(&["limits: { request_timeout: 10s }"])
     });
     let topic = site.open_topic(1);
     let (_, mut alice) = caller(&mut site, "alice");
@@ -229,7 +229,7 @@ fn a_broker_that_is_gone_is_told_in_time_and_nothing_is_acknowledged() {
     let asked = std::time::Instant::now();
     alice.post(&format!("/topics/{topic}"), BINARY, good).is_error(503, 50003);
     alice.post(&format!("/v1/topics/{topic}/records"), "text/plain", "x").is_error(503, 50003);
-    assert!(asked.elapsed().as_secs() < 10, "{:?}", asked.elapsed());
+    assert!(asked.elapsed().as_secs() < 40, "{:?}", asked.elapsed());
     alice.get("/topics").is_error(503, 50003);
     evil.mend();
     barnabas_tests::wait::until_true("records are taken again", || {
@@ -245,7 +245,7 @@ fn too_much_at_once_is_told_to_come_back_later() {
     let evil = Evil::start(broker.detour());
     let address = evil.address();
     let limits =
-        "limits: { request_timeout: 4s, max_queued_records: 10, max_body_bytes: 64 KiB, max_memory_bytes: 128 KiB }";
+        "limits: { request_timeout: 10s, max_queued_records: 10, max_body_bytes: 64 KiB, max_memory_bytes: 128 KiB }";
     let mut site = Site::with(broker, |settings| barnabas_tests::gateway::Settings {
         upstream: address,
         ..settings.with_rest(&[limits])

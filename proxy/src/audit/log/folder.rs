@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Error;
 
@@ -31,10 +32,15 @@ impl Folder {
         fs::create_dir_all(&temporary).map_err(at(&temporary))?;
         let path = root.join(LOCK);
         let lock = File::options().create(true).write(true).truncate(false).open(&path).map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(root.to_owned())),
-            Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+        let until = Instant::now() + LONGEST_LOCK;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A child that is just being started holds what its parent had until it is another program.
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_PAUSE),
+                Err(fs::TryLockError::WouldBlock) => return Err(Error::InUse(root.to_owned())),
+                Err(fs::TryLockError::Error(error)) => return Err(at(&path)(error)),
+            }
         }
         let folder = Self { root: root.to_owned(), temporaries: AtomicU64::new(0), _lock: lock };
         folder.sweep()?;
@@ -166,6 +172,10 @@ const TEMPORARY: &str = "tmp";
 
 /// Held open and locked by the process that writes.
 const LOCK: &str = "lock";
+
+/// For whoever held the folder and is about to end.
+const LONGEST_LOCK: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// For the owner to write and a group of auditors to read.
 const FOLDER_MODE: u32 = 0o750;
