@@ -183,18 +183,7 @@ impl Connection {
         let resource = resource.with_configs(vec![config.with_config_operation(SET)]);
         let answer = self.call(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource]))?;
         let code = answer.responses.first().map_or(-1, |resource| resource.error_code);
-        if code != 0 {
-            return Err(io::Error::other(format!("topic {topic}: error code {code}")));
-        }
-        crate::wait::until_true(&format!("{topic} has its leaders"), || {
-            let answer = self.metadata(Some(&[topic]));
-            let of_topic = answer.ok().and_then(|answer| answer.topics.into_iter().next());
-            of_topic.is_some_and(|known| {
-                let all = known.partitions.len() >= usize::try_from(partitions).unwrap_or(1);
-                known.error_code == 0 && all && known.partitions.iter().all(|one| one.error_code == 0)
-            })
-        });
-        Ok(())
+        if code == 0 { Ok(()) } else { Err(io::Error::other(format!("topic {topic}: error code {code}"))) }
     }
 
     /// Makes the broker forget what stands before `offset`, as retention does.
