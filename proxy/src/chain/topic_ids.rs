@@ -8,8 +8,7 @@
 //!
 //! A topic that was deleted and made again has another id at the broker, and so another one here, as KIP-516 wants it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -90,15 +89,15 @@ impl TopicIds {
         Ok(shown)
     }
 
-    /// Replaces the ids of a client's request by those of the broker, in place. What has no name is left as it is and returned:
-    /// no broker knows it.
-    pub fn to_broker(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<BTreeSet<TopicId>, WireError> {
+    /// Replaces the ids of a client's request by those of the broker, in place. What has no name is left as it is, and its
+    /// place returned: no broker knows it.
+    pub fn to_broker(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<Vec<IdSpan>, WireError> {
         self.replace(frame, ids, |known, id| known.shown.get(id).map(|(given, _)| given.0))
     }
 
-    /// Replaces the ids of a broker's answer by those that clients see, in place. What no answer has named is left as it is and
-    /// returned.
-    pub fn to_client(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<BTreeSet<TopicId>, WireError> {
+    /// Replaces the ids of a broker's answer by those that clients see, in place. What no answer has named is left as it is,
+    /// and its place returned.
+    pub fn to_client(&self, frame: &mut [u8], ids: &[IdSpan]) -> Result<Vec<IdSpan>, WireError> {
         self.replace(frame, ids, |known, id| known.given.get(&BrokerTopicId(*id)).map(|(shown, _)| *shown))
     }
 
@@ -107,15 +106,15 @@ impl TopicIds {
         frame: &mut [u8],
         ids: &[IdSpan],
         other: impl Fn(&Known, &TopicId) -> Option<TopicId>,
-    ) -> Result<BTreeSet<TopicId>, WireError> {
-        let mut unknown = BTreeSet::new();
+    ) -> Result<Vec<IdSpan>, WireError> {
+        let mut unknown = Vec::new();
         self.read(|known| {
             for place in ids {
                 let bytes = place.id.of_mut(frame)?;
                 let id = TopicId::try_from(&*bytes).unwrap_or(NO_ID.0);
                 match other(known, &id) {
                     Some(other) => bytes.copy_from_slice(&other),
-                    None if id != NO_ID.0 => _ = unknown.insert(id),
+                    None if id != NO_ID.0 => unknown.push(*place),
                     None => {}
                 }
             }
@@ -123,16 +122,10 @@ impl TopicIds {
         })
     }
 
-    /// Which of these ids are not known here.
-    pub fn unknown<'f>(&self, ids: impl Iterator<Item = &'f TopicId>) -> BTreeSet<TopicId> {
-        self.read(|known| ids.filter(|id| **id != NO_ID.0 && !known.shown.contains_key(*id)).copied().collect())
-    }
-
-    /// Waits for one's turn to ask the broker for all topics; nothing is to be asked when another turn has found `wanted`. Whoever
-    /// has the turn may stand behind a long wait of its own client's, so nobody waits for it long.
-    pub async fn turn(&self, wanted: &BTreeSet<TopicId>) -> ControlFlow<(), Option<MutexGuard<'_, ()>>> {
-        let turn = timeout(LONGEST_TURN, self.asking.lock()).await.ok();
-        if self.unknown(wanted.iter()).is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(turn) }
+    /// One's turn to ask the broker for all topics. Whoever has it may stand behind a long wait of its own client's, so nobody
+    /// waits for it long.
+    pub async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        timeout(LONGEST_TURN, self.asking.lock()).await.ok()
     }
 
     fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
@@ -203,7 +196,7 @@ mod tests {
         assert_ne!(false_one, shown);
         assert_eq!(deceived.name(&shown), None);
         let mut sent = shown;
-        assert_eq!(deceived.to_broker(&mut sent, &whole(16)).unwrap(), BTreeSet::from([shown]));
+        assert_eq!(deceived.to_broker(&mut sent, &whole(16)).unwrap(), whole(16));
         assert_eq!(sent, shown, "it was replaced");
         assert_eq!(TopicIds::default().learn(ONE, "orders").unwrap(), shown, "gateways differ");
     }
@@ -218,7 +211,7 @@ mod tests {
         assert!(ids.to_client(&mut sent, &whole(32)).unwrap().is_empty());
         assert_eq!(sent, [shown, NO_ID.0].concat());
         let mut strange = [7; 16];
-        assert_eq!(ids.to_client(&mut strange, &whole(16)).unwrap(), BTreeSet::from([[7; 16]]));
+        assert_eq!(ids.to_client(&mut strange, &whole(16)).unwrap(), whole(16));
         assert_eq!(strange, [7; 16]);
     }
 

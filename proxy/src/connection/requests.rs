@@ -4,7 +4,6 @@
 //! answer that is due. What must never happen here: a request sent without its entry, or an entry without its
 //! request, since every later answer would then reach the wrong caller.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,13 +21,13 @@ use crate::chain::fetch::FetchNote;
 use crate::chain::produce::{ProduceChain, ProduceNote, Produced};
 use crate::chain::refusal::{MESSAGE_TOO_LARGE, NOT_ENOUGH_REPLICAS, POLICY_VIOLATION};
 use crate::chain::rewrite::fetch::FetchRequest;
-use crate::chain::rewrite::ids::{self, Foreseen, IdSpan};
+use crate::chain::rewrite::ids::{self, Foreseen};
 use crate::chain::rewrite::produce::{ProduceRequest, error_response};
 use crate::chain::rewrite::refusal::{self, Refusal};
 use crate::chain::rewrite::share_fetch::ShareFetchRequest;
 use crate::chain::rewrite::{RewriteError, TopicRef, topology};
 use crate::chain::share::{ShareChain, Shared};
-use crate::chain::topic_ids::{BrokerTopicId, TopicId, TopicIds};
+use crate::chain::topic_ids::{BrokerTopicId, TopicIds};
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::frame::{ApiKey, Call, CorrelationId, RequestHeader, ResponseHeader, Segments, Treatment, api};
 use crate::metrics::Metrics;
@@ -148,20 +147,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         if let Some(names) = names {
             self.ask_for_ids(names, since).await?;
         }
-        let unknown = self.topic_ids.to_broker(frame, &places).map_err(RewriteError::from)?;
+        let topic_ids = self.topic_ids.clone();
+        let mut unknown = topic_ids.to_broker(frame, &places).map_err(RewriteError::from)?;
         if unknown.is_empty() || self.asked_in_vain.is_some_and(|when| when.elapsed() < ASKED_AGAIN_AFTER) {
             return Ok(());
         }
-        let topic_ids = self.topic_ids.clone();
-        if let ControlFlow::Continue(_turn) = topic_ids.turn(&unknown).await {
+        let _turn = topic_ids.turn().await;
+        // Whoever had the turn before may have learned them.
+        unknown = topic_ids.to_broker(frame, &unknown).map_err(RewriteError::from)?;
+        if !unknown.is_empty() {
             self.ask_for_ids(None, since).await?;
+            unknown = topic_ids.to_broker(frame, &unknown).map_err(RewriteError::from)?;
         }
-        let is_unknown = |place: &IdSpan| {
-            let id = place.id.of(frame).ok().and_then(|bytes| TopicId::try_from(bytes).ok());
-            id.is_some_and(|id| unknown.contains(&id))
-        };
-        let places: Vec<IdSpan> = places.iter().filter(|place| is_unknown(place)).copied().collect();
-        let unknown = topic_ids.to_broker(frame, &places).map_err(RewriteError::from)?;
         // Each is refused for itself, by us or by the broker, which does not know it.
         self.asked_in_vain = (!unknown.is_empty()).then(Instant::now);
         Ok(())
@@ -213,10 +210,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         call: Call,
         since: Instant,
     ) -> Result<Option<Ended>, super::Error> {
-        let request = {
-            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-            ProduceRequest::walk(&frame, &header)?
-        };
+        let request = walked(&frame, ProduceRequest::walk)?;
         self.name_as_broker(&mut frame, call, since).await?;
         let frame = frame.freeze();
         let unknown = self.produce.unknown_topics(&request, &frame)?;
@@ -284,10 +278,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
     }
 
     async fn fetch(&mut self, mut frame: BytesMut, call: Call, since: Instant) -> Result<Option<Ended>, super::Error> {
-        let request = {
-            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-            FetchRequest::walk(&frame, &header)?
-        };
+        let request = walked(&frame, FetchRequest::walk)?;
         self.name_as_broker(&mut frame, call, since).await?;
         let frame = frame.freeze();
         let note = FetchNote::of(&request, &frame, &self.topic_ids)?;
@@ -303,10 +294,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         call: Call,
         since: Instant,
     ) -> Result<Option<Ended>, super::Error> {
-        let request = {
-            let header = RequestHeader::parse(&frame).map_err(RewriteError::from)?;
-            ShareFetchRequest::walk(&frame, &header)?
-        };
+        let request = walked(&frame, ShareFetchRequest::walk)?;
         self.name_as_broker(&mut frame, call, since).await?;
         match self.share.clear(&request, call, frame.freeze()).await? {
             Shared::Forward(cleared, refused) => {
@@ -393,6 +381,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Requests<R, W> {
         self.broker.write_all_buf(&mut framed).await.map_err(super::Error::Upstream)?;
         self.broker.flush().await.map_err(super::Error::Upstream)
     }
+}
+
+/// A request as `walk` reads it: before its topic ids are replaced, so in the client's terms.
+fn walked<T>(
+    frame: &[u8],
+    walk: impl FnOnce(&[u8], &RequestHeader<'_>) -> Result<T, RewriteError>,
+) -> Result<T, RewriteError> {
+    walk(frame, &RequestHeader::parse(frame)?)
 }
 
 /// A client that goes on with an id of a topic that is gone must not make the broker list all topics each time.

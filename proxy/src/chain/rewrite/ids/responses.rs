@@ -83,12 +83,7 @@ static TABLE: [Schema; 17] = [
         fields: &[
             Bytes(4),
             Each(&[
-                Bytes(2), // error
-                Text,
-                Text,         // group
-                Text,         // state
-                Bytes(4 + 4), // epoch, that of the assignment
-                Text,         // assignor
+                GROUP,
                 Each(&[
                     Text, // member
                     Text, // instance
@@ -129,12 +124,7 @@ static TABLE: [Schema; 17] = [
         fields: &[
             Bytes(4),
             Each(&[
-                Bytes(2), // error
-                Text,
-                Text,         // group
-                Text,         // state
-                Bytes(4 + 4), // epoch, that of the assignment
-                Text,         // assignor
+                GROUP,
                 // Member, rack, epoch, client id, client host, topics.
                 Each(&[Text, Text, Bytes(4), Text, Text, Texts, ASSIGNED]),
                 Bytes(4), // operations
@@ -200,6 +190,9 @@ static TABLE: [Schema; 17] = [
 
 /// Throttle time, error, message, member, epoch, interval, assignment.
 const HEARTBEAT: &[Field] = &[Bytes(4 + 2), Text, Text, Bytes(4 + 4), Maybe(&[Each(&[Id, Numbers(4)])])];
+
+/// How a described group begins: error, message, group, state, its epoch and that of the assignment, assignor.
+const GROUP: Field = Since(0, &[Bytes(2), Text, Text, Text, Bytes(4 + 4), Text]);
 
 /// What a member is assigned.
 const ASSIGNED: Field = One(&[Each(&[Id, Name, Numbers(4)])]);
