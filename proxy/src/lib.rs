@@ -20,4 +20,5 @@ pub mod metrics;
 pub mod admin;
 pub mod logging;
 pub mod cli;
+pub mod pause;
 pub mod reload;

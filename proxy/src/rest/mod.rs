@@ -29,6 +29,7 @@ pub mod v3;
 pub mod raw;
 pub mod bridge;
 pub mod send;
+pub mod record_batch;
 pub mod producer;
 pub mod idempotency;
 pub mod pool;

@@ -5,7 +5,6 @@
 //! a change that was decided from an old keyring being written.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use crate::chain::refusal::Reason;
 use crate::config::{Kem, OnUnreadable, Policy, RecordSuite, StreamRule};
 use crate::custody::KeySystems;
 use crate::keyring::{KeyringTopic, LiveKeyring, now};
+use crate::pause::Pause;
 
 /// How a delegate works.
 #[derive(Debug, Clone, Copy)]
@@ -195,16 +195,17 @@ impl Delegate {
     /// Makes one change; `Ok` when the keyring here has it.
     pub async fn make(&self, change: &Change) -> Result<(), ChangeError> {
         let mut publisher = self.publisher.lock().await;
-        for attempt in 0..MOST_ATTEMPTS {
+        let mut pause = Pause::new(FIRST_PAUSE, MOST_ATTEMPTS);
+        loop {
             match self.attempt(&mut publisher, change).await {
-                Err(ChangeError::Publish(PublishError::Fenced)) if attempt + 1 < MOST_ATTEMPTS => {
+                Err(ChangeError::Publish(PublishError::Fenced)) if pause.count() + 1 < MOST_ATTEMPTS => {
+                    let attempt = pause.count();
                     tracing::info!(event = "steward_fenced", attempt, "another steward was faster; reading again");
-                    tokio::time::sleep(pause_after(attempt)).await;
+                    pause.wait().await;
                 }
                 outcome => return outcome,
             }
         }
-        Err(PublishError::Fenced.into())
     }
 
     async fn attempt(&self, publisher: &mut ExclusivePublisher, change: &Change) -> Result<(), ChangeError> {
@@ -464,14 +465,13 @@ impl Delegate {
 impl Delegate {
     /// Answers needs together. Each is answered by itself: one that cannot be decided does not stop the others.
     async fn answer(&self, publisher: &mut ExclusivePublisher, batch: Vec<Asked>) {
-        let mut outcome = Err(PublishError::Fenced);
-        for attempt in 0..MOST_ATTEMPTS {
-            outcome = self.attempt_all(publisher, &batch).await;
-            if !matches!(outcome, Err(PublishError::Fenced)) {
-                break;
+        let mut pause = Pause::new(FIRST_PAUSE, MOST_ATTEMPTS);
+        let outcome = loop {
+            match self.attempt_all(publisher, &batch).await {
+                Err(PublishError::Fenced) if pause.count() + 1 < MOST_ATTEMPTS => pause.wait().await,
+                outcome => break outcome,
             }
-            tokio::time::sleep(pause_after(attempt)).await;
-        }
+        };
         let answers = outcome.unwrap_or_else(|error| {
             tracing::warn!(event = "steward_failed", needs = batch.len(), %error);
             vec![Err(Reason::Unavailable("the steward cannot write to the keyring")); batch.len()]
@@ -578,16 +578,10 @@ impl Steward for Delegate {
 }
 
 /// Each attempt means that another delegate has just written.
-const MOST_ATTEMPTS: usize = 8;
+const MOST_ATTEMPTS: u32 = 8;
 
-/// Two stewards that both have work would fence each other again and again: each waits by chance, and longer each time.
-fn pause_after(attempt: usize) -> Duration {
-    let longest = FIRST_PAUSE * (1 << attempt.min(MOST_ATTEMPTS));
-    let chance = RandomState::new().hash_one(attempt) % 1000;
-    longest * u32::try_from(chance).unwrap_or(0) / 1000
-}
-
-/// About as long as one transaction takes on an idle broker.
+/// Two stewards that both have work would fence each other again and again. About as long as one transaction takes on an idle
+/// broker.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// What is due is done this often whatever the interval of heads.

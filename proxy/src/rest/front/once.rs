@@ -16,7 +16,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Done, Front, Hot, UNMATCHED};
-use crate::rest::idempotency::{Begun, HEADER, Key, Pause, Settled};
+use crate::rest::idempotency::{Begun, HEADER, Key, Settled, pause};
 use crate::rest::operations::operations;
 use crate::rest::{Caller, Code, Error};
 
@@ -76,7 +76,7 @@ impl Front {
             Err(error) => return refused(error),
         };
         let digest = key.digest(parts, &bytes);
-        let (mut pause, mut before) = (Pause(0), None);
+        let (mut pause, mut before) = (pause(), None);
         loop {
             let begun = timeout_at(until, ledger.begin(&entry, &busy, digest)).await;
             let turn = match begun.unwrap_or_else(|_| Err(late())) {

@@ -17,7 +17,7 @@ use super::page::{Counts, Page, Place};
 use super::turn::Turn;
 use super::{
     CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, MOST_LOOKS, NOT_COORDINATOR,
-    Pause, UNKNOWN_SERVER_ERROR, refused, topic,
+    UNKNOWN_SERVER_ERROR, pause, refused, topic,
 };
 use crate::config::{IDEMPOTENCY_TOPIC, Idempotency};
 use crate::identity::Principal;
@@ -151,7 +151,7 @@ impl Ledger {
         let mut leaders = self.leaders.lock().await;
         if leaders.is_empty() {
             topic::ensure(&self.kafka, self.limit).await?;
-            let mut pause = Pause(0);
+            let mut pause = pause();
             *leaders = loop {
                 // A topic that was just made has its leaders in a moment.
                 match topic::leaders(&self.kafka, IDEMPOTENCY_TOPIC).await {
@@ -174,7 +174,7 @@ impl Ledger {
         if let Some(leaders) = known {
             return Ok(leaders);
         }
-        let mut pause = Pause(0);
+        let mut pause = pause();
         let leaders: Arc<[i32]> = loop {
             match topic::leaders(&entry.kafka, topic).await {
                 // One will be there in a moment; how long a request waits is bounded.
@@ -235,7 +235,7 @@ impl Ledger {
     ) -> Result<(OwnedMutexGuard<Slot>, Claim), Error> {
         let transactional_id = self.transactional_id(id);
         let timeout_ms = i32::try_from(TRANSACTION_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
-        let mut pause = Pause(0);
+        let mut pause = pause();
         loop {
             let error_code = match slot.coordinator.take() {
                 None => {
@@ -290,7 +290,7 @@ impl Ledger {
     /// same key, from a replica that had the slot before.
     async fn read_to_end(&self, id: &Id, page: &mut Page) -> Result<(), Error> {
         let partition = id.partition();
-        let mut pause = Pause(0);
+        let mut pause = pause();
         let end = self.offset(partition, LATEST).await?;
         if page.next.is_some_and(|next| next > end) {
             // The topic was made anew, or its brokers have lost some of it.
@@ -338,7 +338,7 @@ impl Ledger {
     /// An offset of a partition; its end has open transactions before it. A broker that has just become the leader and is not sure says
     /// so, and is asked again.
     async fn offset(&self, partition: i32, timestamp: i64) -> Result<i64, Error> {
-        let mut pause = Pause(0);
+        let mut pause = pause();
         loop {
             let leader = leader(&self.leaders().await?, partition)?;
             match self.kafka.offset(IDEMPOTENCY_TOPIC, (leader, partition), timestamp).await {

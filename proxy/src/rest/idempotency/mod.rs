@@ -20,6 +20,7 @@ pub use turn::{Settled, Turn};
 
 use std::time::Duration;
 
+use crate::pause::Pause;
 use crate::rest::{Code, Error, refusal};
 
 /// What a broker says when another replica has taken over: the transaction was taken back.
@@ -46,27 +47,9 @@ fn refused(error_code: i16) -> Error {
     }
 }
 
-/// A moment before the next attempt: longer each time, and not the same for two who wait for each other.
-pub struct Pause(pub u32);
-
-impl Pause {
-    /// How often was waited.
-    fn count(&self) -> u32 {
-        self.0
-    }
-
-    /// Waits.
-    pub async fn wait(&mut self) {
-        let most = SHORTEST_PAUSE.saturating_mul(1 << self.0.min(MOST_DOUBLINGS));
-        self.0 += 1;
-        tokio::time::sleep(most / 2 + most.mul_f64(f64::from(random() % 1000) / 2000.0)).await;
-    }
-}
-
-/// Good for spreading, and for nothing else.
-fn random() -> u32 {
-    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
-    (high ^ low).to_be_bytes().last_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+/// The moments between attempts.
+pub fn pause() -> Pause {
+    Pause::new(SHORTEST_PAUSE, MOST_DOUBLINGS)
 }
 
 /// A broker ends a transaction within a few milliseconds.

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use super::key::{Id, Installation};
 use crate::frame::batch::{BatchError, BatchHeader, Entry, entries};
 use crate::rest::kafka::fetch::Fetched;
+use crate::rest::record_batch::PRODUCER_ID_AT;
 use crate::rest::streams::batches::{self, Unreadable};
 
 /// The keys of one partition.
@@ -163,18 +164,16 @@ impl Aborted {
     }
 }
 
-/// Where a batch has its producer's id.
-const PRODUCER_ID_AT: usize = 43;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
 
     use super::*;
-    use crate::rest::idempotency::batch::{Sequence, encode};
+    use crate::rest::idempotency::batch::encode;
     use crate::rest::kafka::init_producer_id::ProducerId;
     use crate::rest::record::Record;
+    use crate::rest::record_batch::Place as Written;
 
     fn id(n: u8) -> Id {
         Id { installation: [u8::from(n > 100); 8], principal: [n % 2; 8], key: [n; 16] }
@@ -186,8 +185,8 @@ mod tests {
             .map(|n| Record { key: Some(id(*n).bytes().into()), value: Some("v".into()), ..Record::default() })
             .collect();
         let refs: Vec<&Record> = records.iter().collect();
-        let sequence = Sequence { producer: ProducerId { id: producer, epoch: 0 }, first: 0 };
-        let mut bytes = encode(&refs, &sequence, 1000).unwrap().to_vec();
+        let place = Written { producer: ProducerId { id: producer, epoch: 0 }, sequence: 0 };
+        let mut bytes = encode(&refs, place, 1000).unwrap().to_vec();
         bytes.get_mut(..8).unwrap().copy_from_slice(&base.to_be_bytes());
         bytes
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::key::PARTITIONS;
-use super::{MOST_LOOKS, Pause, UNKNOWN_TOPIC_OR_PARTITION};
+use super::{MOST_LOOKS, UNKNOWN_TOPIC_OR_PARTITION, pause};
 use crate::config::{IDEMPOTENCY_TOPIC, MOST_WINDOW};
 use crate::rest::kafka::Kafka;
 use crate::rest::kafka::create_topics::CreateTopic;
@@ -65,7 +65,7 @@ pub async fn leaders(kafka: &Kafka, topic: &str) -> Result<Vec<i32>, Error> {
 
 async fn check_settings(kafka: &Kafka) -> Result<(), Error> {
     let question = DescribeConfigs { kind: Resource::Topic, name: IDEMPOTENCY_TOPIC };
-    let mut pause = Pause(0);
+    let mut pause = pause();
     let answer = loop {
         let answer = kafka.ask(&question).await?;
         match answer.error_code {

@@ -19,7 +19,7 @@ use super::page::Place;
 use super::written::{Load, write};
 use super::{
     CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, MOST_LOOKS, NOT_COORDINATOR,
-    Pause, UNKNOWN_TOPIC_OR_PARTITION, is_in_doubt, refused,
+    UNKNOWN_TOPIC_OR_PARTITION, is_in_doubt, pause, refused,
 };
 use crate::config::IDEMPOTENCY_TOPIC;
 use crate::rest::kafka::add_partitions_to_txn::AddPartitionsToTxn;
@@ -169,7 +169,7 @@ impl Turn {
         *open = true;
         let question =
             AddPartitionsToTxn { transactional_id: &claim.transactional_id, producer: claim.producer, topics };
-        let mut pause = Pause(0);
+        let mut pause = pause();
         loop {
             let answer = self.entry.own.ask_node(claim.coordinator, &question).await;
             match answer.map_err(|_| self.note_doubt(NOT_COORDINATOR))? {
@@ -233,7 +233,7 @@ impl Drop for Turn {
 
 /// Ends a transaction at its coordinator, wherever that is now. The broker's last word: an error code, 0 for none.
 async fn end(entry: &Entry, claim: &mut Claim, commit: bool) -> Result<i16, Error> {
-    let mut pause = Pause(0);
+    let mut pause = pause();
     let transactional_id = claim.transactional_id.clone();
     loop {
         let question = EndTxn { transactional_id: &transactional_id, producer: claim.producer, commit };

@@ -6,19 +6,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rdkafka::types::RDKafkaRespErr;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::batch::{Part, Sequence, divide, encode};
+use super::batch::{Part, divide, encode};
 use super::ledger::{Claim, Ledger, leader, now_millis};
-use super::{Pause, is_fenced, random};
+use super::{is_fenced, pause};
 use crate::config::IDEMPOTENCY_TOPIC;
+use crate::pause::random;
 use crate::rest::formats::Placed;
 use crate::rest::kafka::AskError;
 use crate::rest::kafka::produce::{Produce, Produced};
 use crate::rest::pool::{Entry, Refusal};
+use crate::rest::producer::verdict::refusal;
 use crate::rest::record::Record;
+use crate::rest::record_batch::Place;
 
 /// Records of one request, and where they go.
 pub struct Load<'a> {
@@ -55,13 +57,13 @@ pub async fn write(
         let mut waiting: Vec<(&Part, Bytes)> = Vec::with_capacity(round.len());
         for part in round {
             let records: Vec<&Record> = part.indices.iter().filter_map(|index| load.records.get(*index)).collect();
-            let sequence = Sequence { producer: claim.producer, first: part.before };
-            match encode(&records, &sequence, now) {
+            let place = Place { producer: claim.producer, sequence: part.before };
+            match encode(&records, place, now) {
                 Ok(batch) => waiting.push((part, batch)),
                 Err(_) => settle(&mut outcomes, part, Err(Refusal::InvalidMessageSize)),
             }
         }
-        let mut pause = Pause(0);
+        let mut pause = pause();
         while !waiting.is_empty() {
             let answers = ask(ledger, entry, (claim, load.topic), &waiting).await;
             let mut again = false;
@@ -160,11 +162,6 @@ fn outcomes_of<'o>(
     outcomes: &'o [Result<Placed, Refusal>],
 ) -> impl Iterator<Item = &'o Result<Placed, Refusal>> {
     round.iter().flat_map(|part| &part.indices).filter_map(|index| outcomes.get(*index))
-}
-
-/// A broker's code as the client library of other posts has it.
-fn refusal(error_code: i16) -> Refusal {
-    RDKafkaRespErr::try_from(i32::from(error_code)).map_or(Refusal::Unknown, Into::into)
 }
 
 /// What Kafka's own producers try again: the leader has moved, replicas or keys are not there now.

@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Question, read_array};
+use super::Question;
 use crate::frame::{ApiKey, Cursor, Encoding, WireError, api};
 
 /// Writes batches. Asked of the leader of all of the partitions.
@@ -58,34 +58,54 @@ impl Question for Produce<'_> {
 
     fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Vec<Produced>, WireError> {
         let mut all = Vec::new();
-        read_array(cursor, ("responses", 6), |cursor| {
-            cursor.skip_string("topic")?;
-            all.extend(read_array(cursor, ("partitions", 22), |cursor| read_partition(cursor, version))?);
-            cursor.skip_tags()
-        })?;
+        read_each(cursor, version, |_, produced, _| all.push(produced))?;
         Ok(all)
     }
 }
 
-fn read_partition(cursor: &mut Cursor<'_>, version: i16) -> Result<Produced, WireError> {
-    let partition = cursor.i32("partition index")?;
-    let error_code = cursor.i16("error code")?;
-    let base_offset = cursor.i64("base offset")?;
-    let append_time = Some(cursor.i64("log append time")?).filter(|time| *time >= 0);
-    if version >= 5 {
-        cursor.i64("log start offset")?;
+/// Shows `told` each partition of an answer, versions 3 to 12: its topic, and the numbers of the records to blame, where the broker names
+/// them. Reads as far as the last one.
+///
+/// # Errors
+/// When the bytes are no answer.
+pub fn read_each(
+    cursor: &mut Cursor<'_>,
+    version: i16,
+    mut told: impl FnMut(&str, Produced, Vec<i32>),
+) -> Result<(), WireError> {
+    for _ in 0..cursor.count("responses", SMALLEST_TOPIC)? {
+        let topic = cursor.string("topic")?;
+        for _ in 0..cursor.count("partition responses", SMALLEST_PARTITION)? {
+            let partition = cursor.i32("partition")?;
+            let error_code = cursor.i16("error code")?;
+            let base_offset = cursor.i64("base offset")?;
+            let append_time = Some(cursor.i64("log append time")?).filter(|time| *time >= 0);
+            let mut wrong = Vec::new();
+            if version >= 5 {
+                cursor.i64("log start offset")?;
+            }
+            if version >= 8 {
+                for _ in 0..cursor.nullable_count("record errors", SMALLEST_RECORD_ERROR)?.unwrap_or(0) {
+                    wrong.push(cursor.i32("batch index")?);
+                    cursor.skip_string("record error message")?;
+                    cursor.skip_tags()?;
+                }
+                cursor.skip_string("error message")?;
+            }
+            cursor.skip_tags()?;
+            told(topic, Produced { partition, error_code, base_offset, append_time }, wrong);
+        }
+        cursor.skip_tags()?;
     }
-    if version >= 8 {
-        read_array(cursor, ("record errors", 5), |cursor| {
-            cursor.i32("batch index")?;
-            cursor.skip_string("message")?;
-            cursor.skip_tags()
-        })?;
-        cursor.skip_string("error message")?;
-    }
-    cursor.skip_tags()?;
-    Ok(Produced { partition, error_code, base_offset, append_time })
+    Ok(())
 }
+
+/// A name and a count.
+const SMALLEST_TOPIC: usize = 5;
+/// Index, error, offset, time.
+const SMALLEST_PARTITION: usize = 22;
+/// Index and message.
+const SMALLEST_RECORD_ERROR: usize = 5;
 
 /// `acks=all`.
 const ALL_IN_SYNC: i16 = -1;

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::delivery::{Delivery, Part, Refusal};
 use super::verdict::Written;
-use crate::frame::batch::{BATCH_OVERHEAD, BatchError, finish_batch, put_varint, varint_len};
-use crate::frame::put::put_varlong;
+use crate::frame::batch::{BATCH_OVERHEAD, BatchError};
 use crate::rest::formats::Placed;
 use crate::rest::record::Record;
+use crate::rest::record_batch::{PLAIN, Place, finish, length, put_record};
 
 /// Records that go to the broker together.
 pub(super) struct Batch {
@@ -28,14 +28,6 @@ pub(super) struct Batch {
     pub(super) since: Instant,
     /// When it is given up.
     pub(super) deadline: Instant,
-}
-
-/// Who writes, and where in its series a batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) producer_id: i64,
-    pub(super) producer_epoch: i16,
-    pub(super) sequence: i32,
 }
 
 impl Batch {
@@ -81,17 +73,7 @@ impl Batch {
     /// The batch as it is sent from this place: header, count and checksum. The records are there once only, so this
     /// is done once; see [`replaced`].
     pub(super) fn finish(&mut self, place: Place) -> Result<Bytes, BatchError> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let first = self.timestamps.first().copied().unwrap_or_default();
-        let latest = self.timestamps.iter().copied().max().unwrap_or_default();
-        put(&mut bytes, LEADER_EPOCH_AT, &(-1_i32).to_be_bytes())?;
-        put(&mut bytes, MAGIC_AT, &[2])?;
-        put(&mut bytes, LAST_OFFSET_DELTA_AT, &length(self.count().saturating_sub(1)).to_be_bytes())?;
-        put(&mut bytes, BASE_TIMESTAMP_AT, &first.to_be_bytes())?;
-        put(&mut bytes, MAX_TIMESTAMP_AT, &latest.to_be_bytes())?;
-        put(&mut bytes, COUNT_AT, &length(self.count()).to_be_bytes())?;
-        set_place(&mut bytes, place)?;
-        Ok(bytes.into())
+        finish(std::mem::take(&mut self.bytes), &self.timestamps, PLAIN, place)
     }
 
     /// The brokers have it: tells every record its offset.
@@ -124,80 +106,6 @@ impl Batch {
     }
 }
 
-/// The same batch from another place.
-pub(super) fn replaced(bytes: &[u8], place: Place) -> Result<Bytes, BatchError> {
-    let mut bytes = bytes.to_vec();
-    set_place(&mut bytes, place)?;
-    Ok(bytes.into())
-}
-
-fn set_place(bytes: &mut [u8], place: Place) -> Result<(), BatchError> {
-    put(bytes, PRODUCER_ID_AT, &place.producer_id.to_be_bytes())?;
-    put(bytes, PRODUCER_EPOCH_AT, &place.producer_epoch.to_be_bytes())?;
-    put(bytes, SEQUENCE_AT, &place.sequence.to_be_bytes())?;
-    finish_batch(bytes)
-}
-
-fn put(bytes: &mut [u8], at: usize, field: &[u8]) -> Result<(), BatchError> {
-    bytes.get_mut(at..at + field.len()).ok_or(BatchError::Truncated)?.copy_from_slice(field);
-    Ok(())
-}
-
-fn put_record(out: &mut Vec<u8>, record: &Record, timestamp_delta: i64, offset_delta: i32) {
-    let nullable = |bytes: &Option<Bytes>| match bytes {
-        Some(bytes) => varint_len(length(bytes.len())) + bytes.len(),
-        None => 1,
-    };
-    let mut size = 1 + varlong_len(timestamp_delta) + varint_len(offset_delta);
-    size += nullable(&record.key) + nullable(&record.value) + varint_len(length(record.headers.len()));
-    for (name, value) in &record.headers {
-        size += varint_len(length(name.len())) + name.len() + nullable(value);
-    }
-    out.reserve(size + 5);
-    put_varint(out, length(size));
-    out.push(0);
-    put_varlong(out, timestamp_delta);
-    put_varint(out, offset_delta);
-    put_nullable(out, record.key.as_deref());
-    put_nullable(out, record.value.as_deref());
-    put_varint(out, length(record.headers.len()));
-    for (name, value) in &record.headers {
-        put_nullable(out, Some(name.as_bytes()));
-        put_nullable(out, value.as_deref());
-    }
-}
-
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => put_varint(out, -1),
-        Some(bytes) => {
-            put_varint(out, length(bytes.len()));
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
-fn varlong_len(value: i64) -> usize {
-    let zigzag = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    (64 - (zigzag | 1).leading_zeros()).div_ceil(7) as usize
-}
-
-/// Counts and lengths are bounded by the bytes of a request.
-fn length(length: usize) -> i32 {
-    i32::try_from(length).unwrap_or(i32::MAX)
-}
-
-/// Where fields of a batch's header stand.
-const LEADER_EPOCH_AT: usize = 12;
-const MAGIC_AT: usize = 16;
-const LAST_OFFSET_DELTA_AT: usize = 23;
-const BASE_TIMESTAMP_AT: usize = 27;
-const MAX_TIMESTAMP_AT: usize = 35;
-const PRODUCER_ID_AT: usize = 43;
-const PRODUCER_EPOCH_AT: usize = 51;
-const SEQUENCE_AT: usize = 53;
-const COUNT_AT: usize = 57;
-
 /// Half of what a topic takes as one batch by default (`max.message.bytes`): nothing is refused for the company it is in.
 pub(super) const FULL_BYTES: usize = 512 * 1024;
 
@@ -222,6 +130,8 @@ mod tests {
     use super::super::delivery::Flight;
     use super::*;
     use crate::frame::batch::{BatchHeader, Entry, Records, entries};
+    use crate::rest::kafka::init_producer_id::ProducerId;
+    use crate::rest::record_batch::replaced;
 
     fn delivery(count: usize) -> Delivery {
         let flight = Arc::new(Flight::default());
@@ -229,7 +139,7 @@ mod tests {
         Delivery::new(count, flight, None)
     }
 
-    const PLACE: Place = Place { producer_id: 77, producer_epoch: 3, sequence: 41 };
+    const PLACE: Place = Place { producer: ProducerId { id: 77, epoch: 3 }, sequence: 41 };
 
     #[test]
     fn a_batch_is_read_by_the_gateway_as_it_was_written() {
@@ -262,7 +172,7 @@ mod tests {
             assert_eq!(view.header_count, i32::try_from(record.headers.len()).unwrap());
         }
         assert!(walk.next(body).unwrap().is_none());
-        let moved = replaced(&bytes, Place { producer_id: 78, producer_epoch: 0, sequence: 0 }).unwrap();
+        let moved = replaced(&bytes, Place { producer: ProducerId { id: 78, epoch: 0 }, sequence: 0 }).unwrap();
         BatchHeader::check_crc(&moved).unwrap();
         assert_eq!((moved.len(), moved[50], &moved[BATCH_OVERHEAD..]), (bytes.len(), 78, body));
     }
@@ -305,14 +215,5 @@ mod tests {
         assert!(batch.size() <= FULL_BYTES && batch.count() > 1000);
         batch.push(&Record { value: Some(vec![0; FULL_BYTES].into()), ..Record::default() }, 0, &delivery, 0);
         assert!(!batch.has_room(0));
-    }
-
-    #[test]
-    fn lengths_of_varlongs_are_those_that_are_written() {
-        for value in [0, -1, 63, -64, 64, i64::MAX, i64::MIN, 1 << 40, -(1 << 20)] {
-            let mut out = Vec::new();
-            put_varlong(&mut out, value);
-            assert_eq!(varlong_len(value), out.len(), "{value}");
-        }
     }
 }

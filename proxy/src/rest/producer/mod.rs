@@ -10,8 +10,8 @@
 
 mod delivery;
 mod batch;
-mod partitioner;
-mod verdict;
+pub(crate) mod partitioner;
+pub(crate) mod verdict;
 mod partition;
 mod queue;
 mod request;
@@ -31,7 +31,7 @@ pub use self::delivery::{Delivery, Hold, Refusal};
 
 use self::delivery::Flight;
 use self::link::Verdicts;
-use self::partition::{Identity, Settled};
+use self::partition::Settled;
 use self::queue::{Calls, Patience, Queue, Work};
 use super::inner::Lane;
 use super::kafka::init_producer_id::InitProducerId;
@@ -211,8 +211,7 @@ impl Shared {
         let (error_code, producer) = asked.unwrap_or(Err(AskError::Late(limit))).map_err(IdentifyError::Ask)?;
         match error_code {
             0 => {
-                let identity = Identity { producer_id: producer.id, producer_epoch: producer.epoch };
-                self.queue().identity = Some(identity);
+                self.queue().identity = Some(producer);
                 Ok(())
             }
             code if FORBIDDEN.contains(&code) => Err(IdentifyError::Refused(verdict::refusal(code))),

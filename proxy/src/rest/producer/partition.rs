@@ -13,22 +13,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::batch::{Batch, Place, replaced};
+use super::batch::Batch;
 use super::delivery::{Delivery, Refusal};
 use super::verdict::{Verdict, Written};
+use crate::rest::kafka::init_producer_id::ProducerId;
 use crate::rest::record::Record;
-
-/// Who this producer is to the brokers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) producer_id: i64,
-    pub(super) producer_epoch: i16,
-}
+use crate::rest::record_batch::{Place, replaced};
 
 /// The numbers of a partition's records under one identity.
 #[derive(Clone, Copy)]
 struct Series {
-    identity: Identity,
+    identity: ProducerId,
     next: i32,
 }
 
@@ -61,7 +56,7 @@ pub(super) struct Partition {
 pub(super) struct Sent {
     batch: Batch,
     pub(super) bytes: Bytes,
-    identity: Identity,
+    identity: ProducerId,
     sequence: i32,
     /// An attempt has ended without a word.
     may_be_written: bool,
@@ -153,7 +148,7 @@ impl Partition {
     }
 
     /// Under which identity it sends.
-    pub(super) fn identity(&self) -> Option<Identity> {
+    pub(super) fn identity(&self) -> Option<ProducerId> {
         self.series.map(|series| series.identity)
     }
 
@@ -170,7 +165,7 @@ impl Partition {
     }
 
     /// The next batch, with its place; `identity` is for a partition that has none. `None` where it cannot be sent.
-    pub(super) fn take(&mut self, identity: Option<Identity>) -> Option<Sent> {
+    pub(super) fn take(&mut self, identity: Option<ProducerId>) -> Option<Sent> {
         if self.is_under_way {
             return None;
         }
@@ -178,11 +173,7 @@ impl Partition {
             self.series = identity.map(|identity| Series { identity, next: 0 });
         }
         let series = self.series.as_mut()?;
-        let place = Place {
-            producer_id: series.identity.producer_id,
-            producer_epoch: series.identity.producer_epoch,
-            sequence: series.next,
-        };
+        let place = Place { producer: series.identity, sequence: series.next };
         let sent = match self.again.take() {
             Some(sent) if sent.identity == series.identity => Some(sent),
             Some(mut sent) => {
@@ -297,8 +288,8 @@ mod tests {
     use super::super::delivery::Flight;
     use super::*;
 
-    const ONE: Identity = Identity { producer_id: 1, producer_epoch: 0 };
-    const TWO: Identity = Identity { producer_id: 2, producer_epoch: 0 };
+    const ONE: ProducerId = ProducerId { id: 1, epoch: 0 };
+    const TWO: ProducerId = ProducerId { id: 2, epoch: 0 };
     const DONE: Verdict = Verdict::Written(Written { offset: Some(9), appended: None });
 
     fn with_records(counts: &[usize]) -> (Partition, Vec<Delivery>) {
@@ -320,7 +311,7 @@ mod tests {
     fn place(sent: &Sent) -> (i64, i32) {
         let written = sent.bytes.get(53..57).and_then(|bytes| bytes.try_into().ok()).map(i32::from_be_bytes);
         assert_eq!(written, Some(sent.sequence));
-        (sent.identity.producer_id, sent.sequence)
+        (sent.identity.id, sent.sequence)
     }
 
     fn outcome(delivery: &Delivery) -> Option<Refusal> {

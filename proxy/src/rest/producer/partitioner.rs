@@ -4,7 +4,7 @@
 //! over two partitions.
 
 /// The partition of a key among `count`.
-pub(super) fn of_key(key: &[u8], count: i32) -> i32 {
+pub(crate) fn of_key(key: &[u8], count: i32) -> i32 {
     let positive = i32::try_from(murmur2(key) & 0x7fff_ffff).unwrap_or_default();
     positive.checked_rem(count).unwrap_or_default()
 }

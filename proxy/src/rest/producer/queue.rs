@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::delivery::{Delivery, Refusal};
-use super::partition::{Desk, Identity, Partition, Sent, Settled};
+use super::partition::{Desk, Partition, Sent, Settled};
 use super::partitioner;
 use super::verdict::Verdict;
+use crate::rest::kafka::init_producer_id::ProducerId;
 use crate::rest::record::Record;
 
 /// What waits and what is known.
@@ -27,7 +28,7 @@ pub(super) struct Queue {
     searched: Vec<usize>,
     is_searching: bool,
     /// For partitions that have no series yet.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<ProducerId>,
 }
 
 #[derive(Default)]

@@ -13,6 +13,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::verdict::{Verdict, Written};
 use crate::frame::{Call, Cursor, Segments, WireError};
+use crate::rest::kafka::produce::read_each;
 
 /// The versions that are written and read here.
 pub(super) const VERSIONS: RangeInclusive<i16> = 3..=12;
@@ -63,32 +64,11 @@ pub(super) fn put(call: Call, client_id: &str, timeout: Duration, entries: &[&En
 /// Reads the body of an answer.
 pub(super) fn read(cursor: &mut Cursor<'_>, version: i16) -> Result<Vec<Told>, WireError> {
     let mut told = Vec::new();
-    for _ in 0..cursor.count("responses", 5)? {
-        let topic: Box<str> = cursor.string("topic")?.into();
-        for _ in 0..cursor.count("partition responses", 22)? {
-            let partition = cursor.i32("partition")?;
-            let error_code = cursor.i16("error code")?;
-            let (offset, appended) = (cursor.i64("base offset")?, cursor.i64("log append time")?);
-            let mut wrong = Vec::new();
-            if version >= 5 {
-                cursor.i64("log start offset")?;
-            }
-            if version >= 8 {
-                for _ in 0..cursor.nullable_count("record errors", 5)?.unwrap_or(0) {
-                    wrong.push(cursor.i32("batch index")?);
-                    cursor.skip_string("record error message")?;
-                    cursor.skip_tags()?;
-                }
-                cursor.skip_string("error message")?;
-            }
-            cursor.skip_tags()?;
-            let known = |number: i64| Some(number).filter(|number| *number >= 0);
-            let written = Written { offset: known(offset), appended: known(appended) };
-            let verdict = Verdict::of(error_code, written, wrong);
-            told.push(Told { topic: topic.clone(), partition, verdict });
-        }
-        cursor.skip_tags()?;
-    }
+    read_each(cursor, version, |topic, produced, wrong| {
+        let offset = Some(produced.base_offset).filter(|offset| *offset >= 0);
+        let verdict = Verdict::of(produced.error_code, Written { offset, appended: produced.append_time }, wrong);
+        told.push(Told { topic: topic.into(), partition: produced.partition, verdict });
+    })?;
     cursor.i32("throttle time")?;
     cursor.skip_tags()?;
     Ok(told)

@@ -60,7 +60,7 @@ impl Verdict {
 }
 
 /// An error code in the words that the rest of the bridge knows.
-pub(super) fn refusal(error_code: i16) -> Refusal {
+pub(crate) fn refusal(error_code: i16) -> Refusal {
     RDKafkaRespErr::try_from(i32::from(error_code)).map_or(Refusal::Unknown, Refusal::from)
 }
 
