@@ -33,7 +33,7 @@ impl<'a> Load<'a> {
     /// Divides records over `count` partitions.
     pub fn of(topic: &'a str, partition: Option<i32>, records: &'a [Record], count: usize) -> Self {
         let count = i32::try_from(count).unwrap_or(i32::MAX);
-        let keyless = i32::try_from(random()).unwrap_or(0).checked_rem(count).unwrap_or(0);
+        let keyless = any_of(random(), count);
         Self { topic, records, rounds: divide(records, partition, (count, keyless)) }
     }
 
@@ -164,6 +164,12 @@ fn outcomes_of<'o>(
     round.iter().flat_map(|part| &part.indices).filter_map(|index| outcomes.get(*index))
 }
 
+/// The partition that records without a key go to, all of one request to one; every one of `count` is as likely.
+fn any_of(chance: u32, count: i32) -> i32 {
+    let among = u32::try_from(count).unwrap_or(0);
+    chance.checked_rem(among).and_then(|partition| i32::try_from(partition).ok()).unwrap_or(0)
+}
+
 /// What Kafka's own producers try again: the leader has moved, replicas or keys are not there now.
 fn is_passing(error_code: i16) -> bool {
     matches!(error_code, 3 | 5 | 6 | 7 | 8 | 13 | 14 | 19 | 20 | 51 | 56 | 74 | 75)
@@ -171,3 +177,16 @@ fn is_passing(error_code: i16) -> bool {
 
 /// Kafka's error code for an answer that did not come.
 const NETWORK_EXCEPTION: i16 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_is_as_likely_over_the_whole_range_of_chance() {
+        let top = u32::MAX - u32::MAX % 3;
+        assert_eq!([top - 3, top - 2, top - 1].map(|chance| any_of(chance, 3)), [0, 1, 2]);
+        assert_eq!([0, 1, 2].map(|chance| any_of(chance, 3)), [0, 1, 2]);
+        assert_eq!([any_of(7, 0), any_of(7, -1), any_of(u32::MAX, i32::MAX)], [0, 0, 1]);
+    }
+}
