@@ -80,7 +80,7 @@ impl Follower {
                 Err(error) => self.failed(&error),
             }
             if is_last {
-                return;
+                return self.finish().await;
             }
             for _ in 0..1_u32 << self.failures.min(MOST_DOUBLINGS) {
                 tokio::select! {
@@ -89,6 +89,16 @@ impl Follower {
                     _ = ending.wait_for(|ending| *ending) => break,
                 }
                 self.observe();
+            }
+        }
+    }
+
+    /// Where to go on after the next start: behind what the other side is known to have.
+    async fn finish(&mut self) {
+        if self.sink.finish().await.is_ok() {
+            self.sent = Sent::default();
+            if let Err(error) = self.keep() {
+                self.failed(&error);
             }
         }
     }
@@ -140,8 +150,16 @@ impl Follower {
         }
         self.next = last + 1;
         self.lacks(size.saturating_sub(self.next));
-        keep(&place(&self.followed), self.next)?;
+        self.keep()?;
         Ok(true)
+    }
+
+    /// Keeps the place for the next start, on disk.
+    fn keep(&self) -> Result<(), String> {
+        let (path, sure) = (place(&self.followed), self.sent.first().unwrap_or(self.next));
+        let fresh = path.with_added_extension("new");
+        let kept = std::fs::write(&fresh, sure.to_string()).and_then(|()| std::fs::rename(&fresh, &path));
+        kept.map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn failed(&mut self, error: &str) {
@@ -169,9 +187,13 @@ impl Sent {
     /// Where to begin again after a connection broke; `None` when nothing was under way.
     fn take_back(&mut self, now: Instant) -> Option<u64> {
         self.forget_old(now);
-        let first = self.0.front().map(|piece| piece.first);
+        let first = self.first();
         self.0.clear();
         first
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.0.front().map(|piece| piece.first)
     }
 
     /// But for the last one: a side that went away while nothing was sent takes one more piece before that shows.
@@ -206,12 +228,6 @@ fn place(followed: &Followed) -> PathBuf {
     followed.directory.with_file_name(name)
 }
 
-fn keep(path: &Path, next: u64) -> Result<(), String> {
-    let fresh = path.with_added_extension("new");
-    let kept = std::fs::write(&fresh, next.to_string()).and_then(|()| std::fs::rename(&fresh, path));
-    kept.map_err(|error| format!("{}: {error}", path.display()))
-}
-
 /// Entries of a bundle (C2SP tlog-tiles).
 const PIECE: u64 = 256;
 
@@ -221,8 +237,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A minute between two attempts at the most.
 const MOST_DOUBLINGS: u32 = 6;
 
-/// Above what Linux gives to a connection: 4 MiB on the side that sends, 6 MiB on the other one.
-const MOST_IN_BUFFERS: usize = 12 << 20;
+/// Above what Linux gives to a connection: 4 MiB on the side that sends, 32 MiB on the other one (6 MiB before Linux 6.16).
+const MOST_IN_BUFFERS: usize = 40 << 20;
 
 /// What a server that lives has read by then. More would be repeated whenever an idle connection is closed.
 const LONGEST_IN_BUFFERS: Duration = Duration::from_secs(300);

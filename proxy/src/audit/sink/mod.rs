@@ -53,6 +53,11 @@ pub trait Sink: Send {
         true
     }
 
+    /// No more comes. `Ok` when the other side has all that was delivered.
+    fn finish(&mut self) -> Delivery<'_> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Whether a sink that is new gets what is in the log already.
     fn wants_history(&self) -> bool {
         true

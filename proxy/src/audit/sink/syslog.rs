@@ -1,14 +1,15 @@
 //! A syslog server: RFC 5424 messages over TLS with octet counting (RFC 5425). There are no acknowledgements in syslog: what may
-//! have been in flight when a connection broke is sent again, so messages may come twice; their index tells.
+//! have been in flight when a connection broke is sent again, so messages may come twice; their index tells. What must never
+//! happen here: a piece written behind one that was cut short, in one connection.
 
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Delivery, Entry, Piece, Sink};
 use crate::config::{self, HostPort, SinkFormat};
-use crate::stream::Writing;
+use crate::stream::{Reading, Writing};
 use crate::tls::UpstreamTlsSource;
 use crate::upstream;
 
@@ -18,7 +19,7 @@ pub struct SyslogSink {
     tls: Arc<UpstreamTlsSource>,
     format: SinkFormat,
     host: String,
-    open: Option<Writing>,
+    open: Option<(Reading, Writing)>,
 }
 
 impl SyslogSink {
@@ -30,9 +31,6 @@ impl SyslogSink {
     }
 
     async fn send(&mut self, piece: &Piece) -> std::io::Result<()> {
-        if self.open.is_none() {
-            self.open = Some(upstream::open(&self.address, Some(&self.tls.current())).await?.1);
-        }
         let mut out = Vec::new();
         for entry in &piece.entries {
             let message = self.message(entry, &piece.origin);
@@ -40,9 +38,32 @@ impl SyslogSink {
             out.push(b' ');
             out.extend(message);
         }
-        let Some(open) = &mut self.open else { return Ok(()) };
-        open.write_all(&out).await?;
-        open.flush().await
+        // Put back when all of it is written: whoever gives up in between leaves a connection that is closed.
+        let (read, mut write) = match self.open.take() {
+            Some(open) => open,
+            None => upstream::open(&self.address, Some(&self.tls.current())).await?,
+        };
+        write.write_all(&out).await?;
+        write.flush().await?;
+        self.open = Some((read, write));
+        Ok(())
+    }
+
+    /// Says that no more comes, and waits for the server to close: it has read everything then. One that closes with something
+    /// unread resets the connection, and so would we, were the end of its side of TLS not read.
+    async fn end(&mut self) -> std::io::Result<()> {
+        let Some((mut read, mut write)) = self.open.take() else { return Ok(()) };
+        write.shutdown().await?;
+        let mut rest = [0; 1024];
+        loop {
+            match read.read(&mut rest).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // Closed without TLS's own goodbye.
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// One message: facility 13 (log audit), severity by outcome, the kind as MSGID, origin and index as structured data.
@@ -68,13 +89,11 @@ impl SyslogSink {
 
 impl Sink for SyslogSink {
     fn deliver<'a>(&'a mut self, piece: &'a Piece) -> Delivery<'a> {
-        Box::pin(async move {
-            let sent = self.send(piece).await;
-            if sent.is_err() {
-                self.open = None;
-            }
-            sent.map_err(|error| format!("{}: {error}", self.address))
-        })
+        Box::pin(async move { self.send(piece).await.map_err(|error| format!("{}: {error}", self.address)) })
+    }
+
+    fn finish(&mut self) -> Delivery<'_> {
+        Box::pin(async move { self.end().await.map_err(|error| format!("{}: {error}", self.address)) })
     }
 
     fn is_acknowledged(&self) -> bool {
