@@ -181,9 +181,13 @@ fn a_consumer_that_names_its_rack_reads_from_the_nearest_replica_and_opens_it() 
     let alice = three.alice();
     rd::produce(&alice, &topic, &records, &[]);
     for rack in ["r1", "r2", "r3"] {
-        let reading = rd::read(&alice, &topic, &[("client.rack", rack)]);
-        assert_eq!(reading.error, None);
-        assert_same(&records, &reading.records);
+        // A follower that has the records shows them when its leader has told it that the others have them, too.
+        let read = wait::until("the replica shows all records", wait::PATIENCE, || {
+            let reading = rd::read(&alice, &topic, &[("client.rack", rack)]);
+            assert_eq!(reading.error, None);
+            (reading.records.len() >= records.len()).then_some(reading.records)
+        });
+        assert_same(&records, &read);
     }
     assert!(!cluster.disk_holds(secret.as_bytes()));
 }
