@@ -4,8 +4,8 @@
 //! What a client cannot do even without a gateway stands in its `allow.txt`, each with the reason; everything else must work.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Endpoint;
 use super::record::{Blob, Placed, Received, Sent};
 use crate::process::Finished;
-use crate::scratch::{Scratch, root};
+use crate::scratch::{Scratch, root, target};
 
 /// A client of the matrix.
 pub struct Foreign {
@@ -28,7 +28,6 @@ impl Foreign {
     /// # Panics
     /// When it cannot be installed; the text is the installer's.
     pub fn new(name: &str) -> Self {
-        static INSTALLING: Mutex<()> = Mutex::new(());
         let folder = Scratch::new(name);
         let text = std::fs::read_to_string(root().join("tests/compat").join(name).join("allow.txt"))
             .unwrap_or_else(|e| panic!("tests/compat/{name} has no allow.txt: {e}"));
@@ -39,7 +38,9 @@ impl Foreign {
             (what.to_owned(), reason.trim().to_owned())
         });
         let client = Self { name: name.to_owned(), allowed: allowed.collect(), folder };
-        let _one = INSTALLING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Two tests may want the same client at once, in two processes too.
+        let lock = File::create(target().join("compat.lock")).expect("a lock file can be written");
+        lock.lock().expect("a file can be locked");
         let command = client.command("install");
         Finished::run(name, &command, b"", INSTALL_BOUND, client.folder.path()).ok();
         client
