@@ -223,6 +223,9 @@ pub struct Compare {
     /// Idle connections (idle)
     #[arg(long, default_value_t = 1000)]
     pub count: usize,
+    /// Entries of the log that is verified (audit): some 700 bytes of disk each
+    #[arg(long, default_value_t = 1_000_000)]
+    pub entries: u64,
     /// Rotations under load (rotate), revocations (revoke)
     #[arg(long, default_value_t = 5)]
     pub times: usize,

@@ -82,7 +82,7 @@ pub fn compare(compare: &Compare) -> Result<(), Error> {
         }
         Aspect::Audit => {
             warm_up(&stage, load)?;
-            let audited = audit::measure(&stage, load, compare.rounds, compare.rate)?;
+            let audited = audit::measure(&stage, load, (compare.rounds, compare.rate), compare.entries)?;
             println!("{}", report::audited(&audited));
             audited.failures()
         }

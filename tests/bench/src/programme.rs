@@ -65,7 +65,7 @@ pub fn run(arguments: &StageArguments, rounds: usize, seconds: f64, out: Option<
     paper.add(report::callers(&posts));
 
     paper.heading(&format!("The audit log: off, `alarm` and `block` in turns, the log alone, a dead sink; {RATE} records a second for latency"));
-    let audited = audit::measure(&stage, &main, rounds, RATE);
+    let audited = audit::measure(&stage, &main, (rounds, RATE), AUDITED);
     match &audited {
         Ok(audited) => paper.table(report::audited(audited), audited.failures()),
         Err(error) => paper.add(format!("Not measured: {error}\n")),
@@ -174,6 +174,8 @@ impl Paper {
 
 /// Rotations for each party; each takes some seconds, and all their records stay on the disk until the last.
 const ROTATIONS: usize = 4;
+/// Entries that an auditor's check takes on: seven GB.
+const AUDITED: u64 = 10_000_000;
 /// Revocations, each of a topic of its own.
 const REVOCATIONS: usize = 8;
 /// Idle connections opened.

@@ -1,5 +1,5 @@
 //! The audit log alone: how many events a second it takes, encodes, writes and syncs in groups, and puts under checkpoints; beside
-//! what the same disk does with the same bytes when there is nothing else to do.
+//! what the same disk does with the same bytes when there is nothing else to do. Then an auditor's check of a log of many entries.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use barnabas::audit::event::{
     Audit, Event, HttpRequest, Keeping, LogStatements, Mechanism, OnFailure, Peer, RecordOutcome, Status,
 };
-use barnabas::audit::log::{Log, Settings, Signer};
+use barnabas::audit::log::{Log, Settings, Signer, State};
 use barnabas::identity::Principal;
 use barnabas::metrics::AuditMetrics;
 use barnabas_crypto::Secret;
@@ -19,6 +19,7 @@ use barnabas_crypto::Secret;
 use crate::error::{Attempt, Error};
 use crate::histogram::Histogram;
 use crate::process::CpuClock;
+use crate::stage::Console;
 
 /// What it showed.
 pub struct Journal {
@@ -34,55 +35,100 @@ pub struct Journal {
     pub disk: f64,
     /// One event written and synced alone: what a request waits for at least under `block`.
     pub alone: Histogram,
+    /// Entries that `barnabas audit verify` has looked through.
+    pub verified: u64,
+    /// How long it took for them.
+    pub verifying: Duration,
 }
 
-/// Measures both in a folder.
-pub fn measure(folder: &Path, seconds: f64) -> Result<Journal, Error> {
+/// Measures all of it in a folder. The log gets `entries` at least.
+pub fn measure(folder: &Path, seconds: f64, console: &Console, entries: u64) -> Result<Journal, Error> {
     fs::create_dir_all(folder).attempt(|| format!("create {}", folder.display()))?;
     let length = Duration::from_secs_f64(seconds.max(0.1));
-    let (events, checkpoints, cpu) = log_alone(&folder.join("log"), length)?;
-    let bytes = entry_bytes(&folder.join("log/tile/entries/000"))?;
+    let directory = folder.join("log");
+    let filled = Filled::open(&directory)?;
+    let (events, checkpoints, cpu) = filled.speed(length)?;
+    let verified = filled.up_to(entries)?;
+    let begun = Instant::now();
+    console.run_without_configuration(&["audit", "verify", &directory.display().to_string()])?;
+    let verifying = begun.elapsed();
+    let bytes = entry_bytes(&directory.join("tile/entries/000"))?;
+    fs::remove_dir_all(&directory).attempt(|| format!("remove {}", directory.display()))?;
     let entry = vec![b'x'; bytes as usize];
     let group = entry.repeat((LARGEST_GROUP as f64 / bytes) as usize);
     let (groups, _) = disk_alone(&folder.join("disk"), &group, length)?;
     let (_, alone) = disk_alone(&folder.join("disk"), &entry, length)?;
     let disk = groups * group.len() as f64 / bytes;
-    Ok(Journal { events, checkpoints, cpu, bytes, disk, alone })
+    Ok(Journal { events, checkpoints, cpu, bytes, disk, alone, verified, verifying })
 }
 
-/// Durable and published in a second, and CPU for each.
-fn log_alone(folder: &Path, length: Duration) -> Result<(f64, f64, Duration), Error> {
-    let origin: Arc<str> = Arc::from("audit.bench/journal");
-    let refused = |error: barnabas::audit::log::Error| Error::Setup(error.to_string());
-    let seed = Secret::draw().map_err(|error| Error::Setup(error.to_string()))?;
-    let signer = Signer::from_seed(&seed).map_err(refused)?;
-    let settings = Settings::new(folder.to_owned(), origin.to_string());
-    let log = Log::open(settings, signer, Arc::new(LogStatements::new(origin.clone()))).map_err(refused)?;
-    let keeping = Keeping { origin, on_failure: OnFailure::Alarm, window: Duration::from_secs(10) };
-    let audit = Audit::new(log.clone(), keeping, AuditMetrics::default());
-    let peer = Peer::new(Principal::user("alice"), None, Arc::from("main"), 1);
-    let start = Instant::now();
-    let mut window = None;
-    while start.elapsed() < WARM + length {
-        let state = log.state();
-        if window.is_none() && start.elapsed() >= WARM {
-            window = Some((Instant::now(), state.clone(), CpuClock::read(std::process::id())?));
-        }
-        match state.queued_entries < HALF_A_QUEUE {
-            true => (0..AT_ONCE).for_each(|_| audit.record(event(&peer))),
+/// A log that one thread fills as fast as it takes entries.
+struct Filled {
+    log: Log,
+    audit: Audit,
+    peer: Peer,
+}
+
+impl Filled {
+    fn open(folder: &Path) -> Result<Self, Error> {
+        let origin: Arc<str> = Arc::from("audit.bench/journal");
+        let refused = |error: barnabas::audit::log::Error| Error::Setup(error.to_string());
+        let seed = Secret::draw().map_err(|error| Error::Setup(error.to_string()))?;
+        let signer = Signer::from_seed(&seed).map_err(refused)?;
+        let settings = Settings::new(folder.to_owned(), origin.to_string());
+        let log = Log::open(settings, signer, Arc::new(LogStatements::new(origin.clone()))).map_err(refused)?;
+        let keeping = Keeping { origin, on_failure: OnFailure::Alarm, window: Duration::from_secs(10) };
+        let audit = Audit::new(log.clone(), keeping, AuditMetrics::default());
+        Ok(Self { log, audit, peer: Peer::new(Principal::user("alice"), None, Arc::from("main"), 1) })
+    }
+
+    /// Adds some, unless too many wait already.
+    fn add(&self) {
+        match self.log.state().queued_entries < HALF_A_QUEUE {
+            true => (0..AT_ONCE).for_each(|_| self.audit.record(event(&self.peer))),
             false => thread::sleep(Duration::from_millis(1)),
         }
     }
-    let (end, elapsed, clock) = (log.state(), window.as_ref(), CpuClock::read(std::process::id())?);
-    let (opened, before, clock_before) = elapsed.ok_or_else(|| Error::Setup("no window".into()))?;
-    if end.refused > 0 || end.failing.is_some() {
-        return Err(Error::Mismatch(format!("the log has refused {} events", end.refused)));
+
+    /// Durable and published in a second, and CPU for each.
+    fn speed(&self, length: Duration) -> Result<(f64, f64, Duration), Error> {
+        let add_for = |length| {
+            let begun = Instant::now();
+            while begun.elapsed() < length {
+                self.add();
+            }
+        };
+        add_for(WARM);
+        let (opened, before, clock) = (Instant::now(), self.log.state(), CpuClock::read(std::process::id())?);
+        add_for(length);
+        let (end, used) = (self.whole()?, CpuClock::read(std::process::id())?.since(&clock).total);
+        let seconds = opened.elapsed().as_secs_f64();
+        let durable = end.durable - before.durable;
+        let cpu = used / u32::try_from(durable.max(1)).unwrap_or(u32::MAX);
+        Ok((durable as f64 / seconds, (end.checkpoint - before.checkpoint) as f64 / seconds, cpu))
     }
-    let seconds = opened.elapsed().as_secs_f64();
-    let durable = end.durable - before.durable;
-    let used = clock.since(clock_before).total;
-    let cpu = used / u32::try_from(durable.max(1)).unwrap_or(u32::MAX);
-    Ok((durable as f64 / seconds, (end.checkpoint - before.checkpoint) as f64 / seconds, cpu))
+
+    /// Until the log has so many, all under a checkpoint. How many there are.
+    fn up_to(&self, entries: u64) -> Result<u64, Error> {
+        while self.whole()?.size < entries {
+            self.add();
+        }
+        loop {
+            let state = self.whole()?;
+            if state.checkpoint == state.size {
+                return Ok(state.size);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn whole(&self) -> Result<State, Error> {
+        let state = self.log.state();
+        if state.refused > 0 || state.failing.is_some() {
+            return Err(Error::Mismatch(format!("the log has refused {} events", state.refused)));
+        }
+        Ok(state)
+    }
 }
 
 /// A request to the HTTP bridge: as long as events usually are.

@@ -1,5 +1,6 @@
-//! What the audit log costs: the same gateway without it, with it under `alarm` and under `block`, in turns; how fast the log takes
-//! events, beside the disk alone; memory while a sink is dead. All on the disk of the stage.
+//! What the audit log costs: the same gateway with it and without, under load in the same seconds; latency without it, under `alarm`
+//! and under `block`, in turns; how fast the log takes events, beside the disk alone; memory while a sink is dead. All on the disk of
+//! the stage.
 
 mod journal;
 
@@ -22,8 +23,10 @@ pub use journal::Journal;
 
 /// What was found. A part that failed has its reason.
 pub struct Audited {
-    /// The gateway in each way of keeping a log, by its name.
-    pub ways: Vec<Way>,
+    /// Latency of each way of keeping a log, by its name.
+    pub ways: Vec<Way<Round>>,
+    /// Full speed of each way beside the one without a log; that one beside another without: what chance does.
+    pub pairs: Vec<Way<Pair>>,
     /// The log alone.
     pub journal: Result<Journal, String>,
     /// A sink that is dead.
@@ -31,12 +34,18 @@ pub struct Audited {
 }
 
 /// The name of a way, and its rounds.
-pub type Way = (&'static str, Result<Vec<Round>, String>);
+pub type Way<T> = (&'static str, Result<Vec<T>, String>);
+
+/// Two gateways under the same load in the same seconds: whatever else the machine does, it does to both.
+pub struct Pair {
+    /// The one of this way.
+    pub with: Speed,
+    /// The one without a log.
+    pub without: Speed,
+}
 
 /// One round of one way.
 pub struct Round {
-    /// Full speed.
-    pub speed: Speed,
     /// A modest rate.
     pub calm: Latencies,
     /// The first request of a connection, whose decision is told in the log.
@@ -58,6 +67,7 @@ impl Audited {
     /// What failed, and why.
     pub fn failures(&self) -> Vec<String> {
         let ways = self.ways.iter().filter_map(|(name, rounds)| Some((*name, rounds.as_ref().err()?)));
+        let ways = ways.chain(self.pairs.iter().filter_map(|(name, pairs)| Some((*name, pairs.as_ref().err()?))));
         let parts = [("the log alone", self.journal.as_ref().err()), ("a dead sink", self.sinks.as_ref().err())];
         let parts = parts.into_iter().filter_map(|(name, error)| Some((name, error?)));
         ways.chain(parts).map(|(name, error)| format!("{name} failed: {error}")).collect()
@@ -65,52 +75,100 @@ impl Audited {
 
     /// The rounds of a way.
     pub fn rounds(&self, wanted: &str) -> &[Round] {
-        let way = self.ways.iter().find(|(name, _)| *name == wanted);
-        way.and_then(|(_, rounds)| rounds.as_deref().ok()).unwrap_or_default()
+        of_way(&self.ways, wanted)
+    }
+
+    /// The pairs of a way.
+    pub fn pairs(&self, wanted: &str) -> &[Pair] {
+        of_way(&self.pairs, wanted)
     }
 }
 
+fn of_way<'w, T>(ways: &'w [Way<T>], wanted: &str) -> &'w [T] {
+    let way = ways.iter().find(|(name, _)| *name == wanted);
+    way.and_then(|(_, rounds)| rounds.as_deref().ok()).unwrap_or_default()
+}
+
 /// All of it, from the gateway that seals; nothing where there is none.
-pub fn measure(stage: &Stage, load: &LoadArguments, rounds: usize, rate: f64) -> Result<Audited, Error> {
+pub fn measure(
+    stage: &Stage,
+    load: &LoadArguments,
+    (rounds, rate): (usize, f64),
+    entries: u64,
+) -> Result<Audited, Error> {
     let console = stage.members().iter().filter(|member| member.party == Party::Sealed);
     let console = console.filter_map(|member| member.console.as_ref()).next();
     let console =
         console.ok_or_else(|| Error::Setup("the audit log is measured before a gateway that seals".into()))?;
-    let ways = ways(stage, console, load, rounds.max(LEAST_ROUNDS), rate)?;
-    let journal = journal::measure(&stage.directory().join("journal"), load.seconds);
+    let members = WAYS.iter().map(|&name| start(console, name, "")).collect::<Result<Vec<_>, _>>()?;
+    let ways = ways(stage, &members, load, rounds, rate);
+    let control = start(console, "off-again", "")?;
+    let pairs = pairs(stage, &members, &control, load, rounds.max(LEAST_PAIRS));
+    drop((members, control));
+    let journal = journal::measure(&stage.directory().join("journal"), load.seconds, console, entries);
     let sinks = dead_sink(stage, console, load);
     Ok(Audited {
         ways,
+        pairs,
         journal: journal.map_err(|error| error.to_string()),
         sinks: sinks.map_err(|error| error.to_string()),
     })
 }
 
 /// Each round begins with another way, so that whatever else the machine does meets all of them.
-fn ways(stage: &Stage, console: &Console, load: &LoadArguments, rounds: usize, rate: f64) -> Result<Vec<Way>, Error> {
-    let members = WAYS.iter().map(|&name| start(console, name, "")).collect::<Result<Vec<_>, _>>()?;
+fn ways(stage: &Stage, members: &[Member], load: &LoadArguments, rounds: usize, rate: f64) -> Vec<Way<Round>> {
     let mut found: Vec<_> = WAYS.iter().map(|&name| (name, Ok(Vec::new()))).collect();
-    for round in 0..rounds {
+    for round in 0..rounds.max(1) {
         for step in 0..WAYS.len() {
             let index = (round + step) % WAYS.len();
             let (Some(member), Some((name, rounds))) = (members.get(index), found.get_mut(index)) else { continue };
-            let Ok(known) = rounds else { continue };
-            match one(stage, member, load, rate, &format!("bench-audit-{name}-{}", stage.next_number())) {
-                Ok(figures) => known.push(figures),
-                Err(error) => *rounds = Err(error.to_string()),
-            }
+            let topic = format!("bench-audit-{name}-{}", stage.next_number());
+            add(rounds, || one(stage, member, load, rate, &topic));
         }
     }
-    Ok(found)
+    found
+}
+
+fn add<T>(rounds: &mut Result<Vec<T>, String>, measure: impl FnOnce() -> Result<T, Error>) {
+    if let Ok(known) = rounds {
+        match measure() {
+            Ok(figures) => known.push(figures),
+            Err(error) => *rounds = Err(error.to_string()),
+        }
+    }
 }
 
 fn one(stage: &Stage, member: &Member, load: &LoadArguments, rate: f64, topic: &str) -> Result<Round, Error> {
-    let speed = one_speed(stage, member, load, topic)?;
-    let calm = LoadArguments { connections: 1, ..load.clone() }.shape(&format!("{topic}-calm"));
-    with_topic(stage, load, &calm.topic, || {
+    let calm = LoadArguments { connections: 1, ..load.clone() }.shape(topic);
+    with_topic(stage, load, topic, || {
         let first = first_requests(&member.target, &calm)?;
         let calm = latency::run(&member.target, &calm, rate, stage.watch(member))?;
-        Ok(Round { speed, calm, first })
+        Ok(Round { calm, first })
+    })
+}
+
+/// Each gateway beside the one without a log, each of them with half of the connections; beside itself is the control.
+fn pairs(stage: &Stage, members: &[Member], control: &Member, load: &LoadArguments, rounds: usize) -> Vec<Way<Pair>> {
+    let Some(off) = members.first() else { return Vec::new() };
+    let mut found: Vec<_> = WAYS.iter().map(|&name| (name, Ok(Vec::new()))).collect();
+    let load = LoadArguments { connections: (load.connections / 2).max(1), ..load.clone() };
+    for _ in 0..rounds {
+        for (member, (name, pairs)) in members.iter().zip(&mut found) {
+            let beside = if *name == OFF { control } else { off };
+            let topic = format!("bench-beside-{name}-{}", stage.next_number());
+            add(pairs, || pair(stage, (member, beside), &load, &topic));
+        }
+    }
+    found
+}
+
+fn pair(stage: &Stage, (on, off): (&Member, &Member), load: &LoadArguments, topic: &str) -> Result<Pair, Error> {
+    let of = |member, side| one_speed(stage, member, load, &format!("{topic}-{side}"));
+    std::thread::scope(|scope| {
+        let with = scope.spawn(|| of(on, "on"));
+        let without = of(off, "off");
+        let with = with.join().map_err(|_| Error::Setup("a measurement has panicked".into()))?;
+        Ok(Pair { with: with?, without: without? })
     })
 }
 
@@ -180,8 +238,8 @@ fn start(console: &Console, name: &'static str, more: &str) -> Result<Member, Er
 const WAYS: [&str; 3] = [OFF, "alarm", "block"];
 /// The one that the others are held against.
 pub const OFF: &str = "off";
-/// The bar is 3 %: fewer rounds say nothing about that.
-const LEAST_ROUNDS: usize = 5;
+/// The bar is 3 %: fewer say nothing about that.
+const LEAST_PAIRS: usize = 11;
 /// Connections that are opened for their first request.
 const FIRST_REQUESTS: usize = 100;
 const CONNECTED: Duration = Duration::from_millis(5);

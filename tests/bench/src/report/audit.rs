@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{SIDES, Table, acknowledged, cpu_per_mb, micros, number};
 use crate::audit::{Audited, OFF, Round};
+use crate::comparison::Speed;
 use crate::histogram::Histogram;
-use crate::load::MEBIBYTE;
+use crate::load::{Figures, MEBIBYTE};
 
 /// CPU and latency by way of keeping the log; the log alone; memory while a sink is dead.
 pub fn audited(audited: &Audited) -> String {
@@ -16,9 +17,9 @@ fn ways(audited: &Audited) -> String {
     let mut table = Table::new(&[
         "audit log",
         "produce CPU ms/MB",
-        "x off",
+        "x off beside it",
         "consume CPU ms/MB",
-        "x off",
+        "x off beside it",
         "ack p50 / p99, us",
         "added to off",
         "first request of a connection p50 / p99, us",
@@ -28,8 +29,9 @@ fn ways(audited: &Audited) -> String {
         let rounds = rounds.as_deref().unwrap_or_default();
         let mut row = vec![(*name).to_owned()];
         for side in SIDES {
-            row.push(number(middle(rounds.iter().filter_map(|round| cpu_per_mb(side(&round.speed)))), 2));
-            row.push(match spread_of(ratios(audited, name, |round| cpu_per_mb(side(&round.speed)))) {
+            let pairs = audited.pairs(name).iter();
+            row.push(number(middle(pairs.filter_map(|pair| cpu_per_mb(side(&pair.with)))), 2));
+            row.push(match quarters(ratios(audited, name, side)) {
                 Some((low, middle, high)) => format!("{middle:.3} ({low:.3}-{high:.3})"),
                 None => "-".into(),
             });
@@ -53,6 +55,8 @@ fn journal(audited: &Audited) -> String {
         "bytes/event",
         "events/s of the disk alone",
         "one event synced alone p50 / p99, us",
+        "entries verified",
+        "s",
     ]);
     if let Ok(journal) = &audited.journal {
         let alone = QUANTILES.map(|at| number(Some(in_micros(&journal.alone, at)), 0));
@@ -64,6 +68,8 @@ fn journal(audited: &Audited) -> String {
             number(Some(journal.bytes), 0),
             number(Some(journal.disk), 0),
             alone.join(" / "),
+            journal.verified.to_string(),
+            number(Some(journal.verifying.as_secs_f64()), 1),
         ]);
     }
     table.text
@@ -83,10 +89,7 @@ pub(super) type Row = (&'static str, Option<f64>, Option<f64>, usize, bool);
 
 /// The promised figures.
 pub(super) fn audit_rows(audited: Option<&Audited>) -> Vec<Row> {
-    let alarm = |side: usize| {
-        let side = SIDES.get(side)?;
-        middle(ratios(audited?, "alarm", |round| cpu_per_mb(side(&round.speed))).into_iter())
-    };
+    let alarm = |side: usize| middle(ratios(audited?, "alarm", *SIDES.get(side)?).into_iter());
     let calm = |way| added(audited?, way, LATENCIES[0], 0.5);
     let journal = audited.and_then(|audited| audited.journal.as_ref().ok());
     let bar = journal.map(|journal| journal.disk.min(EVENTS));
@@ -103,19 +106,35 @@ pub(super) fn audit_rows(audited: Option<&Audited>) -> Vec<Row> {
             0,
             true,
         ),
+        (
+            "`audit verify` of 10 million entries, s (from the entries of this run)",
+            Some(60.0),
+            journal.map(|journal| journal.verifying.as_secs_f64() * 1e7 / journal.verified.max(1) as f64),
+            1,
+            false,
+        ),
         ("a sink is dead: peak memory above that without one, MB", Some(16.0), growth, 1, false),
     ]
 }
 
-/// By round, a way's figure divided by that without a log.
-fn ratios(audited: &Audited, way: &str, figure: impl Fn(&Round) -> Option<f64>) -> Vec<f64> {
-    let pairs = audited.rounds(way).iter().zip(audited.rounds(OFF));
-    pairs.filter_map(|(round, off)| Some(figure(round)? / figure(off)?)).collect()
+/// By pair, a way's CPU for the same bytes divided by that without a log.
+fn ratios(audited: &Audited, way: &str, side: fn(&Speed) -> &Figures) -> Vec<f64> {
+    let of = |speed| cpu_per_mb(side(speed));
+    audited.pairs(way).iter().filter_map(|pair| Some(of(&pair.with)? / of(&pair.without)?)).collect()
 }
 
 /// The median of the rounds' differences.
 fn added(audited: &Audited, way: &str, of: fn(&Round, f64) -> f64, at: f64) -> Option<f64> {
     middle(audited.rounds(way).iter().zip(audited.rounds(OFF)).map(|(round, off)| of(round, at) - of(off, at)))
+}
+
+/// The median, between the quartiles.
+fn quarters(mut figures: Vec<f64>) -> Option<(f64, f64, f64)> {
+    let (_, middle, _) = spread_of(figures.clone())?;
+    figures.retain(|figure| figure.is_finite());
+    figures.sort_by(f64::total_cmp);
+    let last = figures.len().checked_sub(1)?;
+    Some((*figures.get(last / 4)?, middle, *figures.get(last - last / 4)?))
 }
 
 fn middle(figures: impl Iterator<Item = f64>) -> Option<f64> {
@@ -151,5 +170,7 @@ mod tests {
         assert_eq!(spread_of(vec![3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
         assert_eq!(spread_of(vec![3.0, f64::NAN, 1.0]), Some((1.0, 2.0, 3.0)));
         assert_eq!(spread_of(Vec::new()), None);
+        assert_eq!(quarters(vec![9.0, 1.0, 2.0, 3.0, 0.0]), Some((1.0, 2.0, 3.0)));
+        assert_eq!(quarters(vec![5.0]), Some((5.0, 5.0, 5.0)));
     }
 }

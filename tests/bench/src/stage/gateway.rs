@@ -74,6 +74,12 @@ impl Console {
         Child::output(&self.program, &words).map(drop)
     }
 
+    /// The same without its configuration.
+    pub fn run_without_configuration(&self, words: &[&str]) -> Result<(), Error> {
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        Child::output(&self.program, &words).map(drop)
+    }
+
     /// Starts another gateway with the same keystore and the same keyring, at addresses of its own.
     pub fn start_another(&self) -> Result<Gateway, Error> {
         self.start_another_with("another", "")
