@@ -277,3 +277,19 @@ const TLS_WRITE_BYTES: usize = 256 * 1024;
 
 /// Long enough to stop a loop from burning the processor, short enough that nobody waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F>(_: fn(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Every connection has one, also those that do nothing: what only some requests need belongs into a box.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let size = size_of_future(connection);
+        assert!(size < 10 * 1024, "{size} bytes");
+    }
+}

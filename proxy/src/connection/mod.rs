@@ -11,6 +11,7 @@ pub mod requests;
 pub mod responses;
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -231,17 +232,16 @@ where
         patience: responses::Patience::new(limits.answer_timeout),
         known,
     };
-    both(requests.run(), responses.run()).await
+    // Pinned here and lent: what is given to a future and pinned there stands in it twice.
+    both(std::pin::pin!(requests.run()), std::pin::pin!(responses.run())).await
 }
 
 /// Runs both sides. A request side that ends because the gateway drains lets what is due be delivered; any
 /// other end of either side ends the connection.
 async fn both(
-    requests: impl Future<Output = Result<Ended, Error>>,
-    responses: impl Future<Output = Result<Ended, Error>>,
+    mut requests: Pin<&mut impl Future<Output = Result<Ended, Error>>>,
+    mut responses: Pin<&mut impl Future<Output = Result<Ended, Error>>>,
 ) -> Result<Ended, Error> {
-    let mut requests = std::pin::pin!(requests);
-    let mut responses = std::pin::pin!(responses);
     tokio::select! {
         ended = &mut requests => match ended {
             Ok(Ended::Drained) => responses.await,

@@ -148,10 +148,10 @@ impl Audit {
         self.blocks().then_some(receipt)
     }
 
-    /// Tells an event, and under `block` waits until it is durable.
-    pub async fn commit(&self, event: Event) -> Result<(), Unwritten> {
-        let receipt = self.told(event);
-        self.settle(receipt.into_iter().collect()).await
+    /// Tells an event, at once, and under `block` waits until it is durable. What waits holds no event: it is a part of every
+    /// connection, busy or idle.
+    pub fn commit(&self, event: Event) -> impl Future<Output = Result<(), Unwritten>> + Send + '_ {
+        self.settle(self.told(event).into_iter().collect())
     }
 
     /// Waits for all of these.

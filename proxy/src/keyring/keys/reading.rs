@@ -50,7 +50,17 @@ impl Keys {
         if !self.audit().is_on() {
             return Ok(());
         }
-        let event = self.live.read(|keyring| {
+        Ok(self.audit().commit(self.opened_event((who, identity), stream, key_id, refused)).await?)
+    }
+
+    fn opened_event(
+        &self,
+        (who, identity): (&Principal, IdentityId),
+        stream: StreamId,
+        key_id: KeyId,
+        refused: Option<&Reason>,
+    ) -> Event {
+        self.live.read(|keyring| {
             let terms = keyring.announcement(key_id).map(|announcement| &announcement.terms);
             let opened = Opened {
                 principal: who.as_str(),
@@ -62,8 +72,7 @@ impl Keys {
                 writer: terms.map(|terms| terms.writer),
             };
             Event::session_opened(&opened, refused.map(Reason::verdict).as_ref())
-        });
-        Ok(self.audit().commit(event).await?)
+        })
     }
 
     async fn find_session(
