@@ -1,7 +1,7 @@
 //! A syslog server over TLS (RFC 5425) that is dead until it is started, may stop to read, and may throw away what waits for it.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -72,6 +72,10 @@ impl SyslogServer {
                             return;
                         }
                     }
+                    // Everything is read: says so, as servers do.
+                    let stream = stream.get_mut();
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
                 });
             }
         });

@@ -85,6 +85,8 @@ fn a_syslog_server_that_is_away_stops_nothing_and_gets_what_it_missed() {
         assert!(event["class_uid"].as_u64() >= Some(3000), "{event}");
     }
     site.gateway.terminate();
+    let place = fs::read_to_string(folder.join("log.sink-siem")).expect("its place");
+    assert_eq!(place, log.events().len().to_string(), "the server has said that it has everything");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub struct Follower {
     followed: Followed,
     sink: Box<dyn Sink>,
     next: u64,
+    /// How far it has ever come: a log that is shorter is another one.
+    farthest: u64,
     /// What the other side may not have taken yet.
     sent: Sent,
     failures: u32,
@@ -51,7 +53,11 @@ pub struct Follower {
 /// Pieces that were written to a side that acknowledges nothing. Some MB may wait in the buffers of both systems when a connection
 /// breaks, and are gone then.
 #[derive(Debug, Default)]
-struct Sent(VecDeque<SentPiece>);
+struct Sent {
+    pieces: VecDeque<SentPiece>,
+    /// The other side was asked about the last one, and it is not certain that it has it.
+    asked: bool,
+}
 
 #[derive(Debug)]
 struct SentPiece {
@@ -63,10 +69,12 @@ struct SentPiece {
 impl Follower {
     /// From where the sink has come to.
     pub fn new(followed: Followed, sink: Box<dyn Sink>) -> Self {
-        let kept = std::fs::read_to_string(place(&followed)).ok().and_then(|text| text.trim().parse().ok());
+        let kept = std::fs::read_to_string(place(&followed)).unwrap_or_default();
+        let mut kept = kept.split_whitespace().map_while(|number| number.parse().ok());
         let start = if sink.wants_history() { 0 } else { followed.size_at_start };
-        let next = kept.unwrap_or(start);
-        Self { followed, sink, next, sent: Sent::default(), failures: 0 }
+        let next = kept.next().unwrap_or(start);
+        let farthest = kept.next().unwrap_or(next);
+        Self { followed, sink, next, farthest, sent: Sent::default(), failures: 0 }
     }
 
     /// Runs until the log is closed and all of it is delivered, or cannot be.
@@ -80,7 +88,7 @@ impl Follower {
                 Err(error) => self.failed(&error),
             }
             if is_last {
-                return self.finish().await;
+                return self.settle().await;
             }
             for _ in 0..1_u32 << self.failures.min(MOST_DOUBLINGS) {
                 tokio::select! {
@@ -90,14 +98,29 @@ impl Follower {
                 }
                 self.observe();
             }
+            if self.sent.is_quiet(Instant::now()) {
+                self.settle().await;
+            }
         }
     }
 
-    /// Where to go on after the next start: behind what the other side is known to have.
-    async fn finish(&mut self) {
-        if self.sink.finish().await.is_ok() {
-            self.sent = Sent::default();
-            if let Err(error) = self.keep() {
+    /// While nothing is to be sent: makes sure that what was sent has arrived, so that it need not come again after a break or a
+    /// restart.
+    async fn settle(&mut self) {
+        if self.sent.first().is_none() {
+            return;
+        }
+        match timeout(SETTLEMENT_LIMIT, self.sink.settle()).await {
+            Ok(Ok(true)) => {
+                self.sent = Sent::default();
+                if let Err(error) = self.keep() {
+                    self.failed(&error);
+                }
+            }
+            // It comes again if a connection breaks soon.
+            Ok(Ok(false)) | Err(_) => self.sent.asked = true,
+            Ok(Err(error)) => {
+                self.next = self.sent.take_back(Instant::now()).unwrap_or(self.next);
                 self.failed(&error);
             }
         }
@@ -126,11 +149,11 @@ impl Follower {
             self.next = first;
             return Ok(true);
         }
-        if self.next > size {
+        if self.farthest > size {
             // The sink has more than there is: an old log is in the place of this one, or a new one.
-            let (next, place) = (self.next, place(&self.followed).display().to_string());
+            let (farthest, place) = (self.farthest, place(&self.followed).display().to_string());
             return Err(format!(
-                "the log has {size} entries, and this sink has got {next}: it was rolled back; if it is a new log, remove `{place}`"
+                "the log has {size} entries, and this sink has got {farthest}: it was rolled back; if it is a new log, remove `{place}`"
             ));
         }
         self.lacks(size - self.next);
@@ -149,16 +172,18 @@ impl Follower {
             self.sent.add(SentPiece { first: self.next, bytes, at: Instant::now() });
         }
         self.next = last + 1;
+        self.farthest = self.farthest.max(self.next);
         self.lacks(size.saturating_sub(self.next));
         self.keep()?;
         Ok(true)
     }
 
-    /// Keeps the place for the next start, on disk.
+    /// Keeps the place for the next start, on disk: where to go on, and behind it how far the sink has come, where that is more.
     fn keep(&self) -> Result<(), String> {
         let (path, sure) = (place(&self.followed), self.sent.first().unwrap_or(self.next));
+        let text = if sure == self.farthest { sure.to_string() } else { format!("{sure} {}", self.farthest) };
         let fresh = path.with_added_extension("new");
-        let kept = std::fs::write(&fresh, sure.to_string()).and_then(|()| std::fs::rename(&fresh, &path));
+        let kept = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path));
         kept.map_err(|error| format!("{}: {error}", path.display()))
     }
 
@@ -175,32 +200,37 @@ impl Follower {
 impl Sent {
     fn add(&mut self, piece: SentPiece) {
         self.forget_old(piece.at);
-        self.0.push_back(piece);
-        let mut bytes: usize = self.0.iter().map(|piece| piece.bytes).sum();
-        while bytes > MOST_IN_BUFFERS
-            && let Some(old) = self.0.pop_front()
-        {
+        self.asked = false;
+        self.pieces.push_back(piece);
+        let mut bytes: usize = self.pieces.iter().map(|piece| piece.bytes).sum();
+        while let Some(old) = self.pieces.pop_front_if(|old| bytes - old.bytes >= MOST_IN_BUFFERS) {
             bytes -= old.bytes;
         }
+    }
+
+    /// Whether it is time to ask the other side: nothing was sent for a while.
+    fn is_quiet(&self, now: Instant) -> bool {
+        !self.asked && self.pieces.back().is_some_and(|last| now.duration_since(last.at) >= QUIET)
     }
 
     /// Where to begin again after a connection broke; `None` when nothing was under way.
     fn take_back(&mut self, now: Instant) -> Option<u64> {
         self.forget_old(now);
         let first = self.first();
-        self.0.clear();
+        self.pieces.clear();
         first
     }
 
     fn first(&self) -> Option<u64> {
-        self.0.front().map(|piece| piece.first)
+        self.pieces.front().map(|piece| piece.first)
     }
 
     /// But for the last one: a side that went away while nothing was sent takes one more piece before that shows.
     fn forget_old(&mut self, now: Instant) {
-        while self.0.len() > 1 && self.0.front().is_some_and(|piece| now.duration_since(piece.at) > LONGEST_IN_BUFFERS)
+        while self.pieces.len() > 1
+            && self.pieces.front().is_some_and(|piece| now.duration_since(piece.at) > LONGEST_IN_BUFFERS)
         {
-            self.0.pop_front();
+            self.pieces.pop_front();
         }
     }
 }
@@ -243,6 +273,12 @@ const MOST_IN_BUFFERS: usize = 40 << 20;
 /// What a server that lives has read by then. More would be repeated whenever an idle connection is closed.
 const LONGEST_IN_BUFFERS: Duration = Duration::from_secs(300);
 
+/// Servers close connections that are idle for longer.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// A server that lives answers at once.
+const SETTLEMENT_LIMIT: Duration = Duration::from_secs(4);
+
 /// Above what a client library waits for.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -259,10 +295,14 @@ mod tests {
         let start = Instant::now();
         let mut sent = Sent::default();
         assert_eq!(sent.take_back(start), None);
-        for first in 0..4 {
-            sent.add(piece(first, MOST_IN_BUFFERS / 3, start));
+        for first in 0..5 {
+            sent.add(piece(first, MOST_IN_BUFFERS / 2, start));
         }
-        assert_eq!(sent.take_back(start), Some(1));
+        assert_eq!(sent.take_back(start), Some(3));
+        for first in 0..4 {
+            sent.add(piece(first, MOST_IN_BUFFERS / 2 - 1, start));
+        }
+        assert_eq!(sent.take_back(start), Some(1), "the one that crosses the bound comes, too");
         assert_eq!(sent.take_back(start), None, "it is under way once more only when it was sent once more");
         let later = start + LONGEST_IN_BUFFERS + Duration::from_secs(1);
         (0..3).for_each(|first| sent.add(piece(first, 1, start)));
@@ -270,5 +310,18 @@ mod tests {
         assert_eq!(sent.take_back(later), Some(3));
         sent.add(piece(7, 1, start));
         assert_eq!(sent.take_back(later), Some(7), "the last one, however old");
+    }
+
+    #[test]
+    fn the_other_side_is_asked_once_when_nothing_was_sent_for_a_while() {
+        let start = Instant::now();
+        let mut sent = Sent::default();
+        assert!(!sent.is_quiet(start + QUIET));
+        sent.add(piece(0, 1, start));
+        assert!(!sent.is_quiet(start + QUIET / 2) && sent.is_quiet(start + QUIET));
+        sent.asked = true;
+        assert!(!sent.is_quiet(start + QUIET));
+        sent.add(piece(1, 1, start));
+        assert!(sent.is_quiet(start + QUIET));
     }
 }

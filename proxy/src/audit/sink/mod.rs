@@ -53,9 +53,10 @@ pub trait Sink: Send {
         true
     }
 
-    /// No more comes. `Ok` when the other side has all that was delivered.
-    fn finish(&mut self) -> Delivery<'_> {
-        Box::pin(async { Ok(()) })
+    /// Of one that knows no acknowledgements: nothing comes for now. `Ok` says whether the other side has certainly got all that was
+    /// delivered; `Err` that some of it is lost.
+    fn settle(&mut self) -> Settlement<'_> {
+        Box::pin(async { Ok(true) })
     }
 
     /// Whether a sink that is new gets what is in the log already.
@@ -66,6 +67,9 @@ pub trait Sink: Send {
 
 /// A delivery under way; its error is for the operator.
 pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+
+/// An answer to [`Sink::settle`].
+pub type Settlement<'a> = Pin<Box<dyn Future<Output = Result<bool, String>> + Send + 'a>>;
 
 impl Entry {
     /// What the sink writes.

@@ -2,12 +2,15 @@
 //! have been in flight when a connection broke is sent again, so messages may come twice; their index tells. What must never
 //! happen here: a piece written behind one that was cut short, in one connection.
 
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::{Delivery, Entry, Piece, Sink};
+use super::{Delivery, Entry, Piece, Settlement, Sink};
 use crate::config::{self, HostPort, SinkFormat};
 use crate::stream::{Reading, Writing};
 use crate::tls::UpstreamTlsSource;
@@ -30,7 +33,7 @@ impl SyslogSink {
         Ok(Self { address, tls: Arc::new(UpstreamTlsSource::new(tls)?), format, host, open: None })
     }
 
-    async fn send(&mut self, piece: &Piece) -> std::io::Result<()> {
+    async fn send(&mut self, piece: &Piece) -> io::Result<()> {
         let mut out = Vec::new();
         for entry in &piece.entries {
             let message = self.message(entry, &piece.origin);
@@ -39,28 +42,34 @@ impl SyslogSink {
             out.extend(message);
         }
         // Put back when all of it is written: whoever gives up in between leaves a connection that is closed.
-        let (read, mut write) = match self.open.take() {
+        let (mut read, mut write) = match self.open.take() {
             Some(open) => open,
             None => upstream::open(&self.address, Some(&self.tls.current())).await?,
         };
+        // What is written behind the server's end is lost without a word.
+        if has_ended(&mut read)? {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
         write.write_all(&out).await?;
         write.flush().await?;
         self.open = Some((read, write));
         Ok(())
     }
 
-    /// Says that no more comes, and waits for the server to close: it has read everything then. One that closes with something
-    /// unread resets the connection, and so would we, were the end of its side of TLS not read.
-    async fn end(&mut self) -> std::io::Result<()> {
-        let Some((mut read, mut write)) = self.open.take() else { return Ok(()) };
+    /// Says that no more comes, and waits for the server to end its side, too: it has read everything then. Nothing is certain when
+    /// it has ended before, or without TLS's own goodbye, which somebody on the way could have done for it.
+    async fn end(&mut self) -> io::Result<bool> {
+        let Some((mut read, mut write)) = self.open.take() else { return Ok(false) };
+        if has_ended(&mut read)? {
+            return Ok(false);
+        }
         write.shutdown().await?;
         let mut rest = [0; 1024];
         loop {
             match read.read(&mut rest).await {
-                Ok(0) => return Ok(()),
+                Ok(0) => return Ok(true),
                 Ok(_) => {}
-                // Closed without TLS's own goodbye.
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -92,12 +101,27 @@ impl Sink for SyslogSink {
         Box::pin(async move { self.send(piece).await.map_err(|error| format!("{}: {error}", self.address)) })
     }
 
-    fn finish(&mut self) -> Delivery<'_> {
+    fn settle(&mut self) -> Settlement<'_> {
         Box::pin(async move { self.end().await.map_err(|error| format!("{}: {error}", self.address)) })
     }
 
     fn is_acknowledged(&self) -> bool {
         false
+    }
+}
+
+/// Whether the other side has ended a connection, as far as that is here by now. A server of syslog says nothing else.
+fn has_ended(read: &mut Reading) -> io::Result<bool> {
+    let mut rest = [0; 1024];
+    loop {
+        let mut buffer = ReadBuf::new(&mut rest);
+        match Pin::new(&mut *read).poll_read(&mut Context::from_waker(Waker::noop()), &mut buffer) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(true),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(true),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
     }
 }
 
