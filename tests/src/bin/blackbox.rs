@@ -91,6 +91,9 @@ fn build() -> Result<VecDeque<Suite>, String> {
     let lines = built.stdout.split(|byte| *byte == b'\n');
     let messages = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     let mut suites: Vec<Suite> = messages.filter_map(suite).collect();
+    if suites.is_empty() {
+        return Err("cargo has built no test".to_owned());
+    }
     suites.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(suites.into())
 }
