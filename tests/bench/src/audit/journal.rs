@@ -48,17 +48,18 @@ pub fn measure(folder: &Path, seconds: f64, console: &Console, entries: u64) -> 
     let directory = folder.join("log");
     let filled = Filled::open(&directory)?;
     let (events, checkpoints, cpu) = filled.speed(length)?;
-    let verified = filled.up_to(entries)?;
-    let begun = Instant::now();
-    console.run_without_configuration(&["audit", "verify", &directory.display().to_string()])?;
-    let verifying = begun.elapsed();
     let bytes = entry_bytes(&directory.join("tile/entries/000"))?;
-    fs::remove_dir_all(&directory).attempt(|| format!("remove {}", directory.display()))?;
     let entry = vec![b'x'; bytes as usize];
     let group = entry.repeat((LARGEST_GROUP as f64 / bytes) as usize);
     let (groups, _) = disk_alone(&folder.join("disk"), &group, length)?;
     let (_, alone) = disk_alone(&folder.join("disk"), &entry, length)?;
     let disk = groups * group.len() as f64 / bytes;
+    let verified = filled.up_to(entries)?;
+    let begun = Instant::now();
+    console.run_without_configuration(&["audit", "verify", &directory.display().to_string()])?;
+    let verifying = begun.elapsed();
+    drop(filled);
+    fs::remove_dir_all(&directory).attempt(|| format!("remove {}", directory.display()))?;
     Ok(Journal { events, checkpoints, cpu, bytes, disk, alone, verified, verifying })
 }
 
