@@ -46,6 +46,11 @@ fn one_signed_file_is_as_good_as_the_log_and_what_was_done_to_it_is_named() {
     rd::produce(&alice, &topic, &[numbered(&secret(), 0, 0)], &[]);
     let log = AuditLog::at(&directory);
     log.wait_for("records", |event| event["data"]["crypto"]["topic"] == topic.as_str());
+    // A bundle holds what is under a checkpoint, which follows within a second.
+    let written = log.events().len() as f64;
+    wait::until_true("it is under a checkpoint", || {
+        site.gateway.metric("barnabas_audit_checkpoint_entries") >= written
+    });
     let (home, place, bundle) = (site.home.clone(), shown(&directory), shown(&folder.join("audit.bundle")));
 
     // While the gateway runs, with the key of its log.
