@@ -7,6 +7,10 @@ use bytes::Bytes;
 
 use super::kafka::init_producer_id::ProducerId;
 use super::record::Record;
+use crate::frame::batch::header::{
+    ATTRIBUTES_AT, BASE_TIMESTAMP_AT, LAST_OFFSET_DELTA_AT, LEADER_EPOCH_AT, MAGIC_AT, MAX_TIMESTAMP_AT,
+    PRODUCER_EPOCH_AT, PRODUCER_ID_AT, RECORD_COUNT_AT, SEQUENCE_AT,
+};
 use crate::frame::batch::{BatchError, finish_batch, put_varint, varint_len};
 use crate::frame::put::put_varlong;
 
@@ -33,7 +37,7 @@ pub fn finish(mut bytes: Vec<u8>, timestamps: &[i64], attributes: i16, place: Pl
     put(&mut bytes, LAST_OFFSET_DELTA_AT, &length(count.saturating_sub(1)).to_be_bytes())?;
     put(&mut bytes, BASE_TIMESTAMP_AT, &first.to_be_bytes())?;
     put(&mut bytes, MAX_TIMESTAMP_AT, &latest.to_be_bytes())?;
-    put(&mut bytes, COUNT_AT, &length(count).to_be_bytes())?;
+    put(&mut bytes, RECORD_COUNT_AT, &length(count).to_be_bytes())?;
     set_place(&mut bytes, place)?;
     Ok(bytes.into())
 }
@@ -106,19 +110,6 @@ pub fn length(length: usize) -> i32 {
 pub const PLAIN: i16 = 0;
 /// See [`PLAIN`].
 pub const TRANSACTIONAL: i16 = 0x10;
-
-/// Where fields of a batch's header stand.
-const LEADER_EPOCH_AT: usize = 12;
-const MAGIC_AT: usize = 16;
-const ATTRIBUTES_AT: usize = 21;
-const LAST_OFFSET_DELTA_AT: usize = 23;
-const BASE_TIMESTAMP_AT: usize = 27;
-const MAX_TIMESTAMP_AT: usize = 35;
-/// Where the producer's id stands.
-pub const PRODUCER_ID_AT: usize = 43;
-const PRODUCER_EPOCH_AT: usize = 51;
-const SEQUENCE_AT: usize = 53;
-const COUNT_AT: usize = 57;
 
 #[cfg(test)]
 mod tests {

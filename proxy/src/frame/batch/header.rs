@@ -13,15 +13,19 @@ use super::codec::Codec;
 /// Bytes of a batch before its first record.
 pub const BATCH_OVERHEAD: usize = 61;
 
-/// Where the parts of a batch header lie.
+/// Where the parts of a batch header lie (KIP-98).
 const LENGTH_AT: usize = 8;
-const MAGIC_AT: usize = 16;
+pub(crate) const LEADER_EPOCH_AT: usize = 12;
+pub(crate) const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
-const ATTRIBUTES_AT: usize = 21;
-const LAST_OFFSET_DELTA_AT: usize = 23;
-const BASE_TIMESTAMP_AT: usize = 27;
-const MAX_TIMESTAMP_AT: usize = 35;
-const RECORD_COUNT_AT: usize = 57;
+pub(crate) const ATTRIBUTES_AT: usize = 21;
+pub(crate) const LAST_OFFSET_DELTA_AT: usize = 23;
+pub(crate) const BASE_TIMESTAMP_AT: usize = 27;
+pub(crate) const MAX_TIMESTAMP_AT: usize = 35;
+pub(crate) const PRODUCER_ID_AT: usize = 43;
+pub(crate) const PRODUCER_EPOCH_AT: usize = 51;
+pub(crate) const SEQUENCE_AT: usize = 53;
+pub(crate) const RECORD_COUNT_AT: usize = 57;
 /// The length field counts from after itself.
 const LENGTH_FROM: usize = 12;
 /// No entry of any magic is shorter: offset, length, epoch or CRC, magic.

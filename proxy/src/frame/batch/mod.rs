@@ -7,7 +7,7 @@
 //! must never change here: idempotence, transactions and compaction stand on it.
 
 mod codec;
-mod header;
+pub(crate) mod header;
 mod record;
 
 pub use codec::{Codec, InflateError, inflate};

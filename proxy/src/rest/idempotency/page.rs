@@ -7,9 +7,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
 use super::key::{Id, Installation};
+use crate::frame::batch::header::PRODUCER_ID_AT;
 use crate::frame::batch::{BatchError, BatchHeader, Entry, entries};
 use crate::rest::kafka::fetch::Fetched;
-use crate::rest::record_batch::PRODUCER_ID_AT;
 use crate::rest::streams::batches::{self, Unreadable};
 
 /// The keys of one partition.
