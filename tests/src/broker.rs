@@ -1,6 +1,6 @@
-//! The broker: one real Apache Kafka for a whole run, shared by all tests, each of which has topics of its own.
+//! The broker: one real Apache Kafka for each lane of a run, shared by its tests, each of which has topics of its own.
 //!
-//! `make test` starts it by the `kafka` program and hands its description to the tests by environment. A test binary that runs
+//! `make test` starts one for each lane of the `blackbox` program and hands its description to the tests by environment. A test binary that runs
 //! alone starts one for itself; it ends with the binary. A test that must kill its broker starts a private one.
 
 use std::path::{Path, PathBuf};
@@ -260,5 +260,5 @@ pub fn segments(folder: &Path) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// By this variable the `kafka` program tells the tests where the run's broker is.
+/// By this variable the `blackbox` program tells the tests where the run's broker is.
 pub const SITE_VARIABLE: &str = "BARNABAS_KAFKA";

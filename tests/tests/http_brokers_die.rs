@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use barnabas_tests::certs::{Authority, ClientFiles};
@@ -93,7 +93,6 @@ fn gateways(cluster: &Cluster, authority: &mut Authority) -> (Gateway, Gateway) 
 #[derive(Default)]
 struct Posted {
     answers: Mutex<BTreeMap<String, Answer>>,
-    count: AtomicUsize,
 }
 
 impl Posted {
@@ -111,13 +110,13 @@ impl Posted {
             let key = format!("{worker}-{n}");
             let answer = carried_out(&addresses[(worker + n) % 2], alice, topic, (&key, &body(secret, &key)));
             self.answers.lock().expect("no worker panicked").insert(key, answer);
-            self.count.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     fn wait_for_more(&self, more: usize) {
-        let wanted = self.count.load(Ordering::SeqCst) + more;
-        wait::until("posts go on", 2 * wait::PATIENCE, || (self.count.load(Ordering::SeqCst) >= wanted).then_some(()));
+        let count = || self.answers.lock().expect("no worker panicked").len();
+        let wanted = count() + more;
+        wait::until("posts go on", 2 * wait::PATIENCE, || (count() >= wanted).then_some(()));
     }
 }
 
